@@ -1,0 +1,48 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from './config.ts'
+import { ProblemSchema } from './errors.ts'
+import generationJobs from './plugins/generation-jobs.ts'
+import lifecycle from './plugins/lifecycle.ts'
+import openapi from './plugins/openapi.ts'
+import problemDetails from './plugins/problem-details.ts'
+import replicateClient from './plugins/replicate-client.ts'
+import requestLog from './plugins/request-log.ts'
+import taskStore from './plugins/task-store.ts'
+import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
+import healthRoutes, { HealthSchema } from './routes/health.ts'
+import videoStatusRoutes from './routes/video-status.ts'
+import { serverOptions, type ServerOptions } from './server-options.ts'
+import { styleModels } from './services/models.ts'
+import { StyleSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
+
+/**
+ * The whole service, ready to listen. It works on open tasks from `ready` on, until it is closed.
+ * @param server for tests: what differs from production in how the server itself behaves
+ * @throws StartError where the task store cannot be opened
+ */
+export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, ...server }))
+  const now = Date.now
+
+  await app.register(problemDetails)
+  await app.register(requestLog)
+  await app.register(lifecycle)
+  await app.register(openapi)
+
+  await app.register(taskStore, { dataDir: config.DATA_DIR, now })
+  await app.register(replicateClient, config)
+  await app.register(generationJobs, {
+    models: styleModels(config),
+    replicateApiUrl: config.REPLICATE_API_URL,
+    maxInFlight: config.MAX_IN_FLIGHT,
+    pollIntervalMs: config.POLL_INTERVAL_MS,
+    now
+  })
+
+  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, AcceptedTaskSchema, HealthSchema, ProblemSchema]
+  for (const schema of schemas) app.addSchema(schema)
+  await app.register(generateVideoRoutes, { deadlineSeconds: config.TASK_DEADLINE_SECONDS, now })
+  await app.register(videoStatusRoutes)
+  await app.register(healthRoutes)
+  return app
+}

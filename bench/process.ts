@@ -1,0 +1,63 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { openSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+const root = new URL('../', import.meta.url).pathname
+
+/** A process under measurement, in a folder of its own under the temporary folder; its log goes to a file there. */
+export class MeasuredProcess {
+  readonly url: string
+  /** ms from spawn to the first answer of `readyPath` */
+  readonly startMs: number
+  #child
+  #folder
+
+  private constructor (child: ChildProcess, url: string, folder: string, startMs: number) {
+    this.#child = child
+    this.url = url
+    this.#folder = folder
+    this.startMs = startMs
+  }
+
+  /** Starts `file` of the project and waits until `readyPath` answers 200. */
+  static async start (file: string, port: number, readyPath: string, args: string[] = [], env: Record<string, string> = {}): Promise<MeasuredProcess> {
+    const folder = await mkdtemp(join(tmpdir(), 'dreamreel-bench-'))
+    const log = openSync(join(folder, 'log'), 'w')
+    const startedAt = performance.now()
+    const child = spawn(process.execPath, [file, ...args], {
+      cwd: root, env: { PATH: process.env.PATH, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', log, log]
+    })
+    const url = `http://127.0.0.1:${port}`
+    while (!await answers(`${url}${readyPath}`)) {
+      if (child.exitCode !== null) throw new Error(`${file} ended: ${readFileSync(join(folder, 'log'), 'utf8')}`)
+      await delay(5)
+    }
+    return new MeasuredProcess(child, url, folder, performance.now() - startedAt)
+  }
+
+  /** Resident memory in MB. */
+  residentMegabytes (): number {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024
+  }
+
+  /** CPU time used so far, in ms. */
+  cpuMs (): number {
+    const fields = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+    return (Number(fields[11]) + Number(fields[12])) * 10
+  }
+
+  async stop (): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await once(this.#child, 'close').catch(() => undefined)
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}
+
+async function answers (url: string): Promise<boolean> {
+  return fetch(url).then(({ status }) => status < 500, () => false)
+}

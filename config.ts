@@ -1,0 +1,125 @@
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { envSchema } from 'env-schema'
+import { parseModel } from './services/models.ts'
+import { describeFault, type SchemaFault } from './services/schema-fault.ts'
+import { StartError } from './services/start-error.ts'
+
+const model = (description: string) => Type.Optional(Type.String({
+  description: `${description}: \`owner/name\` or \`owner/name:version\``,
+  examples: ['luma/ray']
+}))
+
+/** Every value that can be set, and all there is to say of it. The README's table and `.env.example` are made of this. */
+export const ConfigSchema = Type.Object({
+  REPLICATE_API_TOKEN: Type.String({
+    pattern: '^[!-~]+$',
+    title: 'ASCII characters without spaces',
+    description: 'The token of your Replicate account, from its page “API tokens”. Required'
+  }),
+  REPLICATE_API_URL: Type.String({
+    default: 'https://api.replicate.com/v1',
+    pattern: '^https?://[^\\s?#]+$',
+    title: 'an http or https address without a query',
+    description: 'The base address of Replicate’s API, its version included. The emulator takes its place'
+  }),
+  REPLICATE_MODEL: Type.String({
+    default: 'luma/ray',
+    description: 'The model for all styles: `owner/name` or `owner/name:version`'
+  }),
+  REPLICATE_MODEL_REALISTIC: model('Another model for the style Realistic'),
+  REPLICATE_MODEL_ANIMATED: model('Another model for the style Animated'),
+  REPLICATE_MODEL_CURSED: model('Another model for the style Cursed'),
+  HOST: Type.String({
+    default: '127.0.0.1',
+    description: 'The address to listen on. The container sets 0.0.0.0'
+  }),
+  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port to listen on; 0 takes a free one' }),
+  DATA_DIR: Type.String({
+    default: './data',
+    minLength: 1,
+    description: 'The folder of the task database. One process at a time can work on it'
+  }),
+  MAX_IN_FLIGHT: Type.Integer({
+    default: 1000,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'How many tasks this instance works on at a time; the others wait in the database'
+  }),
+  POLL_INTERVAL_MS: Type.Integer({
+    default: 5000,
+    minimum: 10,
+    maximum: 600_000,
+    description: 'Milliseconds between two looks at a running prediction, longer where many are in flight'
+  }),
+  TASK_DEADLINE_SECONDS: Type.Integer({
+    default: 840,
+    minimum: 1,
+    maximum: 86_400,
+    description: 'Seconds after which a task ends, with or without a video. The shipped app gives up after 900'
+  }),
+  SHUTDOWN_DELAY_SECONDS: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 300,
+    description: 'Seconds between the signal to stop, when `/readyz` turns 503, and the moment the server closes'
+  }),
+  LOG_LEVEL: Type.Unsafe<'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'>({
+    type: 'string',
+    enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    description: 'The least severe log lines to write'
+  })
+})
+
+type Given = Record<string, string>
+const propertySchemas: Record<string, TSchema> = ConfigSchema.properties
+
+export type Config = Readonly<Static<typeof ConfigSchema>>
+
+/** The configuration cannot be used: the message names every fault, one a line. */
+export class ConfigError extends StartError {
+  override name = 'ConfigError'
+
+  constructor (faults: string[]) {
+    super(['The configuration cannot be used:', ...faults.map((fault) => `  - ${fault}`)].join('\n'))
+  }
+}
+
+/**
+ * Reads the configuration, once. An empty value counts as none.
+ * @param environment names and values, as in `process.env`
+ * @throws ConfigError
+ */
+export function readConfig (environment: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
+  const { config, faults } = validate(given)
+  faults.push(...modelFaults(given), ...addressFaults(given))
+  if (config === undefined || faults.length > 0) throw new ConfigError(faults)
+  return Object.freeze({ ...config, REPLICATE_API_URL: config.REPLICATE_API_URL.replace(/\/+$/, '') })
+}
+
+function validate (given: Given): { config?: Config, faults: string[] } {
+  try {
+    return { config: envSchema<Config>({ schema: ConfigSchema, data: given, env: false }), faults: [] }
+  } catch (error) {
+    if (!(error instanceof Error && 'errors' in error && Array.isArray(error.errors))) throw error
+    return { faults: error.errors.map(sentenceOf) }
+  }
+}
+
+function sentenceOf (fault: SchemaFault): string {
+  const { loc, msg } = describeFault('environment', fault)
+  const name = loc.slice(1).join('.')
+  return `${name} ${fault.keyword === 'pattern' ? `must be ${propertySchemas[name]?.title}` : msg}`
+}
+
+function modelFaults (given: Given): string[] {
+  return Object.entries(given)
+    .filter(([name]) => name.startsWith('REPLICATE_MODEL') && name in propertySchemas)
+    .map(([name, value]) => ({ name, parsed: parseModel(value) }))
+    .flatMap(({ name, parsed }) => parsed.ok ? [] : [`${name} ${parsed.fault}`])
+}
+
+function addressFaults ({ REPLICATE_API_URL: address }: Given): string[] {
+  return address === undefined || URL.canParse(address) ? [] : ['REPLICATE_API_URL must be an http or https address']
+}

@@ -1,0 +1,136 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { STATUS_CODES } from 'node:http'
+
+interface ErrorKind {
+  status: number
+  /** What a person is told where nothing more exact is known. */
+  detail: string
+  headers?: Record<string, string>
+}
+
+/** Every error a client can meet, by its stable code. */
+export const errors = {
+  bad_request: { status: 400, detail: 'The request cannot be understood' },
+  not_found: { status: 404, detail: 'There is nothing at this address' },
+  task_not_found: { status: 404, detail: 'There is no task with this id' },
+  method_not_allowed: { status: 405, detail: 'This address does not take this method' },
+  request_timeout: { status: 408, detail: 'The request did not arrive in time, send it again' },
+  payload_too_large: { status: 413, detail: 'The body of the request is too large' },
+  uri_too_long: { status: 414, detail: 'The address of the request is too long' },
+  unsupported_media_type: { status: 415, detail: 'The Content-Type of the request cannot be read here' },
+  expectation_failed: { status: 417, detail: 'The only Expect header that can be met is 100-continue' },
+  validation_failed: { status: 422, detail: 'A value of the request cannot be used' },
+  headers_too_large: { status: 431, detail: 'The address and the headers of the request are larger than 128 KiB' },
+  internal_error: { status: 500, detail: 'The service failed at this request, try again later' },
+  store_unavailable: {
+    status: 503,
+    detail: 'The service cannot reach its storage at the moment, try again in a few seconds',
+    headers: { 'retry-after': '5' }
+  },
+  stopping: { status: 503, detail: 'This instance is about to stop, ask another one', headers: { 'retry-after': '5' } }
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof errors
+export const errorCodes = Object.keys(errors) as ErrorCode[]
+
+/** JSON is UTF-8 by definition, so the type has no charset parameter. */
+export const problemMediaType = 'application/problem+json'
+
+export const FaultSchema = Type.Object({
+  loc: Type.Array(Type.String(), {
+    description: 'Where the fault is: `query`, `path`, `header` or `body`, then the members that lead to it'
+  }),
+  msg: Type.String({ description: 'What the value has to be, to be read after its name' }),
+  type: Type.String({ description: 'The kind of the fault, stable, for programs' })
+})
+export type Fault = Static<typeof FaultSchema>
+
+export const ProblemSchema = Type.Object({
+  type: Type.String({ description: 'Always `about:blank`: the status says what kind of problem it is' }),
+  title: Type.String({ description: 'The name of the status' }),
+  status: Type.Integer({ minimum: 400, maximum: 599, description: 'The HTTP status' }),
+  detail: Type.String({ description: 'What went wrong, for people' }),
+  code: Type.Unsafe<ErrorCode>({ type: 'string', enum: errorCodes, description: 'What went wrong, stable, for programs' }),
+  request_id: Type.String({ description: 'Names this request in the service’s log, as does the header `X-Request-Id`' }),
+  errors: Type.Optional(Type.Array(FaultSchema, { description: 'With 422 only: every fault of the request' }))
+}, {
+  $id: 'Problem',
+  description: 'An error, as RFC 9457 has it',
+  examples: [{
+    type: 'about:blank',
+    title: 'Unprocessable Entity',
+    status: 422,
+    detail: 'style must be one of Realistic, Animated, Cursed',
+    code: 'validation_failed',
+    request_id: '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21',
+    errors: [{ loc: ['query', 'style'], msg: 'must be one of Realistic, Animated, Cursed', type: 'enum' }]
+  }]
+})
+const problemContent = { [problemMediaType]: { schema: Type.Ref('Problem') } }
+export type Problem = Static<typeof ProblemSchema>
+
+export interface ProblemOptions {
+  /** A sentence that a person can act on; never holds what the client sent, nor internals. */
+  detail?: string
+  faults?: Fault[]
+  headers?: Record<string, string>
+  /** What is logged with a 5xx. */
+  cause?: unknown
+}
+
+/** An error that is meant for the client. A class of our own, for it carries faults and headers beside code and status. */
+export class ProblemError extends Error {
+  override name = 'ProblemError'
+  readonly code: ErrorCode
+  readonly statusCode: number
+  readonly headers: Record<string, string>
+  readonly faults: Fault[] | undefined
+
+  constructor (code: ErrorCode, { detail, faults, headers, cause }: ProblemOptions = {}) {
+    const kind: ErrorKind = errors[code]
+    super(detail ?? kind.detail, cause === undefined ? {} : { cause })
+    this.code = code
+    this.statusCode = kind.status
+    this.headers = { ...kind.headers, ...headers }
+    this.faults = faults
+  }
+}
+
+/** For routes: `throw problem('task_not_found')`. */
+export function problem (code: ErrorCode, options?: ProblemOptions): ProblemError {
+  return new ProblemError(code, options)
+}
+
+/** The body of the answer, by contract in this order. */
+export function problemBody (error: ProblemError, requestId: string): Problem {
+  return {
+    type: 'about:blank',
+    title: titleOf(error.statusCode),
+    status: error.statusCode,
+    detail: error.message,
+    code: error.code,
+    request_id: requestId,
+    ...(error.faults && { errors: error.faults })
+  }
+}
+
+/** @returns the reason phrase of a status */
+export function titleOf (status: number): string {
+  return STATUS_CODES[status] ?? 'Error'
+}
+
+/**
+ * For a route's response schema: the problems it is known to answer, by status, and that any other error has the same
+ * shape. Problems are serialised by whoever sends them, so this only describes.
+ */
+export function problemResponses (...codes: ErrorCode[]) {
+  const byStatus = Map.groupBy(codes, (code) => errors[code].status)
+  return {
+    ...Object.fromEntries(Array.from(byStatus, ([status, sameStatus]) => [status, {
+      description: sameStatus.map((code) => `\`${code}\`: ${errors[code].detail}`).join('. '),
+      content: problemContent
+    }])),
+    '4xx': { description: 'Any other request that cannot be served', content: problemContent },
+    '5xx': { description: 'The service cannot serve the request at the moment', content: problemContent }
+  }
+}

@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+import fastifySwagger from '@fastify/swagger'
+import fastifySwaggerUi from '@fastify/swagger-ui'
+import fp from 'fastify-plugin'
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+
+/** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
+export default fp(async (app) => {
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Dreamreel',
+        version,
+        description: 'Turns the description of a dream into a video. Post a dream and a style, get a task id at once, and fetch the video when it is made.',
+        license: { name: 'MIT', identifier: 'MIT' }
+      },
+      security: [],
+      servers: [{ url: '/', description: 'This instance' }],
+      tags: [
+        { name: 'Videos', description: 'From the dream to its video' },
+        { name: 'Health', description: 'For whoever runs the service' }
+      ]
+    },
+    refResolver: {
+      buildLocalReference: (schema, _baseUri, _fragment, index) => typeof schema.$id === 'string' ? schema.$id : `schema-${index}`
+    }
+  })
+  await app.register(fastifySwaggerUi, { routePrefix: '/docs' })
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+}, { name: 'openapi' })

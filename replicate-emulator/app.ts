@@ -1,0 +1,52 @@
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { apiHooks, fileHooks } from './call-hooks.ts'
+import { Emulator, type EmulationOptions } from './emulator.ts'
+import { replyNotFound, replyWithError } from './error-replies.ts'
+import { jsonBody } from './json-body.ts'
+import { accountRoutes } from './routes/account.ts'
+import { controlRoutes } from './routes/control.ts'
+import { fileRoutes } from './routes/files.ts'
+import { predictionRoutes } from './routes/predictions.ts'
+import { VideoStudio } from './video/video-studio.ts'
+
+/** All optional; the defaults of the settings stand in `settings.ts`. */
+export interface EmulatorOptions extends EmulationOptions {
+  /** Where given, every other bearer token is 401; without it any token will do. */
+  token?: string
+  logger?: Exclude<FastifyServerOptions['logger'], undefined>
+}
+
+export type EmulatorApp = FastifyInstance & { readonly emulator: Emulator }
+
+const BODY_LIMIT = 32 * 1024 * 1024
+
+/**
+ * Replicate's HTTP API under `/v1`, its files under `/files`, and the control interface under `/emulator`. Addresses in
+ * answers begin with whatever the client's Host header says.
+ */
+export function buildEmulator ({ token, logger = false, ...options }: EmulatorOptions = {}): EmulatorApp {
+  const app = fastify({
+    logger,
+    bodyLimit: BODY_LIMIT,
+    // A hung call would otherwise hold up `close` for ever.
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 1000 },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: true } },
+  })
+  const emulator = new Emulator(options)
+  const studio = new VideoStudio()
+  const hooksFor = apiHooks(emulator, token)
+
+  app.setErrorHandler(replyWithError)
+  app.setNotFoundHandler(replyNotFound)
+  app.addHook('onClose', async () => {
+    await Promise.all([emulator.close(), studio.close()])
+  })
+
+  app.register(jsonBody)
+  app.register(predictionRoutes, { prefix: '/v1', emulator, hooksFor })
+  app.register(accountRoutes, { prefix: '/v1', emulator, hooksFor })
+  app.register(fileRoutes, { prefix: '/files', emulator, studio, hooks: fileHooks(emulator) })
+  app.register(controlRoutes, { prefix: '/emulator', emulator })
+  return Object.assign(app, { emulator })
+}

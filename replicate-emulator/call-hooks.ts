@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, onSendHookHandler } from 'fastify'
+import type { Emulator } from './emulator.ts'
+import { strikesAfter, type Call, type Fault } from './fault.ts'
+import { strike } from './fault-injection.ts'
+import { Problem, throttled } from './problem.ts'
+import { RateLimit } from './rate-limit.ts'
+
+interface CallHooks {
+  onRequest: onRequestHookHandler[]
+  onSend: onSendHookHandler[]
+}
+
+export type HooksFor = (call: Call) => CallHooks
+
+/** The hooks of a call of the API: counted, authenticated, limited, broken where the script says so, delayed. */
+export function apiHooks (emulator: Emulator, token: string | undefined): HooksFor {
+  const limits = { create: new RateLimit(600, emulator.now), other: new RateLimit(3000, emulator.now) }
+  return (call) => {
+    const { begin, finish } = faultHooks(emulator, call)
+    const authenticate: onRequestHookHandler = (request, reply, done) => {
+      const given = checkToken(request, token)
+      if (emulator.settings.rateLimits) limit(limits[call === 'create' ? 'create' : 'other'], given, reply)
+      done()
+    }
+    const delay: onSendHookHandler = async () => {
+      if (emulator.settings.latencyMs > 0) await sleep(emulator.settings.latencyMs)
+    }
+    return { onRequest: [count(emulator, call), authenticate, begin], onSend: [delay, finish] }
+  }
+}
+
+/** The hooks of a file: public, so neither token nor limit. */
+export function fileHooks (emulator: Emulator): CallHooks {
+  const { begin, finish } = faultHooks(emulator, 'file')
+  return { onRequest: [count(emulator, 'file'), begin], onSend: [finish] }
+}
+
+function count (emulator: Emulator, call: Call): onRequestHookHandler {
+  return (request, reply, done) => {
+    emulator.calls[call] += 1
+    done()
+  }
+}
+
+/** One draw for each call, at its beginning; what strikes after the effect waits for the answer. */
+function faultHooks (emulator: Emulator, call: Call): { begin: onRequestHookHandler, finish: onSendHookHandler } {
+  const pending = new WeakMap<FastifyRequest, Fault>()
+  return {
+    begin (request, reply, done) {
+      const fault = emulator.faultFor(call)
+      if (fault === undefined) return done()
+      if (!strikesAfter(fault)) return strike(fault, request, reply, null, (payload) => { reply.send(payload) })
+      pending.set(request, fault)
+      done()
+    },
+    finish (request, reply, payload, done) {
+      const fault = pending.get(request)
+      if (fault === undefined) return done()
+      strike(fault, request, reply, payload, (broken) => done(null, broken))
+    },
+  }
+}
+
+function checkToken ({ headers }: FastifyRequest, expected: string | undefined): string {
+  const given = /^(?:bearer|token)\s+(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+  if (given === undefined) throw unauthenticated('You did not pass an authentication token')
+  if (expected !== undefined && given !== expected) throw unauthenticated('You did not pass a valid authentication token')
+  return given
+}
+
+function unauthenticated (detail: string): Problem {
+  return new Problem(401, detail, { title: 'Unauthenticated' })
+}
+
+function limit (rateLimit: RateLimit, token: string, reply: FastifyReply): void {
+  const { allowed, remaining, resetSeconds } = rateLimit.spend(token)
+  reply.headers({ 'ratelimit-remaining': remaining, 'ratelimit-reset': resetSeconds })
+  if (allowed) return
+  reply.header('retry-after', resetSeconds)
+  throw throttled(resetSeconds)
+}

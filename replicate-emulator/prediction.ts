@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto'
+import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
+import { progressBars } from './progress-bar.ts'
+import type { WebhookEvent } from './webhook-event.ts'
+
+export type Status = 'starting' | 'processing' | FinalStatus
+
+/**
+ * One prediction. Its whole life is planned when it is made; what it is at some moment is computed from the plan, so
+ * that thousands in flight need no timer. A cancel or a control call moves the end to an earlier moment, never a later one.
+ */
+export interface Prediction {
+  readonly id: string
+  readonly origin: string
+  readonly model: string
+  readonly version: string
+  readonly input: Readonly<Record<string, unknown>>
+  readonly webhook: string | undefined
+  readonly webhookEvents: readonly WebhookEvent[] | undefined
+  /** Strictly rising, so that no two predictions share a creation time. */
+  readonly createdMicros: number
+  readonly createdAt: number
+  readonly deadline: number | null
+  readonly startsAt: number
+  endsAt: number
+  ending: Ending
+}
+
+/** A prediction as the API shows it. Members without a value yet are absent, as at Replicate. */
+export interface PredictionView {
+  id: string
+  model: string
+  version: string
+  input: Readonly<Record<string, unknown>>
+  logs: string
+  output: unknown
+  data_removed: boolean
+  error: string | null
+  source: 'api'
+  status: Status
+  created_at: string
+  started_at?: string
+  completed_at?: string
+  deadline?: string
+  metrics?: { predict_time?: number, total_time: number }
+  urls: { get: string, cancel: string, web: string }
+  webhook?: string
+  webhook_events_filter?: readonly WebhookEvent[]
+}
+
+const KEPT_MS = 3_600_000
+const ID_ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
+
+export function newPredictionId (): string {
+  return Array.from(randomBytes(26), (byte) => ID_ALPHABET[byte % 32]).join('')
+}
+
+export function statusAt (prediction: Prediction, at: number): Status {
+  if (at >= prediction.endsAt) return prediction.ending.status
+  return at >= prediction.startsAt ? 'processing' : 'starting'
+}
+
+/** Whether input, output, logs and file are gone by then: Replicate wipes them an hour after the end. */
+export function isWiped (prediction: Prediction, at: number): boolean {
+  return at >= prediction.endsAt + KEPT_MS
+}
+
+/** The prediction at a moment, with addresses that begin with `origin`. */
+export function showPrediction (prediction: Prediction, at: number, origin = prediction.origin): PredictionView {
+  const wiped = isWiped(prediction, at)
+  const ended = at >= prediction.endsAt
+  return {
+    id: prediction.id,
+    model: prediction.model,
+    version: prediction.version,
+    input: wiped ? {} : prediction.input,
+    logs: wiped ? '' : logsAt(prediction, at),
+    output: ended && !wiped ? endingOutput(prediction.ending, videoAddress(prediction, origin)) : null,
+    data_removed: wiped,
+    error: ended ? endingError(prediction.ending) : null,
+    source: 'api',
+    status: statusAt(prediction, at),
+    created_at: new Date(prediction.createdAt).toISOString().replace('Z', microDigits(prediction)),
+    ...times(prediction, at),
+    ...(prediction.deadline === null ? {} : { deadline: new Date(prediction.deadline).toISOString() }),
+    urls: addresses(prediction, origin),
+    ...(prediction.webhook === undefined ? {} : { webhook: prediction.webhook }),
+    ...(prediction.webhookEvents === undefined ? {} : { webhook_events_filter: prediction.webhookEvents }),
+  }
+}
+
+/** The prediction in the moment of its creation, whatever the clock says by now. */
+export function showCreated (prediction: Prediction, origin = prediction.origin): PredictionView {
+  return showPrediction(prediction, -Infinity, origin)
+}
+
+/** What the event `output` carries: the output is there, the end is not. */
+export function showOutput (prediction: Prediction): PredictionView {
+  const { completed_at: completedAt, metrics, ...view } = showPrediction(prediction, prediction.endsAt)
+  return { ...view, status: 'processing' }
+}
+
+function microDigits ({ createdMicros }: Prediction): string {
+  return `${String(createdMicros % 1000).padStart(3, '0')}Z`
+}
+
+function videoAddress (prediction: Prediction, origin: string): string {
+  return `${origin}/files/${prediction.id}/output.mp4`
+}
+
+function addresses ({ id }: Prediction, origin: string): PredictionView['urls'] {
+  const get = `${origin}/v1/predictions/${id}`
+  return { get, cancel: `${get}/cancel`, web: `${origin}/p/${id}` }
+}
+
+function times ({ createdAt, startsAt, endsAt }: Prediction, at: number): Partial<PredictionView> {
+  const began = startsAt < endsAt && at >= startsAt
+  const started = began ? { started_at: new Date(startsAt).toISOString() } : {}
+  if (at < endsAt) return started
+  const predictTime = began ? { predict_time: (endsAt - startsAt) / 1000 } : {}
+  return {
+    ...started,
+    completed_at: new Date(endsAt).toISOString(),
+    metrics: { ...predictTime, total_time: (endsAt - createdAt) / 1000 },
+  }
+}
+
+function logsAt ({ startsAt, endsAt, ending }: Prediction, at: number): string {
+  if (at < startsAt || startsAt >= endsAt) return ''
+  const spent = Math.min(at, endsAt) - startsAt
+  const bars = ending.progress === true ? progressBars(spent / (endsAt - startsAt), spent) : ''
+  return [ending.logs, bars].filter(Boolean).join('\n')
+}

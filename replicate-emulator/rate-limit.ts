@@ -1,0 +1,36 @@
+const WINDOW_MS = 60_000
+
+export interface Allowance {
+  allowed: boolean
+  remaining: number
+  resetSeconds: number
+}
+
+/** So many calls a minute for each token, counted in windows that begin with a token's first call. */
+export class RateLimit {
+  readonly #limit: number
+  readonly #now: () => number
+  readonly #windows = new Map<string, { endsAt: number, used: number }>()
+
+  constructor (limit: number, now: () => number) {
+    this.#limit = limit
+    this.#now = now
+  }
+
+  /** Counts one call; one that is not allowed is not counted. */
+  spend (token: string): Allowance {
+    const now = this.#now()
+    const window = this.#window(token, now)
+    const allowed = window.used < this.#limit
+    if (allowed) window.used += 1
+    return { allowed, remaining: this.#limit - window.used, resetSeconds: Math.max(1, Math.ceil((window.endsAt - now) / 1000)) }
+  }
+
+  #window (token: string, now: number): { endsAt: number, used: number } {
+    const known = this.#windows.get(token)
+    if (known !== undefined && now < known.endsAt) return known
+    const fresh = { endsAt: now + WINDOW_MS, used: 0 }
+    this.#windows.set(token, fresh)
+    return fresh
+  }
+}

@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { GlobalFonts } from '@napi-rs/canvas'
+
+/**
+ * The fonts come as small files, each for some code points, so that a dream loads only what it needs. The machine's own
+ * fonts are asked last: on a bare one there are none.
+ */
+interface Slice {
+  family: string
+  file: string
+  ranges: ReadonlyArray<readonly [first: number, last: number]>
+}
+
+const { resolve } = createRequire(import.meta.url)
+const EMOJI_FAMILY = 'Dream Emoji'
+/** Anything that may be drawn as a picture; digits and signs such as # count only with the selector U+FE0F. */
+const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
+
+const everywhere = ['', '-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-tamil', '-telugu', '-kannada', '-sinhala', '-khmer',
+  '-georgian', '-armenian', '-ethiopic']
+const slicesByScript = new Map<string, Slice[]>()
+const registered = new Set<string>()
+
+/**
+ * Registers the fonts that a text needs, and names them in the order in which they are to be tried. Han characters look
+ * different in Japan and China: a text with kana gets the Japanese ones, a Korean one what its own font has of them.
+ */
+export function fontFamilies (text: string): string[] {
+  const characters = new Set(text)
+  const slices = [...everywhere, ...hanOrder(text)].flatMap((script) => neededSlices(script, characters))
+  for (const slice of slices) register(slice.family, slice.file)
+  const emoji = EMOJI.test(text) ? [emojiFamily()] : []
+  return [...slices.map(({ family }) => family), ...emoji, 'sans-serif']
+}
+
+function hanOrder (text: string): string[] {
+  if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return ['-jp', '-kr', '-sc']
+  return /\p{Script=Hangul}/u.test(text) ? ['-kr', '-sc', '-jp'] : ['-sc', '-jp', '-kr']
+}
+
+/** The slices of a script that cover characters which no earlier script took. Takes those characters out of the set. */
+function neededSlices (script: string, characters: Set<string>): Slice[] {
+  return slicesOf(script).filter(({ ranges }) => {
+    const covered = [...characters].filter((character) => isCovered(character.codePointAt(0) ?? 0, ranges))
+    for (const character of covered) characters.delete(character)
+    return covered.length > 0
+  })
+}
+
+function isCovered (code: number, ranges: Slice['ranges']): boolean {
+  return ranges.some(([first, last]) => code >= first && code <= last)
+}
+
+function slicesOf (script: string): Slice[] {
+  const known = slicesByScript.get(script)
+  if (known !== undefined) return known
+  const slices = readSlices(script)
+  slicesByScript.set(script, slices)
+  return slices
+}
+
+function readSlices (script: string): Slice[] {
+  const name = `noto-sans${script}`
+  const stylesheet = readFileSync(resolve(`@fontsource-variable/${name}/wght.css`), 'utf8')
+  const faces = stylesheet.matchAll(/url\(\.\/files\/([^)]+)\)[^}]*?unicode-range:\s*([^;}]+)/g)
+  return Array.from(faces, ([, file = '', ranges = '']) => ({
+    family: `Dream ${file.replace(/-wght-normal\.woff2$/, '')}`,
+    file: resolve(`@fontsource-variable/${name}/files/${file}`),
+    ranges: ranges.split(',').map(readCodeRange),
+  }))
+}
+
+function readCodeRange (range: string): readonly [number, number] {
+  const [first = '', last = first] = range.trim().replace(/^U\+/i, '').split('-')
+  return [parseInt(first, 16), parseInt(last, 16)]
+}
+
+function emojiFamily (): string {
+  register(EMOJI_FAMILY, resolve('@expo-google-fonts/noto-emoji/400Regular/NotoEmoji_400Regular.ttf'))
+  return EMOJI_FAMILY
+}
+
+function register (family: string, file: string): void {
+  if (registered.has(family)) return
+  if (GlobalFonts.registerFromPath(file, family) === null) throw new Error(`The font ${file} cannot be read`)
+  registered.add(family)
+}

@@ -1,0 +1,47 @@
+import type { FastifyHttpOptions, FastifyReply, FastifyRequest } from 'fastify'
+import type { Server } from 'node:http'
+import { answerError } from './plugins/problem-details.ts'
+import { logAnswer, logSerializers, RequestLog } from './plugins/request-log.ts'
+import { createHttpServer } from './services/http-server.ts'
+import type { Log } from './services/log.ts'
+import { parseQueryString } from './services/query-string.ts'
+import { newRequestId } from './services/request-id.ts'
+
+export interface ServerOptions {
+  logLevel: string
+  /** Where log lines go; stdout where nothing is said. */
+  logStream?: { write (line: string): void }
+  requestTimeoutMs: number
+  timeoutCheckMs: number
+}
+
+/** A dream of 2,000 four-byte characters is 24 kB in the address; Node's default for all of line and headers is 16 kB. */
+const maxHeaderSize = 128 * 1024
+const bodyLimit = 1024 * 1024
+
+/** Longer than the 60 s after which the usual load balancers drop an idle connection: the end that waits for requests closes last. */
+const keepAliveTimeoutMs = 72_000
+
+/** What makes Fastify answer as the contract says, wherever it is built. */
+export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptions) {
+  return {
+    logger: { level: logLevel, serializers: logSerializers, ...(logStream && { stream: logStream }) },
+    logController: new RequestLog(),
+    genReqId: newRequestId,
+    serverFactory: (handler, { logger }) => createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log: logger as Log }),
+    // Fastify puts it on one server only, `localhost` has two: the factory takes care of both.
+    clientErrorHandler: () => {},
+    frameworkErrors: answerUnroutable,
+    return503OnClosing: false,
+    bodyLimit,
+    // A path parameter of any length reaches its route, which knows no such task.
+    routerOptions: { maxParamLength: maxHeaderSize, querystringParser: parseQueryString, compile: true },
+    ajv: { customOptions: { allErrors: true, coerceTypes: true } }
+  } satisfies FastifyHttpOptions<Server>
+}
+
+/** Such a request belongs to no route, so none of the hooks that would log it run. */
+function answerUnroutable (error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  reply.raw.once('finish', () => logAnswer(request, reply))
+  answerError(error, request, reply)
+}

@@ -1,0 +1,31 @@
+import closeWithGrace from 'close-with-grace'
+import { setTimeout as delay } from 'node:timers/promises'
+import { buildApp } from './app.ts'
+import { readConfig } from './config.ts'
+import { StartError } from './services/start-error.ts'
+
+/** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
+const graceMs = 25_000
+
+try {
+  const config = readConfig(process.env)
+  const app = await buildApp(config)
+  const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
+  closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
+    if (err === undefined) app.log.info({ signal }, 'Stopping')
+    else app.log.fatal({ err }, 'Stopping after an error that nobody handled')
+    app.announceStop()
+    if (err === undefined) await delay(shutdownDelayMs)
+    await app.close()
+  })
+  await app.listen({ host: config.HOST, port: config.PORT })
+} catch (error) {
+  const said = error instanceof StartError || isListenError(error)
+  console.error(said ? error.message : error)
+  process.exit(1)
+}
+
+/** The address is taken, not allowed or not this machine's: Node's message says which. */
+function isListenError (error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'listen'
+}

@@ -1,0 +1,21 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Waits between tries of the same thing, all in ms. */
+export interface BackoffOptions { first: number, longest: number }
+
+/** A growing wait, halved at random at most ("equal jitter"), so that many who failed together do not return together. */
+export function backoffDelay (attempt: number, { first, longest }: BackoffOptions): number {
+  const full = Math.min(longest, first * 2 ** Math.min(attempt, 30))
+  return full / 2 + Math.random() * full / 2
+}
+
+/**
+ * @param ms how long; a negative or zero wait ends at the next turn of the event loop
+ * @throws the signal's reason as soon as it is aborted
+ */
+export async function wait (ms: number, signal: AbortSignal): Promise<void> {
+  await delay(Math.max(0, ms), undefined, { signal }).catch((error: unknown) => {
+    signal.throwIfAborted()
+    throw error
+  })
+}

@@ -1,0 +1,112 @@
+import { backoffDelay, wait } from './backoff.ts'
+import type { Log } from './log.ts'
+import type { Task } from './task.ts'
+import type { TaskStore } from './task-store.ts'
+
+/** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
+export type Job = (task: Task, signal: AbortSignal) => Promise<void>
+
+export interface JobRunnerOptions {
+  taskStore: TaskStore
+  job: Job
+  /** How many tasks this instance holds at a time. */
+  maxInFlight: number
+  /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
+  lookIntervalMs: number
+  now: () => number
+  log: Log
+}
+
+const retry = { first: 500, longest: 30_000 }
+const overdueBatch = 100
+
+/**
+ * Owns every background job of this instance: claims open tasks, runs each as a promise, tries again what could not
+ * go on, and brings all of them to a safe point when it stops.
+ */
+export class JobRunner {
+  #options
+  #running = new Map<string, Promise<void>>()
+  #stopping = new AbortController()
+  #claiming: Promise<void> | undefined
+  #wakeAgain = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (options: JobRunnerOptions) {
+    this.#options = options
+  }
+
+  /** How many tasks are held at the moment. */
+  get inFlight (): number {
+    return this.#running.size
+  }
+
+  /** Resumes every open task, up to the limit, and goes on to claim until stopped. */
+  start (): void {
+    this.#timer = setInterval(() => this.wake(), this.#options.lookIntervalMs).unref()
+    this.wake()
+  }
+
+  /** Says that there may be something to claim. Returns at once; the work begins in a later turn of the event loop. */
+  wake (): void {
+    if (this.#stopping.signal.aborted) return
+    if (this.#claiming !== undefined) {
+      this.#wakeAgain = true
+      return
+    }
+    this.#claiming = new Promise<void>((resolve) => setImmediate(resolve))
+      .then(() => this.#claim())
+      .catch((err: unknown) => this.#options.log.warn({ err }, 'Could not claim tasks; looking again soon'))
+      .finally(() => {
+        this.#claiming = undefined
+        if (this.#wakeAgain) {
+          this.#wakeAgain = false
+          this.wake()
+        }
+      })
+  }
+
+  /** Claims nothing more, brings every job to a safe point and hands its task back. Never waits for a generation. */
+  async stop (): Promise<void> {
+    clearInterval(this.#timer)
+    this.#stopping.abort(new Error('The instance is stopping'))
+    await this.#claiming
+    await Promise.all(this.#running.values())
+  }
+
+  async #claim (): Promise<void> {
+    const { taskStore, maxInFlight, now } = this.#options
+    for (const task of await taskStore.claimOverdue(now(), overdueBatch)) this.#carry(task)
+    const free = maxInFlight - this.#running.size
+    if (free <= 0) return
+    for (const task of await taskStore.claim(free)) this.#carry(task)
+  }
+
+  #carry (task: Task): void {
+    const running = this.#untilDone(task)
+      .then(() => this.#options.taskStore.release(task.id))
+      .catch((err: unknown) => this.#options.log.error({ err, task_id: task.id }, 'Could not hand a task back'))
+      .finally(() => {
+        this.#running.delete(task.id)
+        this.wake()
+      })
+    this.#running.set(task.id, running)
+  }
+
+  /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */
+  async #untilDone (claimed: Task): Promise<void> {
+    const { job, taskStore, log } = this.#options
+    const { signal } = this.#stopping
+    let task: Task | undefined = claimed
+    for (let attempt = 0; task !== undefined && !signal.aborted; attempt++) {
+      try {
+        task = attempt === 0 ? task : await taskStore.get(claimed.id)
+        return task && await job(task, signal)
+      } catch (err) {
+        if (signal.aborted) return
+        log.error({ err, task_id: claimed.id }, 'A job could not go on; trying again')
+      }
+      await wait(backoffDelay(attempt, retry), signal).catch(() => undefined)
+    }
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The video in a prediction's output: `foreign` names one on a host that is not believed, which must be neither
+ * fetched nor handed on; `nothing` is an output without anything that could be a video.
+ */
+export type FoundVideo =
+  | { found: 'video', url: string }
+  | { found: 'foreign', url: string }
+  | { found: 'nothing' }
+
+const deepest = 8
+const mostValues = 1_000
+const longestAddress = 2_048
+
+const preferred = ['mp4', 'webm', 'mov']
+const noVideo = new Set([
+  'png', 'jpg', 'jpeg', 'webp', 'gif', 'bmp', 'svg', 'avif', 'heic', 'tif', 'tiff', 'ico',
+  'wav', 'mp3', 'ogg', 'oga', 'opus', 'flac', 'm4a', 'aac',
+  'json', 'txt', 'csv', 'md', 'html', 'htm', 'xml', 'log', 'srt', 'vtt', 'yaml', 'yml', 'pdf',
+  'zip', 'tar', 'gz', 'safetensors'
+])
+
+/**
+ * Looks through an output of any shape; of several videos the best kind counts (.mp4, .webm, .mov, then an address
+ * that does not say), of the same kind the first.
+ * @param apiUrl the address of the API: where it is not Replicate's own, files of its origin are believed
+ * @returns the address normalised, at most 2,048 characters
+ */
+export function findVideo (output: unknown, apiUrl: string): FoundVideo {
+  const videos = addressesIn(output).filter((url) => !noVideo.has(endingOf(url)))
+  const believed = videos.filter((url) => isBelieved(url, new URL(apiUrl)))
+  const best = believed.sort((a, b) => rankOf(a) - rankOf(b))[0]
+  if (best !== undefined) return { found: 'video', url: best.href }
+  const [foreign] = videos
+  return foreign === undefined ? { found: 'nothing' } : { found: 'foreign', url: foreign.href }
+}
+
+/** In the order of the output. What lies deeper or behind more than the bounds is not looked at. */
+function addressesIn (output: unknown): URL[] {
+  const found: URL[] = []
+  let left = mostValues
+  const visit = (value: unknown, depth: number): void => {
+    if (left-- <= 0 || depth > deepest) return
+    if (typeof value === 'string') found.push(...addressOf(value))
+    else if (typeof value === 'object' && value !== null) {
+      for (const key in value) visit(Reflect.get(value, key), depth + 1)
+    }
+  }
+  visit(output, 0)
+  return found
+}
+
+function addressOf (text: string): URL[] {
+  const url = text.length > longestAddress ? null : URL.parse(text)
+  if (url === null || url.href.length > longestAddress) return []
+  return url.protocol === 'https:' || url.protocol === 'http:' ? [url] : []
+}
+
+function isBelieved (url: URL, api: URL): boolean {
+  if (url.username !== '' || url.password !== '') return false
+  if (api.hostname !== 'api.replicate.com' && url.origin === api.origin) return true
+  if (url.protocol !== 'https:' || url.port !== '') return false
+  if (url.hostname === 'api.replicate.com') return /^\/v1\/files\/./.test(url.pathname)
+  return url.hostname === 'replicate.delivery' || url.hostname.endsWith('.replicate.delivery')
+}
+
+function endingOf ({ pathname }: URL): string {
+  return /\.([a-z0-9]+)$/i.exec(pathname)?.[1]?.toLowerCase() ?? ''
+}
+
+function rankOf (url: URL): number {
+  const rank = preferred.indexOf(endingOf(url))
+  return rank === -1 ? preferred.length : rank
+}

@@ -1,0 +1,96 @@
+import { Type } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+
+/**
+ * A prediction of Replicate as we believe it. `status` may be a word that nobody has heard of yet, `output` is of any
+ * shape: whoever reads them says what they mean.
+ */
+export interface Prediction {
+  id: string
+  status: string
+  /** owner/name */
+  model: string | null
+  version: string | null
+  input: Record<string, unknown> | null
+  output: unknown
+  logs: string
+  error: string | null
+  /** `api` or `web` */
+  source: string | null
+  /** Input, output, logs and files are wiped an hour after the end. */
+  dataRemoved: boolean
+  /** ms since the epoch */
+  createdAt: number | null
+  /** The address that the create asked to be called. */
+  webhook: string | null
+}
+
+const idPattern = '^[A-Za-z0-9_-]{1,128}$'
+const longestError = 2_000
+
+/** Only what nothing works without is insisted on: Replicate adds members, and leaves out those without a value. */
+const PredictionSchema = Type.Object({
+  id: Type.String({ pattern: idPattern }),
+  status: Type.String(),
+  model: Type.Optional(Type.Unknown()),
+  version: Type.Optional(Type.Unknown()),
+  input: Type.Optional(Type.Unknown()),
+  output: Type.Optional(Type.Unknown()),
+  logs: Type.Optional(Type.Unknown()),
+  error: Type.Optional(Type.Unknown()),
+  source: Type.Optional(Type.Unknown()),
+  data_removed: Type.Optional(Type.Unknown()),
+  created_at: Type.Optional(Type.Unknown()),
+  webhook: Type.Optional(Type.Unknown())
+})
+const compiled = TypeCompiler.Compile(PredictionSchema)
+const idExpression = new RegExp(idPattern)
+
+/** Whether this can be the id of a prediction; it is safe in a path then. */
+export function isPredictionId (id: string): boolean {
+  return idExpression.test(id)
+}
+
+/**
+ * @param value parsed JSON: an answer, an item of a list, the body of a webhook
+ * @returns undefined where it is no prediction; a member of another type than documented counts as missing
+ */
+export function parsePrediction (value: unknown): Prediction | undefined {
+  if (!compiled.Check(value)) return undefined
+  return {
+    id: value.id,
+    status: value.status,
+    model: stringOrNull(value.model),
+    version: stringOrNull(value.version),
+    input: recordOrNull(value.input),
+    output: value.output ?? null,
+    logs: stringOrNull(value.logs) ?? '',
+    error: errorWords(value.error),
+    source: stringOrNull(value.source),
+    dataRemoved: value.data_removed === true,
+    createdAt: timeOrNull(value.created_at),
+    webhook: stringOrNull(value.webhook)
+  }
+}
+
+function stringOrNull (value: unknown): string | null {
+  return typeof value === 'string' ? value : null
+}
+
+function recordOrNull (value: unknown): Record<string, unknown> | null {
+  return isRecord(value) ? value : null
+}
+
+function isRecord (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function errorWords (error: unknown): string | null {
+  if (error === undefined || error === null) return null
+  return (typeof error === 'string' ? error : JSON.stringify(error)).slice(0, longestError)
+}
+
+function timeOrNull (value: unknown): number | null {
+  const ms = typeof value === 'string' ? Date.parse(value) : NaN
+  return Number.isNaN(ms) ? null : ms
+}

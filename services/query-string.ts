@@ -1,0 +1,78 @@
+/** Why a value of a query string cannot be used, whatever the route makes of it. */
+const valueFaults = {
+  encoding: 'must be valid percent-encoded UTF-8',
+  null_character: 'must not contain U+0000',
+  repeated: 'must be given once'
+} as const
+
+/**
+ * Stands in the parsed query for a value that cannot be used. It is no string, number or boolean, so that any schema
+ * refuses it; whoever reports the faults of the schema says this one in its place.
+ */
+export class UnusableValue {
+  readonly type: keyof typeof valueFaults
+  readonly msg: string
+
+  constructor (type: keyof typeof valueFaults) {
+    this.type = type
+    this.msg = valueFaults[type]
+    Object.freeze(this)
+  }
+}
+
+const badEncoding = new UnusableValue('encoding')
+const nullCharacter = new UnusableValue('null_character')
+const repeated = new UnusableValue('repeated')
+
+/** What comes after so many pairs is not looked at, like any parameter that nobody knows. */
+const maxPairs = 1000
+
+/**
+ * Reads the query part of a request's address, without its `?`: `+` is a space, percent sequences are UTF-8.
+ * A name that is not valid UTF-8 names nothing that anybody knows, and is left out.
+ * @param text ASCII: Node refuses an address with any other byte
+ * @returns an object without a prototype; each value is a string or an UnusableValue
+ */
+export function parseQueryString (text: string): Record<string, unknown> {
+  const query: Record<string, unknown> = Object.create(null)
+  if (text === '') return query
+  for (const pair of text.split('&', maxPairs)) {
+    const equals = pair.indexOf('=')
+    const name = decode(equals === -1 ? pair : pair.slice(0, equals))
+    if (name === undefined || name === '') continue
+    query[name] = name in query ? repeated : readValue(equals === -1 ? '' : pair.slice(equals + 1))
+  }
+  return query
+}
+
+function readValue (text: string): string | UnusableValue {
+  const value = decode(text)
+  if (value === undefined) return badEncoding
+  return value.includes('\0') ? nullCharacter : value
+}
+
+const encoded = /[%+]/
+
+function decode (text: string): string | undefined {
+  if (!encoded.test(text)) return text
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * A `preValidation` hook that trims members of the query, so that the schema counts the trimmed text and the handler
+ * sees nothing else.
+ */
+export function trimQuery (...names: string[]) {
+  return (request: { query: unknown }, _reply: unknown, done: () => void): void => {
+    const query = request.query as Record<string, unknown>
+    for (const name of names) {
+      const value = query[name]
+      if (typeof value === 'string') query[name] = value.trim()
+    }
+    done()
+  }
+}

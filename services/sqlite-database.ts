@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { StartError } from './start-error.ts'
+
+const migrationsFolder = new URL('../migrations/sqlite/', import.meta.url)
+
+/** What `errcode` of an error of node:sqlite holds: https://www.sqlite.org/rescode.html */
+export const sqliteResult = { busy: 5, uniqueViolation: 2067 } as const
+
+/** The result code of an error that SQLite gave, or undefined for any other error. */
+export function sqliteResultOf (error: unknown): number | undefined {
+  if (error instanceof Error && 'errcode' in error && typeof error.errcode === 'number') return error.errcode
+  return undefined
+}
+
+/**
+ * Opens the database for this process alone, durable at every commit, and brings it to the newest schema.
+ * @param path of the file, or `:memory:`
+ * @throws StartError when another process has it or a newer release wrote it
+ */
+export function openDatabase (path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  try {
+    takeForThisProcess(database)
+    migrate(database)
+    return database
+  } catch (error) {
+    database.close()
+    if (sqliteResultOf(error) !== sqliteResult.busy) throw error
+    throw new StartError(`${path} is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. (Several instances need a shared database, DATABASE_URL, which this release does not offer yet.)`)
+  }
+}
+
+/** The order matters: with journal_mode first, a second process gets as far as changing the schema. */
+function takeForThisProcess (database: DatabaseSync): void {
+  database.exec('pragma locking_mode = exclusive')
+  database.exec('pragma journal_mode = wal')
+  database.exec('pragma synchronous = full')
+  database.exec('begin immediate; commit')
+}
+
+/** Applies what is missing of `migrations/sqlite/NNNN-name.sql`, all of it or nothing. */
+function migrate (database: DatabaseSync): void {
+  const files = readdirSync(migrationsFolder).filter((name) => name.endsWith('.sql')).sort()
+  const applied = Number(database.prepare('pragma user_version').get()?.user_version)
+  if (applied > files.length) {
+    throw new StartError(`The database was written by a newer release of Dreamreel (schema ${applied}, this release knows ${files.length}). Start that release again.`)
+  }
+  if (applied === files.length) return
+  const steps = files.slice(applied).map((name) => readFileSync(new URL(name, migrationsFolder), 'utf8'))
+  database.exec(['begin immediate', ...steps, `pragma user_version = ${files.length}`, 'commit'].join(';\n'))
+}

@@ -1,0 +1,208 @@
+import { accessSync, constants, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import { GroupCommit } from './group-commit.ts'
+import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
+import { StartError } from './start-error.ts'
+import type { Style } from './styles.ts'
+import { isOpen, moveTask, openStages, type Move, type Submission, type Task, type TaskStage } from './task.ts'
+import type { TaskFailureCode } from './task-failure.ts'
+import { IllegalMoveError, StoreUnavailableError, type MoveOutcome, type TaskStore } from './task-store.ts'
+
+export interface SqliteTaskStoreOptions {
+  /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
+  dataDir: string
+  /** ms since the epoch */
+  now: () => number
+}
+
+interface TaskRow {
+  seq: number
+  id: string
+  stage: TaskStage
+  version: number
+  revision: number
+  dream: string
+  style: Style
+  created_at: number
+  updated_at: number
+  deadline_at: number
+  submission: string | null
+  waiting_for: TaskFailureCode | null
+  prediction_id: string | null
+  progress: number | null
+  video_url: string | null
+  failure: TaskFailureCode | null
+}
+
+const columns = [
+  'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at',
+  'submission', 'waiting_for', 'prediction_id', 'progress', 'video_url', 'failure'
+]
+const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
+
+/**
+ * The store for one process on one machine: a SQLite file that belongs to this process alone.
+ * @throws StartError when the folder cannot be used
+ */
+export function createSqliteTaskStore (options: SqliteTaskStoreOptions): TaskStore {
+  return new SqliteTaskStore(options)
+}
+
+class SqliteTaskStore implements TaskStore {
+  #database
+  #writes
+  #now
+  #statements
+  /** Every open task up to this `seq` is held. */
+  #heldUpTo = 0
+  #held = new Set<string>()
+
+  constructor ({ dataDir, now }: SqliteTaskStoreOptions) {
+    this.#database = openDatabase(databasePath(dataDir))
+    this.#writes = new GroupCommit(this.#database)
+    this.#now = now
+    const prepare = (sql: string): StatementSync => this.#database.prepare(sql)
+    this.#statements = {
+      insert: prepare(`insert into task (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`),
+      update: prepare(`update task set ${columns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
+      get: prepare('select * from task where id = ?'),
+      open: prepare(`select * from task where ${open} and seq > ? order by seq`),
+      overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
+    }
+  }
+
+  create (task: Task): Promise<Task> {
+    return this.#writes.run(() => {
+      this.#statements.insert.run(...rowOf(task))
+      return task
+    })
+  }
+
+  async get (id: string): Promise<Task | undefined> {
+    return this.#read(() => this.#find(id))
+  }
+
+  async move (task: Task, move: Move): Promise<MoveOutcome> {
+    const moved = moveTask(task, move, this.#now())
+    if (moved === undefined) throw new IllegalMoveError(task, move)
+    return this.#writes.run(() => this.#compareAndSet(task, moved))
+  }
+
+  async claim (limit: number): Promise<Task[]> {
+    return this.#read(() => {
+      const claimed: Task[] = []
+      for (const row of rows(this.#statements.open, this.#heldUpTo)) {
+        if (claimed.length === limit) break
+        this.#heldUpTo = row.seq
+        if (this.#hold(row.id)) claimed.push(taskOf(row))
+      }
+      return claimed
+    })
+  }
+
+  async claimOverdue (now: number, limit: number): Promise<Task[]> {
+    return this.#read(() => {
+      const claimed: Task[] = []
+      for (const row of rows(this.#statements.overdue, now)) {
+        if (claimed.length === limit) break
+        if (this.#hold(row.id)) claimed.push(taskOf(row))
+      }
+      return claimed
+    })
+  }
+
+  async release (id: string): Promise<void> {
+    this.#read(() => {
+      const task = this.#find(id)
+      if (this.#held.delete(id) && task !== undefined && isOpen(task)) this.#heldUpTo = 0
+    })
+  }
+
+  async ping (): Promise<void> {
+    this.#read(() => this.#statements.get.get(''))
+  }
+
+  async close (): Promise<void> {
+    this.#writes.flush()
+    if (this.#database.isOpen) this.#database.close()
+  }
+
+  #find (id: string): Task | undefined {
+    const row = this.#statements.get.get(id)
+    return row === undefined ? undefined : taskOf(asTaskRow(row))
+  }
+
+  #compareAndSet (task: Task, moved: Task): MoveOutcome {
+    try {
+      const { changes } = this.#statements.update.run(...rowOf(moved), task.id, task.version)
+      return changes === 1 ? { outcome: 'moved', task: moved } : { outcome: 'stale' }
+    } catch (error) {
+      if (sqliteResultOf(error) !== sqliteResult.uniqueViolation) throw error
+      return { outcome: 'prediction_taken' }
+    }
+  }
+
+  /** False where the task is held already. */
+  #hold (id: string): boolean {
+    if (this.#held.has(id)) return false
+    this.#held.add(id)
+    return true
+  }
+
+  #read<T> (work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw new StoreUnavailableError(error)
+    }
+  }
+}
+
+function databasePath (dataDir: string): string {
+  if (dataDir === ':memory:') return dataDir
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    accessSync(dataDir, constants.W_OK)
+  } catch (error) {
+    throw new StartError(`DATA_DIR ${dataDir} cannot be written to`, { cause: error })
+  }
+  return join(dataDir, 'dreamreel.db')
+}
+
+function * rows (statement: StatementSync, ...parameters: SQLInputValue[]): Generator<TaskRow> {
+  for (const row of statement.iterate(...parameters)) yield asTaskRow(row)
+}
+
+/** The boundary where a row becomes typed: the table is `strict` and written by `rowOf` alone. */
+function asTaskRow (row: unknown): TaskRow {
+  return row as TaskRow
+}
+
+function rowOf (task: Task): SQLInputValue[] {
+  return [
+    task.id, task.stage, task.version, task.revision, task.dream, task.style, task.createdAt, task.updatedAt,
+    task.deadlineAt, task.submission && JSON.stringify(task.submission), task.waitingFor, task.predictionId,
+    task.progress, task.videoUrl, task.failure
+  ]
+}
+
+function taskOf (row: TaskRow): Task {
+  return {
+    id: row.id,
+    stage: row.stage,
+    version: row.version,
+    revision: row.revision,
+    dream: row.dream,
+    style: row.style,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    deadlineAt: row.deadline_at,
+    submission: row.submission === null ? null : JSON.parse(row.submission) as Submission,
+    waitingFor: row.waiting_for,
+    predictionId: row.prediction_id,
+    progress: row.progress,
+    videoUrl: row.video_url,
+    failure: row.failure
+  }
+}

@@ -1,0 +1,13 @@
+export const styles = ['Realistic', 'Animated', 'Cursed'] as const
+export type Style = typeof styles[number]
+
+const stylePrompts: Record<Style, string> = {
+  Realistic: 'Photorealistic, cinematic, surreal, dreamlike visuals',
+  Animated: 'Beautiful, cute, Japanese animation woodblock style',
+  Cursed: 'Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals'
+}
+
+/** What the model is asked for: the look, then the dream in the dreamer's own words. */
+export function promptFor (style: Style, dream: string): string {
+  return `${stylePrompts[style]}. ${dream}`
+}

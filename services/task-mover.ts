@@ -1,0 +1,32 @@
+import { backoffDelay, wait } from './backoff.ts'
+import type { Log } from './log.ts'
+import type { Move, Task } from './task.ts'
+import { StoreUnavailableError, type TaskStore } from './task-store.ts'
+
+/** `won`: the move happened and this is the task now. Otherwise the task as whoever moved first left it. */
+export type Moved =
+  | { won: true, task: Task }
+  | { won: false, task: Task | undefined, predictionTaken: boolean }
+
+export interface TaskMoverOptions { taskStore: TaskStore, log: Log, signal: AbortSignal }
+
+const storeAway = { first: 200, longest: 10_000 }
+
+/**
+ * Moves a task that this instance holds. A store that is away (a full disk, a database that restarts) delays the
+ * move: what is known in memory, a paid prediction's id above all, is not given up while the process lives.
+ * @throws the signal's reason where the store is away and the signal is aborted
+ */
+export async function moveHeldTask (task: Task, move: Move, { taskStore, log, signal }: TaskMoverOptions): Promise<Moved> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const result = await taskStore.move(task, move)
+      if (result.outcome === 'moved') return { won: true, task: result.task }
+      return { won: false, task: await taskStore.get(task.id), predictionTaken: result.outcome === 'prediction_taken' }
+    } catch (err) {
+      if (!(err instanceof StoreUnavailableError)) throw err
+      if (attempt === 0) log.warn({ err, task_id: task.id }, 'The task store is away; a task waits for it')
+      await wait(backoffDelay(attempt, storeAway), signal)
+    }
+  }
+}

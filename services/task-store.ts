@@ -1,0 +1,55 @@
+import type { Move, Task } from './task.ts'
+
+/**
+ * Where tasks live. Every backend gives these guarantees, and one suite of tests checks them:
+ *
+ * - Durable: when the promise of `create` or `move` resolves, the change survives `kill -9` and a power cut.
+ * - One outcome: `move` is a compare-and-set on the task's `version`. Of all who move the same task at the same
+ *   moment exactly one wins; the others get `stale` and have changed nothing. No move leaves the table in `task.ts`.
+ * - One prediction, one task: a prediction id is bound to at most one task, ever.
+ * - One holder: a task given out by `claim` is given to nobody else until it is released, has ended, or its holder
+ *   is gone. Who starts after a crash is given every open task.
+ * - Failing loudly: when the backend cannot do its work now (disk full, database away) the promise rejects with
+ *   `StoreUnavailableError`, and nothing of that call has been changed.
+ */
+export interface TaskStore {
+  create (task: Task): Promise<Task>
+  /** @param id lower-case; anything that is not the id of a task gives undefined */
+  get (id: string): Promise<Task | undefined>
+  /** @param task as the caller last saw it: the move happens only if it still is so */
+  move (task: Task, move: Move): Promise<MoveOutcome>
+  /** At most `limit` open tasks that nobody holds, oldest first; the caller holds them now. */
+  claim (limit: number): Promise<Task[]>
+  /** The same for tasks whose deadline is at or before `now` (ms since the epoch): they end without any work. */
+  claimOverdue (now: number, limit: number): Promise<Task[]>
+  /** Hands a task back, ended or not. */
+  release (id: string): Promise<void>
+  /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
+  ping (): Promise<void>
+  close (): Promise<void>
+}
+
+export type MoveOutcome =
+  | { outcome: 'moved', task: Task }
+  /** Somebody else moved first (or the task is gone): read it again. */
+  | { outcome: 'stale' }
+  /** The prediction id of a `bind` belongs to another task. */
+  | { outcome: 'prediction_taken' }
+
+/** The store cannot do its work at the moment; nothing was changed. `cause` holds the backend's own error. */
+export class StoreUnavailableError extends Error {
+  override name = 'StoreUnavailableError'
+
+  constructor (cause: unknown) {
+    super('The task store is not available', { cause })
+  }
+}
+
+/** A move that the table does not allow from the task the caller holds: a fault of the caller, not a lost race. */
+export class IllegalMoveError extends Error {
+  override name = 'IllegalMoveError'
+
+  constructor (task: Task, move: Move) {
+    super(`Task ${task.id} cannot ${move.type} while it is ${task.stage}`)
+  }
+}

@@ -1,0 +1,203 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { v7 as uuidv7 } from 'uuid'
+import { styles, type Style } from './styles.ts'
+import { taskFailureCodes, taskFailureSentences, type TaskFailureCode } from './task-failure.ts'
+
+/** The four words a client ever sees; the shipped app stops on `completed` and `failed` only. */
+export const taskStatuses = ['pending', 'processing', 'completed', 'failed'] as const
+export type TaskStatus = typeof taskStatuses[number]
+
+/** Where a task stands. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
+export type TaskStage = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
+
+/** The mark that is on disk before a paid request leaves: what was asked of the provider, and since when. */
+export interface Submission {
+  /** ms since the epoch */
+  startedAt: number
+  model: string
+  input: Record<string, unknown>
+}
+
+/** One dream on its way to a video, as a store keeps it. Times are ms since the epoch. */
+export interface Task {
+  readonly id: string
+  readonly stage: TaskStage
+  /** +1 at every change: what a compare-and-set compares. */
+  readonly version: number
+  /** +1 at every change that a client can see. */
+  readonly revision: number
+  readonly dream: string
+  readonly style: Style
+  readonly createdAt: number
+  readonly updatedAt: number
+  /** From here on the task is ended by the service, whatever the provider does. */
+  readonly deadlineAt: number
+  readonly submission: Submission | null
+  /** Why the provider last refused to take the task for the moment; the reason it fails with at its deadline. */
+  readonly waitingFor: TaskFailureCode | null
+  readonly predictionId: string | null
+  readonly progress: number | null
+  readonly videoUrl: string | null
+  readonly failure: TaskFailureCode | null
+}
+
+/** What can happen to a task. There is no "set stage": these moves are all there is. */
+export type Move =
+  | { type: 'submit', submission: Submission }
+  | { type: 'withdraw', waitingFor: TaskFailureCode | null }
+  | { type: 'bind', predictionId: string }
+  | { type: 'advance', progress: number }
+  | { type: 'complete', videoUrl: string }
+  | { type: 'fail', failure: TaskFailureCode }
+
+/** The table of allowed moves: from which stages, to which stage. `completed` and `failed` are nobody's origin. */
+export const allowedMoves = {
+  submit: { from: ['queued'], to: 'submitting' },
+  withdraw: { from: ['submitting'], to: 'queued' },
+  bind: { from: ['submitting'], to: 'generating' },
+  advance: { from: ['generating'], to: 'generating' },
+  complete: { from: ['generating'], to: 'completed' },
+  fail: { from: ['queued', 'submitting', 'generating'], to: 'failed' }
+} as const satisfies Record<Move['type'], { from: readonly TaskStage[], to: TaskStage }>
+
+export const openStages = ['queued', 'submitting', 'generating'] as const satisfies readonly TaskStage[]
+
+export function isOpen (task: Task): boolean {
+  return task.stage !== 'completed' && task.stage !== 'failed'
+}
+
+/**
+ * A fresh task. `dream` is already trimmed and checked.
+ * @param deadlineSeconds how long the task may take in all
+ * @param now ms since the epoch
+ */
+export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number): Task {
+  return {
+    id: uuidv7(),
+    stage: 'queued',
+    version: 1,
+    revision: 1,
+    dream,
+    style,
+    createdAt: now,
+    updatedAt: now,
+    deadlineAt: now + deadlineSeconds * 1000,
+    submission: null,
+    waitingFor: null,
+    predictionId: null,
+    progress: null,
+    videoUrl: null,
+    failure: null
+  }
+}
+
+/**
+ * The task after a move, or undefined where the table does not allow it from the task's stage.
+ * Pure: the stores decide with it, inside their transaction.
+ * @param now ms since the epoch; a clock that went back never moves `updatedAt` back
+ */
+export function moveTask (task: Task, move: Move, now: number): Task | undefined {
+  const { from, to } = allowedMoves[move.type]
+  if (!(from as readonly TaskStage[]).includes(task.stage)) return undefined
+  const moved = { ...task, stage: to, version: task.version + 1, ...changeOf(move, task) }
+  if (!isVisible(task, moved)) return moved
+  return { ...moved, revision: task.revision + 1, updatedAt: Math.max(task.updatedAt, now) }
+}
+
+function changeOf (move: Move, task: Task): Partial<Task> {
+  switch (move.type) {
+    case 'submit': return { submission: move.submission }
+    case 'withdraw': return { submission: null, waitingFor: move.waitingFor }
+    case 'bind': return { predictionId: move.predictionId, waitingFor: null }
+    case 'advance': return { progress: Math.max(move.progress, task.progress ?? 0) }
+    case 'complete': return { videoUrl: move.videoUrl, progress: task.progress === null ? null : 100 }
+    case 'fail': return { failure: move.failure }
+  }
+}
+
+function isVisible (before: Task, after: Task): boolean {
+  return statusOf(before) !== statusOf(after) || before.progress !== after.progress
+}
+
+export function statusOf (task: Task): TaskStatus {
+  switch (task.stage) {
+    case 'queued': case 'submitting': return 'pending'
+    case 'generating': return 'processing'
+    default: return task.stage
+  }
+}
+
+const nullableString = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], description })
+const time = (description: string) => Type.String({
+  format: 'date-time',
+  description: `${description}, RFC 3339 in UTC with exactly three fractional digits`
+})
+
+export const StyleSchema = Type.Unsafe<Style>({
+  type: 'string', enum: styles, $id: 'Style', description: 'The look of the video'
+})
+
+export const TaskStatusSchema = Type.Unsafe<TaskStatus>({
+  type: 'string',
+  enum: taskStatuses,
+  $id: 'TaskStatus',
+  description: '`pending` until the provider has taken the task, then `processing`; `completed` and `failed` are final'
+})
+
+/** The task as clients see it: these members, in this order, all always present. */
+export const TaskSchema = Type.Object({
+  task_id: Type.String({ format: 'uuid', description: 'The task’s id, a UUIDv7' }),
+  status: Type.Unsafe<TaskStatus>(Type.Ref('TaskStatus')),
+  dream: Type.String({ description: 'The dream as it was received, trimmed' }),
+  style: Type.Unsafe<Style>(Type.Ref('Style')),
+  video_url: nullableString('The address of the finished video, else null'),
+  error: nullableString('Why the task failed, a sentence for people, else null'),
+  created_at: time('When the task was created'),
+  updated_at: time('When anything here last changed'),
+  error_code: Type.Unsafe<TaskFailureCode | null>({
+    type: ['string', 'null'],
+    enum: [...taskFailureCodes, null],
+    description: 'Why the task failed, a stable code for programs, else null'
+  }),
+  progress: Type.Unsafe<number | null>({
+    type: ['integer', 'null'],
+    minimum: 0,
+    maximum: 100,
+    description: 'Percent done where the provider tells it, never falling, else null'
+  }),
+  revision: Type.Integer({ minimum: 1, description: 'Grows by one whenever anything here changes' })
+}, {
+  $id: 'Task',
+  description: 'A dream on its way to a video',
+  examples: [{
+    task_id: '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21',
+    status: 'completed',
+    dream: 'A whale swims through the clouds above my school',
+    style: 'Realistic',
+    video_url: 'https://replicate.delivery/xezq/a1b2c3/output.mp4',
+    error: null,
+    created_at: '2026-11-24T08:15:30.120Z',
+    updated_at: '2026-11-24T08:16:11.402Z',
+    error_code: null,
+    progress: 100,
+    revision: 3
+  }]
+})
+export type TaskView = Static<typeof TaskSchema>
+
+/** The task as a client sees it. */
+export function presentTask (task: Task): TaskView {
+  return {
+    task_id: task.id,
+    status: statusOf(task),
+    dream: task.dream,
+    style: task.style,
+    video_url: task.videoUrl,
+    error: task.failure && taskFailureSentences[task.failure],
+    created_at: new Date(task.createdAt).toISOString(),
+    updated_at: new Date(task.updatedAt).toISOString(),
+    error_code: task.failure,
+    progress: task.progress,
+    revision: task.revision
+  }
+}

@@ -1,0 +1,164 @@
+import type { Test } from 'tap'
+import { newTask, type Move, type Task } from '../services/task.ts'
+import type { TaskStore } from '../services/task-store.ts'
+
+/** A backend under test: stores opened with the same `t` share one body of data. */
+export interface Backend {
+  /** Opens a store on the data, as a process that starts does. The suite closes it. */
+  open (): Promise<TaskStore>
+  /** Throws away what is in memory, as `kill -9` does, so that the next `open` sees what was durable. */
+  kill (store: TaskStore): Promise<void>
+}
+
+const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' } }
+const submit = { type: 'submit', submission } as const
+const bind = (predictionId: string) => ({ type: 'bind', predictionId }) as const
+const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
+const fail = { type: 'fail', failure: 'provider_error' } as const
+
+function aTask (overrides: Partial<Task> = {}): Task {
+  return { ...newTask('A whale in the clouds 🐋\n第二行', 'Realistic', 840, Date.now()), ...overrides }
+}
+
+/** What `task-store.ts` promises, for any backend. `makeBackend` gives empty data each time it is called. */
+export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backend>): void {
+  const scenario = (name: string, run: (t: Test, store: TaskStore, backend: Backend) => Promise<void>) =>
+    t.test(name, async (t) => {
+      const backend = await makeBackend(t)
+      const store = await backend.open()
+      t.teardown(() => store.close())
+      await run(t, store, backend)
+    })
+
+  async function moved (store: TaskStore, task: Task, ...moves: Move[]): Promise<Task> {
+    for (const move of moves) {
+      const result = await store.move(task, move)
+      if (result.outcome !== 'moved') throw new Error(`${move.type} was ${result.outcome}`)
+      task = result.task
+    }
+    return task
+  }
+
+  scenario('a created task is read back as it was', async (t, store) => {
+    const task = aTask()
+    t.strictSame(await store.create(task), task)
+    t.strictSame(await store.get(task.id), task)
+  })
+
+  scenario('anything that is not the id of a task is no task', async (t, store) => {
+    for (const id of ['', 'nonsense', '0'.repeat(10_000), "'; drop table task; --", '\u0000', aTask().id]) {
+      t.equal(await store.get(id), undefined)
+    }
+  })
+
+  scenario('every move is read back whole, and counts what clients see apart from what they do not', async (t, store) => {
+    const created = await store.create(aTask())
+    const marked = await moved(store, created, submit)
+    t.match(marked, { stage: 'submitting', submission, version: 2, revision: 1 })
+    const waiting = await moved(store, marked, { type: 'withdraw', waitingFor: 'provider_account' })
+    t.match(waiting, { stage: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
+    const bound = await moved(store, waiting, submit, bind('prediction-1'))
+    t.match(bound, { stage: 'generating', predictionId: 'prediction-1', version: 5, revision: 2 })
+    const advanced = await moved(store, bound, { type: 'advance', progress: 40 })
+    t.match(advanced, { progress: 40, version: 6, revision: 3 })
+    const completed = await moved(store, advanced, complete)
+    t.match(completed, { stage: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
+    t.strictSame(await store.get(created.id), completed)
+  })
+
+  scenario('of many who move the same task at once exactly one wins', async (t, store) => {
+    const task = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    const moves: Move[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'advance', progress: 5 }, complete]
+    const results = await Promise.all(moves.map((move) => store.move(task, move)))
+    t.same(results.map(({ outcome }) => outcome).sort(), ['moved', 'stale', 'stale', 'stale', 'stale'])
+    const winner = results.find((result) => result.outcome === 'moved')
+    t.strictSame(await store.get(task.id), winner?.task)
+  })
+
+  scenario('a move from an old view of a task changes nothing', async (t, store) => {
+    const task = await store.create(aTask())
+    const marked = await moved(store, task, submit)
+    t.same(await store.move(task, fail), { outcome: 'stale' })
+    t.strictSame(await store.get(task.id), marked)
+  })
+
+  scenario('a move of a task that does not exist is stale', async (t, store) => {
+    t.same(await store.move(aTask(), submit), { outcome: 'stale' })
+  })
+
+  scenario('a move outside the table is refused', async (t, store) => {
+    const task = await store.create(aTask())
+    await t.rejects(store.move(task, complete), { name: 'IllegalMoveError' })
+    const failed = await moved(store, task, fail)
+    for (const move of [submit, bind('p'), complete, fail]) await t.rejects(store.move(failed, move), { name: 'IllegalMoveError' })
+    t.strictSame(await store.get(task.id), failed)
+  })
+
+  scenario('a prediction belongs to one task for ever', async (t, store) => {
+    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
+    const second = await moved(store, await store.create(aTask()), submit)
+    const third = await store.create(aTask())
+    const [taken, other] = await Promise.all([store.move(second, bind('prediction-1')), store.move(third, submit)])
+    t.same(taken, { outcome: 'prediction_taken' })
+    t.equal(other.outcome, 'moved', 'the writes of the same turn are not harmed')
+    t.strictSame(await store.get(second.id), second)
+    t.equal((await store.get(first.id))?.predictionId, 'prediction-1')
+  })
+
+  scenario('open tasks are given out once, oldest first, up to the limit', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 5 }, () => store.create(aTask())))
+    const ids = tasks.map(({ id }) => id)
+    const first = await store.claim(2)
+    const second = await store.claim(10)
+    t.same([...first, ...second].map(({ id }) => id), ids)
+    t.same(await store.claim(10), [])
+    const late = await store.create(aTask())
+    t.same((await store.claim(10)).map(({ id }) => id), [late.id])
+  })
+
+  scenario('a task that has ended is given to nobody', async (t, store) => {
+    await moved(store, await store.create(aTask()), fail)
+    t.same(await store.claim(10), [])
+    t.same(await store.claimOverdue(Number.MAX_SAFE_INTEGER, 10), [])
+  })
+
+  scenario('a task that was handed back is given out again, in its turn', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
+    await store.claim(3)
+    await store.release(tasks[1]?.id ?? '')
+    await store.release('nobody')
+    const late = await store.create(aTask())
+    t.same((await store.claim(10)).map(({ id }) => id), [tasks[1]?.id, late.id])
+  })
+
+  scenario('an overdue task is given out ahead of its turn, and not a second time', async (t, store) => {
+    const now = Date.now()
+    await store.create(aTask())
+    const overdue = await store.create(aTask({ deadlineAt: now }))
+    t.same((await store.claimOverdue(now - 1, 10)), [])
+    t.same((await store.claimOverdue(now, 10)).map(({ id }) => id), [overdue.id])
+    t.same(await store.claimOverdue(now, 10), [])
+    t.notOk((await store.claim(10)).some(({ id }) => id === overdue.id))
+  })
+
+  scenario('what was acknowledged survives a kill, and every open task is given out after it', async (t, store, backend) => {
+    const open = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
+    const bound = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    const ended = await moved(store, await store.create(aTask()), fail)
+    await store.claim(10)
+    await backend.kill(store)
+    const successor = await backend.open()
+    t.teardown(() => successor.close())
+    t.strictSame(await successor.get(bound.id), bound)
+    t.strictSame(await successor.get(ended.id), ended)
+    t.strictSame(await successor.claim(10), [...open, bound])
+  })
+
+  scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {
+    await store.ping()
+    await store.close()
+    await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+    await t.rejects(store.get('x'), { name: 'StoreUnavailableError' })
+    await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  })
+}
