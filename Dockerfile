@@ -9,7 +9,7 @@ FROM node:26-alpine
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
-COPY package.json app.ts config.ts errors.ts server.ts ./
+COPY package.json app.ts config.ts errors.ts server-options.ts server.ts ./
 COPY migrations migrations
 COPY plugins plugins
 COPY routes routes

@@ -1,7 +1,7 @@
-import type { FastifyHttpOptions, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyHttpOptions } from 'fastify'
 import type { Server } from 'node:http'
 import { answerError } from './plugins/problem-details.ts'
-import { logAnswer, logSerializers, RequestLog } from './plugins/request-log.ts'
+import { logOptions, RequestLog } from './plugins/request-log.ts'
 import { createHttpServer } from './services/http-server.ts'
 import type { Log } from './services/log.ts'
 import { parseQueryString } from './services/query-string.ts'
@@ -25,23 +25,17 @@ const keepAliveTimeoutMs = 72_000
 /** What makes Fastify answer as the contract says, wherever it is built. */
 export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptions) {
   return {
-    logger: { level: logLevel, serializers: logSerializers, ...(logStream && { stream: logStream }) },
+    logger: { ...logOptions, level: logLevel, ...(logStream && { stream: logStream }) },
     logController: new RequestLog(),
     genReqId: newRequestId,
     serverFactory: (handler, { logger }) => createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log: logger as Log }),
     // Fastify puts it on one server only, `localhost` has two: the factory takes care of both.
     clientErrorHandler: () => {},
-    frameworkErrors: answerUnroutable,
+    frameworkErrors: answerError,
     return503OnClosing: false,
     bodyLimit,
     // A path parameter of any length reaches its route, which knows no such task.
     routerOptions: { maxParamLength: maxHeaderSize, querystringParser: parseQueryString, compile: true },
     ajv: { customOptions: { allErrors: true, coerceTypes: true } }
   } satisfies FastifyHttpOptions<Server>
-}
-
-/** Such a request belongs to no route, so none of the hooks that would log it run. */
-function answerUnroutable (error: Error, request: FastifyRequest, reply: FastifyReply): void {
-  reply.raw.once('finish', () => logAnswer(request, reply))
-  answerError(error, request, reply)
 }

@@ -8,17 +8,13 @@ declare module 'fastify' {
   }
 }
 
-/** Notes which task a request is about, and logs requests whose client went away before the answer. */
+/** Notes which task a request is about. */
 export default fp(async (app) => {
   app.decorateRequest('taskId', null)
-  app.addHook('onRequestAbort', (request, done) => {
-    request.log.info(linesOf(request), 'request aborted')
-    done()
-  })
 }, { name: 'request-log' })
 
 /**
- * Fastify's own log lines, with one for each answered request. None of them holds an address with its query, a header
+ * Fastify's own log lines, with a single one for each request. None of them holds an address with its query, a header
  * or a body: that is where the dream is.
  */
 export class RequestLog extends LogController {
@@ -26,42 +22,43 @@ export class RequestLog extends LogController {
     super({ requestIdLogLabel: 'request_id' })
   }
 
-  override incomingRequest (): void {}
+  override incomingRequest (request: FastifyRequest, reply: FastifyReply): void {
+    // Unlike `onResponse` and `onRequestAbort`, this event comes for every request, whichever way it ends.
+    reply.raw.once('close', () => logEnd(request, reply))
+  }
+
+  override requestCompleted (): void {}
 
   override routeNotFound (): void {}
-
-  override requestCompleted (_error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    logAnswer(request, reply)
-  }
 }
 
-export function logAnswer (request: FastifyRequest, reply: FastifyReply): void {
-  const duration = Math.round(reply.elapsedTime * 100) / 100
-  request.log.info({ ...linesOf(request), status: reply.statusCode, duration_ms: duration }, 'request')
+function logEnd (request: FastifyRequest, reply: FastifyReply): void {
+  const { headersSent, statusCode, writableEnded } = reply.raw
+  request.log.info({
+    method: request.method,
+    route: request.routeOptions.url ?? 'none',
+    ...(request.taskId && { task_id: request.taskId }),
+    status: headersSent ? statusCode : null,
+    duration_ms: Math.round(reply.elapsedTime * 100) / 100
+  }, writableEnded ? 'request' : 'request aborted')
 }
 
-function linesOf (request: FastifyRequest) {
-  const line = { method: request.method, route: request.routeOptions.url ?? 'none' }
-  return request.taskId ? { ...line, task_id: request.taskId } : line
-}
+/** A query inside a JSON string, escaped characters included. */
+const query = /\?(?:\\.|[^\s"\\])+/g
 
-/** What the logger makes of the objects that Fastify and its plugins log. */
-export const logSerializers = {
-  req: ({ method }: { method?: string }) => ({ ...(method && { method }) }),
-  res: ({ statusCode }: { statusCode?: number | string }) => ({ ...(statusCode && { statusCode }) }),
-  err: describeError
+/** What the logger makes of what Fastify and its plugins log, besides the lines above. */
+export const logOptions = {
+  serializers: {
+    req: ({ method }: { method?: string }) => ({ ...(method && { method }) }),
+    res: ({ statusCode }: { statusCode?: number | string }) => ({ ...(statusCode && { statusCode }) }),
+    err: describeError
+  },
+  // Fastify has messages, of errors too, with the whole address in them. This is the one place that all of them pass.
+  hooks: { streamWrite: (line: string) => line.replace(query, '?…') }
 }
-
-/** Fastify writes the address into some of its errors. */
-const query = /\?[^\s"']*/g
 
 function describeError (error: Error & { code?: string }) {
-  return {
-    type: error.name,
-    message: error.message.replace(query, '?…'),
-    stack: stackOf(error).replace(query, '?…'),
-    ...(error.code && { code: error.code })
-  }
+  return { type: error.name, message: error.message, stack: stackOf(error), ...(error.code && { code: error.code }) }
 }
 
 function stackOf (error: Error, depth = 0): string {

@@ -46,8 +46,10 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
 
 function addRoutes (scope: FastifyInstance) {
   const app = scope.withTypeProvider<TypeBoxTypeProvider>()
-  app.get('/video-status/:task_id', async (request) => {
-    if (request.url === '/video-status/known') {
+  app.get('/video-status/:task_id', {
+    schema: { params: Type.Object({ task_id: Type.String() }) }
+  }, async (request) => {
+    if (request.params.task_id === 'known') {
       request.taskId = '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21'
       return { known: true }
     }

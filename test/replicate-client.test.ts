@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { createReplicateClient, type CreateOptions, type ReplicateClient, type ReplicateClientOptions } from '../services/replicate-client.ts'
@@ -139,15 +140,16 @@ t.test('an answer without an end is cut off at the bound', async (t) => {
 })
 
 t.test('a create that fails before a byte was sent is deferred', async (t) => {
-  const silent = await startScriptedServer(t, () => undefined)
-  const plain = await startScriptedServer(t, (socket) => socket.end('no TLS here'))
-  const closer = await startScriptedServer(t, () => undefined)
+  const silent = await startScriptedServer(t, () => t.fail('it was sent'))
+  const plain = await startScriptedServer(t, () => t.fail('it was sent'), (socket) => socket.end('no TLS here'))
+  const closing = await startScriptedServer(t, () => t.fail('it was sent'), (socket) => socket.resetAndDestroy())
   const cases: Record<string, { apiUrl: string, options?: Partial<ReplicateClientOptions> }> = {
     refused: { apiUrl: `http://127.0.0.1:${await closedPort()}/v1` },
     'no such name': { apiUrl: 'http://replicate.invalid/v1' },
     'no TLS': { apiUrl: `https://127.0.0.1:${plain.port}/v1` },
+    'closed in the handshake': { apiUrl: `https://127.0.0.1:${closing.port}/v1` },
     'a connection that is never ready': { apiUrl: `https://127.0.0.1:${silent.port}/v1`, options: { connectTimeoutMs: 200 } },
-    'no connection in time': { apiUrl: `https://127.0.0.1:${closer.port}/v1`, options: short }
+    'no connection in time': { apiUrl: `https://127.0.0.1:${silent.port}/v1`, options: short }
   }
   for (const [name, { apiUrl, options }] of Object.entries(cases)) {
     let asked = false
@@ -259,7 +261,7 @@ t.test('a read that breaks or hangs is unavailable', async (t) => {
   }
 })
 
-t.test('a use of no prediction’s answer is not quoted: it may hold somebody else’s dream', async (t) => {
+t.test('an answer of no use is not quoted: it may hold somebody else’s dream', async (t) => {
   const { client } = await scripted(t, (socket) => socket.write(answer(200, { ...prediction, id: 'another', input: { prompt: 'my secret' } })))
   const read = await client.get('abc123')
   t.notMatch(JSON.stringify(read), 'my secret')
@@ -310,19 +312,13 @@ t.test('a page that cannot be read to its end is no page', async (t) => {
 })
 
 t.test('closing waits for the answer to a create under way, and takes no more', async (t) => {
-  let answerNow = () => {}
-  const arrived = new Promise<void>((resolve) => {
-    t.context.script = (socket: Parameters<Script>[0]) => {
-      answerNow = () => socket.write(answer(201, prediction))
-      resolve()
-    }
-  })
-  const { server, client } = await scripted(t, (socket) => t.context.script(socket))
+  const arrived = Promise.withResolvers<Socket>()
+  const { server, client } = await scripted(t, (socket) => arrived.resolve(socket))
   const creating = client.create(request)
-  await arrived
+  const socket = await arrived.promise
   const closing = client.close()
   t.match(await client.create(request), { outcome: 'deferred' })
-  answerNow()
+  socket.write(answer(201, prediction))
   t.match(await creating, { outcome: 'created' })
   await closing
   await client.close()

@@ -12,13 +12,17 @@ export interface ReceivedRequest {
 /** Does with the connection whatever the test is about, once a request is there completely. */
 export type Script = (socket: Socket, request: ReceivedRequest) => void
 
-/** A server that counts what really arrives and answers with raw bytes, so that it can break every rule of HTTP. */
-export async function startScriptedServer (t: Test, script: Script) {
+/**
+ * A server that counts what really arrives and answers with raw bytes, so that it can break every rule of HTTP.
+ * @param onConnection for what happens before any request
+ */
+export async function startScriptedServer (t: Test, script: Script, onConnection: (socket: Socket) => void = () => undefined) {
   const received: ReceivedRequest[] = []
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
+    onConnection(socket)
     let pending = ''
     socket.setEncoding('latin1').on('data', (chunk: string) => {
       pending += chunk

@@ -17,7 +17,7 @@ const EMOJI_FAMILY = 'Dream Emoji'
 /** Anything that may be drawn as a picture; digits and signs such as # count only with the selector U+FE0F. */
 const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
 
-const everywhere = ['', '-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-tamil', '-telugu', '-kannada', '-sinhala', '-khmer',
+const elsewhere = ['-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-tamil', '-telugu', '-kannada', '-sinhala', '-khmer',
   '-georgian', '-armenian', '-ethiopic']
 const slicesByScript = new Map<string, Slice[]>()
 const registered = new Set<string>()
@@ -28,10 +28,12 @@ const registered = new Set<string>()
  */
 export function fontFamilies (text: string): string[] {
   const characters = new Set(text)
-  const slices = [...everywhere, ...hanOrder(text)].flatMap((script) => neededSlices(script, characters))
-  for (const slice of slices) register(slice.family, slice.file)
+  const basic = neededSlices('', characters)
+  // Before the other scripts, whose symbols would otherwise take the place of a picture.
   const emoji = EMOJI.test(text) ? [emojiFamily()] : []
-  return [...slices.map(({ family }) => family), ...emoji, 'sans-serif']
+  const others = [...elsewhere, ...hanOrder(text)].flatMap((script) => neededSlices(script, characters))
+  for (const { family, file } of [...basic, ...others]) register(family, file)
+  return [...basic.map(({ family }) => family), ...emoji, ...others.map(({ family }) => family), 'sans-serif']
 }
 
 function hanOrder (text: string): string[] {

@@ -1,0 +1,39 @@
+import t from 'tap'
+import { readEnvironment } from '../../replicate-emulator/environment.ts'
+import { auth, bodyOf, runningEmulator } from './running-emulator.ts'
+
+t.test('The control interface says what is wrong with a body', async (t) => {
+  const { origin } = await runningEmulator(t)
+  const send = (path: string, body: unknown, method = 'POST') => fetch(`${origin}/emulator${path}`, { method, headers: auth, body: JSON.stringify(body) })
+  const detail = async (response: Response) => {
+    t.equal(response.status, 422)
+    return (await bodyOf<{ detail: string }>(response)).detail
+  }
+  t.match(await detail(await send('/faults', { call: 'create', kind: 'explode' })), /\/kind must be equal to one of the allowed values: status, html/)
+  t.match(await detail(await send('/faults', { call: 'create', kind: 'hang', often: 1 })), /additional properties: often/)
+  t.match(await detail(await send('/outcomes', { status: 'succeeded', share: 2 })), /\/share must be <= 1/)
+  t.match(await detail(await send('/settings', { latencyMs: 'long' }, 'PATCH')), /\/latencyMs must be number/)
+})
+
+t.test('The state shows settings, calls, predictions and what is to come', async (t) => {
+  const { origin, create, get } = await runningEmulator(t)
+  const post = (path: string, body: unknown) => fetch(`${origin}/emulator${path}`, { method: 'POST', headers: auth, body: JSON.stringify(body) })
+  await post('/outcomes', { status: 'failed', error: 'NSFW', times: 2 })
+  await post('/faults', { call: 'get', kind: 'status', share: 0.5 })
+  const { id } = await bodyOf(await create())
+  t.match(await (await get('/emulator/state')).json(), {
+    settings: { generationMs: 300 },
+    calls: { create: 1, get: 0 },
+    predictions: { starting: 1 },
+    faults: [{ call: 'get', share: 0.5 }],
+    outcomes: [{ status: 'failed', times: 1 }],
+  })
+  t.match(await (await post(`/predictions/${id}/finish`, { status: 'failed', error: 'now' })).json(), { status: 'failed', error: 'now' })
+  t.equal((await post(`/predictions/${id}/finish`, { status: 'failed' })).status, 409)
+  t.match(await (await get('/emulator/predictions')).json(), [{ id, status: 'failed', input: { prompt: 'a dream' }, webhook: null }])
+})
+
+t.test('The environment is read with all its faults named', async (t) => {
+  t.same(readEnvironment({ EMULATOR_PORT: '0', EMULATOR_RATE_LIMITS: 'off', PATH: '' }), { port: 0, host: '127.0.0.1', emulator: { rateLimits: false } })
+  t.throws(() => readEnvironment({ EMULATOR_PORT: 'x', EMULATOR_LATENCY_MS: '-1', EMULATOR_WHAT: '1' }), /EMULATOR_LATENCY_MS.*\n.*EMULATOR_PORT.*\n.*EMULATOR_WHAT/)
+})
