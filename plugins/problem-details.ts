@@ -59,7 +59,8 @@ function sendProblem (answer: ProblemError, request: FastifyRequest, reply: Fast
 function unrouted (app: FastifyInstance, { method, raw }: FastifyRequest): ProblemError {
   const url = raw.url ?? '/'
   const allowed = app.supportedMethods.filter((known) => app.findRoute({ method: known, url }) !== null)
-  if (allowed.length === 0) return problem('not_found')
+  // A route can find out by itself that there is nothing: a folder of files does.
+  if (allowed.length === 0 || allowed.includes(method)) return problem('not_found')
   return problem('method_not_allowed', {
     detail: `${method} is not possible at this address, ${allowed.join(' and ')} ${allowed.length === 1 ? 'is' : 'are'}`,
     headers: { allow: allowed.join(', ') }

@@ -62,7 +62,10 @@ function addRoutes (scope: FastifyInstance) {
   app.get('/two-parts/:number', {
     schema: { params: Type.Object({ number: Type.Integer() }), querystring: GenerateQuerySchema }
   }, async () => 'never')
-  app.get('/files/*', async () => 'a file')
+  app.get('/files/*', async (request, reply) => {
+    if (request.url.startsWith('/files/missing')) return reply.callNotFound()
+    return 'a file'
+  })
   app.put('/files/*', async () => 'stored')
 }
 

@@ -72,6 +72,10 @@ t.test('a known path is 405 for every other method that Node knows, whatever the
   }
 })
 
+t.test('a route that finds nothing itself is 404', async (t) => {
+  await injectProblem(t, 'not_found', { url: '/files/missing' })
+})
+
 t.test('HEAD has the headers of the problem and no body', async (t) => {
   const { app } = await buildEdgeApp(t)
   const answer = await app.inject({ method: 'HEAD', url: '/video-status/x' })

@@ -17,7 +17,7 @@ const EMOJI_FAMILY = 'Dream Emoji'
 /** Anything that may be drawn as a picture; digits and signs such as # count only with the selector U+FE0F. */
 const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
 
-const elsewhere = ['-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-tamil', '-telugu', '-kannada', '-sinhala', '-khmer',
+const elsewhere = ['-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-kannada', '-sinhala', '-khmer',
   '-georgian', '-armenian', '-ethiopic']
 const slicesByScript = new Map<string, Slice[]>()
 const registered = new Set<string>()
