@@ -1,0 +1,28 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Test } from 'tap'
+import { testEnvironment, until } from './service.ts'
+
+const server = new URL('../server.ts', import.meta.url).pathname
+
+/** The real `server.ts` as a process of its own on a free port, killed when the test ends. */
+export async function runService (t: Test, env: Record<string, string>) {
+  const child = spawn(process.execPath, [server], {
+    env: { PATH: process.env.PATH, ...testEnvironment, LOG_LEVEL: 'info', PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output += text })
+  const closed = once(child, 'close')
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await closed
+  })
+  const end = async (signal?: NodeJS.Signals): Promise<{ code: number | null, output: string }> => {
+    if (signal !== undefined) child.kill(signal)
+    const [code] = await closed
+    return { code, output }
+  }
+  const url = () => until(() => /listening at (http:[^"]+)/.exec(output)?.[1], `the service to listen: ${output}`)
+  return { url, end }
+}
