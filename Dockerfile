@@ -6,7 +6,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
 
 FROM node:26-alpine
-ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json app.ts config.ts errors.ts server-options.ts server.ts ./
@@ -14,9 +14,10 @@ COPY migrations migrations
 COPY plugins plugins
 COPY routes routes
 COPY services services
-RUN mkdir /data && chown node:node /data
+# Compiled once here, so that no container has to strip types or compile when it starts.
+RUN node -e "import('./app.ts')" && mkdir /data && chown node:node /data
 VOLUME /data
 USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/livez`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "server.ts"]
+CMD ["node", "--max-semi-space-size=8", "server.ts"]

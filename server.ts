@@ -1,8 +1,12 @@
-import closeWithGrace from 'close-with-grace'
+import { enableCompileCache, flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
-import { buildApp } from './app.ts'
-import { readConfig } from './config.ts'
-import { StartError } from './services/start-error.ts'
+
+// Before anything else is loaded: from the second start on Node neither strips types nor compiles.
+enableCompileCache()
+const { default: closeWithGrace } = await import('close-with-grace')
+const { buildApp } = await import('./app.ts')
+const { readConfig } = await import('./config.ts')
+const { StartError } = await import('./services/start-error.ts')
 
 /** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
 const graceMs = 25_000
@@ -19,6 +23,8 @@ try {
     await app.close()
   })
   await app.listen({ host: config.HOST, port: config.PORT })
+  // Otherwise only a process that ends by itself would leave it behind.
+  flushCompileCache()
 } catch (error) {
   const said = error instanceof StartError || isListenError(error)
   console.error(said ? error.message : error)

@@ -23,17 +23,20 @@ export class MeasuredProcess {
     this.startMs = startMs
   }
 
-  /** Starts `file` of the project and waits until `readyPath` answers 200. */
-  static async start (file: string, port: number, readyPath: string, args: string[] = [], env: Record<string, string> = {}): Promise<MeasuredProcess> {
+  /**
+   * Starts Node in the project's folder and waits until `readyPath` answers.
+   * @param command what stands behind `node`, parted by spaces
+   */
+  static async start (command: string, port: number, readyPath: string, env: Record<string, string> = {}): Promise<MeasuredProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'dreamreel-bench-'))
     const log = openSync(join(folder, 'log'), 'w')
     const startedAt = performance.now()
-    const child = spawn(process.execPath, [file, ...args], {
+    const child = spawn(process.execPath, command.split(' '), {
       cwd: root, env: { PATH: process.env.PATH, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', log, log]
     })
     const url = `http://127.0.0.1:${port}`
     while (!await answers(`${url}${readyPath}`)) {
-      if (child.exitCode !== null) throw new Error(`${file} ended: ${readFileSync(join(folder, 'log'), 'utf8')}`)
+      if (child.exitCode !== null) throw new Error(`${command} ended: ${readFileSync(join(folder, 'log'), 'utf8')}`)
       await delay(5)
     }
     return new MeasuredProcess(child, url, folder, performance.now() - startedAt)

@@ -1,5 +1,6 @@
 import autocannon from 'autocannon'
 import { setTimeout as delay } from 'node:timers/promises'
+import packageJson from '../package.json' with { type: 'json' }
 import { MeasuredProcess } from './process.ts'
 
 /**
@@ -10,18 +11,19 @@ const rounds = 9
 const secondsEach = 3
 const connections = 64
 const ports = { service: 3100, bare: 3101, emulator: 3102 }
+const startCommand = packageJson.scripts.start.replace(/^node /, '')
 const dream = '/generate-video?dream=A%20whale%20swims%20through%20the%20clouds&style=Realistic'
 
 const emulatorEnv = { EMULATOR_PORT: String(ports.emulator), EMULATOR_RATE_LIMITS: 'off' }
 const startEmulator = (generationMs: number) => MeasuredProcess.start('replicate-emulator/server.ts', ports.emulator, '/emulator/state',
-  [], { ...emulatorEnv, EMULATOR_GENERATION_MS: String(generationMs) })
-const startService = (env: Record<string, string> = {}) => MeasuredProcess.start('server.ts', ports.service, '/readyz', [], {
+  { ...emulatorEnv, EMULATOR_GENERATION_MS: String(generationMs) })
+const startService = (env: Record<string, string> = {}) => MeasuredProcess.start(startCommand, ports.service, '/readyz', {
   PORT: String(ports.service),
   REPLICATE_API_TOKEN: 'bench',
   REPLICATE_API_URL: `http://127.0.0.1:${ports.emulator}/v1`,
   ...env
 })
-const startBare = () => MeasuredProcess.start('bench/bare-fastify.ts', ports.bare, '/', [String(ports.bare)])
+const startBare = () => MeasuredProcess.start(`bench/bare-fastify.ts ${ports.bare}`, ports.bare, '/')
 
 interface Row { what: string, service: string, bare: string, ratio: string, target: string }
 const rows: Row[] = []
