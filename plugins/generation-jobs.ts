@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { generateVideo } from '../services/generate-video.ts'
+import { endLate, generateVideo } from '../services/generate-video.ts'
 import { JobRunner } from '../services/job-runner.ts'
 import type { StyleModels } from '../services/models.ts'
 import { PredictionReads } from '../services/prediction-reads.ts'
@@ -28,6 +28,7 @@ export default fp<GenerationJobsOptions>(async (app, { models, replicateApiUrl, 
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),
+    giveUp: (task) => endLate(task, generation),
     maxInFlight,
     lookIntervalMs,
     now,

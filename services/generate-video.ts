@@ -49,6 +49,11 @@ export async function generateVideo (claimed: Task, options: GenerateVideoOption
   }
 }
 
+/** Ends a task past its deadline without a look at anything else. */
+export async function endLate (task: Task, options: GenerateVideoOptions): Promise<void> {
+  await end(task, 'deadline_exceeded', { ...options, signal: new AbortController().signal })
+}
+
 /** Hands the task to Replicate, once: the mark is on disk before the POST, the prediction's id right after it. */
 async function submit (task: Task, life: Life): Promise<Task | undefined> {
   for (let attempt = 0; ; attempt++) {

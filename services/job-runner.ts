@@ -9,6 +9,8 @@ export type Job = (task: Task, signal: AbortSignal) => Promise<void>
 export interface JobRunnerOptions {
   taskStore: TaskStore
   job: Job
+  /** Ends a task whose job still throws at its deadline: no retry goes on for ever. */
+  giveUp: (task: Task) => Promise<void>
   /** How many tasks this instance holds at a time. */
   maxInFlight: number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
@@ -95,13 +97,14 @@ export class JobRunner {
 
   /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */
   async #untilDone (claimed: Task): Promise<void> {
-    const { job, taskStore, log } = this.#options
+    const { job, giveUp, taskStore, now, log } = this.#options
     const { signal } = this.#stopping
     let task: Task | undefined = claimed
     for (let attempt = 0; task !== undefined && !signal.aborted; attempt++) {
       try {
         task = attempt === 0 ? task : await taskStore.get(claimed.id)
-        return task && await job(task, signal)
+        if (task === undefined) return
+        return await (attempt > 0 && now() >= task.deadlineAt ? giveUp(task) : job(task, signal))
       } catch (err) {
         if (signal.aborted) return
         log.error({ err, task_id: claimed.id }, 'A job could not go on; trying again')

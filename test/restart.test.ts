@@ -68,6 +68,21 @@ t.test('SIGTERM does not wait for a generation, and waits for the answer to a cr
   t.equal(emulator.predictions.length, 1)
 })
 
+t.test('a stopping instance says so and serves everything else for SHUTDOWN_DELAY_SECONDS', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl, SHUTDOWN_DELAY_SECONDS: '2' })
+  const url = await service.url()
+  t.equal((await fetch(`${url}/readyz`)).status, 200)
+  service.signal('SIGTERM')
+  const refusal = await until(async () => {
+    const response = await fetch(`${url}/readyz`)
+    return response.status === 503 ? response : undefined
+  }, 'readiness to turn')
+  t.match(await refusal.json(), { code: 'stopping' })
+  t.match(await read(url, await post(url)), { status: /^(pending|processing)$/ })
+  t.equal((await service.end()).code, 0)
+})
+
 t.test('a start that cannot succeed says why in sentences', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Test } from 'tap'
 import { testEnvironment, until } from './service.ts'
@@ -7,7 +7,8 @@ const server = new URL('../server.ts', import.meta.url).pathname
 
 /** The real `server.ts` as a process of its own on a free port, killed when the test ends. */
 export async function runService (t: Test, env: Record<string, string>) {
-  const child = spawn(process.execPath, [server], {
+  // Without what tap loads into every Node that a test starts: it handles signals.
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, server], {
     env: { PATH: process.env.PATH, ...testEnvironment, LOG_LEVEL: 'info', PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
@@ -23,6 +24,10 @@ export async function runService (t: Test, env: Record<string, string>) {
     const [code] = await closed
     return { code, output }
   }
+  /** From here on no file grows beyond so many bytes: what a full disk looks like from inside. */
+  const limitFiles = (bytes: number | 'unlimited') => {
+    execFileSync('prlimit', [`--fsize=${bytes}:`, '--pid', String(child.pid)])
+  }
   const url = () => until(() => /listening at (http:[^"]+)/.exec(output)?.[1], `the service to listen: ${output}`)
-  return { url, end }
+  return { url, end, limitFiles, output: () => output, signal: (signal: NodeJS.Signals) => child.kill(signal) }
 }

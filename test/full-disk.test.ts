@@ -1,0 +1,28 @@
+import t from 'tap'
+import type { TaskView } from '../services/task.ts'
+import { runService } from './running-service.ts'
+import { startEmulator, until } from './service.ts'
+
+t.test('a full disk refuses what is new, delays what is under way, and loses nothing', async (t) => {
+  const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
+  const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl })
+  const url = await service.url()
+  const post = () => fetch(`${url}/generate-video?dream=A%20whale&style=Animated`, { method: 'POST' })
+  const { task_id: taskId } = await (await post()).json() as { task_id: string }
+  const status = async () => await (await fetch(`${url}/video-status/${taskId}`)).json() as TaskView
+  await until(async () => (await status()).status === 'processing' || undefined, 'the prediction to be bound')
+
+  service.limitFiles(1)
+  const refused = await post()
+  t.equal(refused.status, 503)
+  t.equal(refused.headers.get('retry-after'), '5')
+  t.match(await refused.json(), { code: 'store_unavailable' })
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  await until(() => service.output().includes('a task waits for it') || undefined, 'the end of the task to meet the full disk')
+  t.equal((await status()).status, 'processing')
+
+  service.limitFiles('unlimited')
+  await until(async () => (await status()).status === 'completed' || undefined, 'the video')
+  t.equal((await post()).status, 200)
+  await until(() => emulator.predictions.length === 2 || undefined, 'the second prediction')
+})
