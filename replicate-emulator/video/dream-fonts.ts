@@ -18,7 +18,7 @@ const EMOJI_FAMILY = 'Dream Emoji'
 const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
 
 const elsewhere = ['-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-kannada', '-sinhala', '-khmer',
-  '-georgian', '-armenian', '-ethiopic']
+  '-georgian', '-armenian', '-ethiopic', '-gujarati', '-gurmukhi', '-lao', '-malayalam', '-myanmar', '-oriya', '-tamil', '-telugu']
 const slicesByScript = new Map<string, Slice[]>()
 const registered = new Set<string>()
 
