@@ -6,10 +6,12 @@ import lifecycle from './plugins/lifecycle.ts'
 import openapi from './plugins/openapi.ts'
 import problemDetails from './plugins/problem-details.ts'
 import replicateClient from './plugins/replicate-client.ts'
+import replicateWebhooks from './plugins/replicate-webhooks.ts'
 import requestLog from './plugins/request-log.ts'
 import taskStore from './plugins/task-store.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
+import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
 import { styleModels } from './services/models.ts'
@@ -31,11 +33,13 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(taskStore, { dataDir: config.DATA_DIR, now })
   await app.register(replicateClient, config)
+  await app.register(replicateWebhooks, config)
   await app.register(generationJobs, {
     models: styleModels(config),
     replicateApiUrl: config.REPLICATE_API_URL,
     maxInFlight: config.MAX_IN_FLIGHT,
     pollIntervalMs: config.POLL_INTERVAL_MS,
+    sweepFrom: config.REPLICATE_SWEEP_FROM,
     now
   })
 
@@ -43,6 +47,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   for (const schema of schemas) app.addSchema(schema)
   await app.register(generateVideoRoutes, { deadlineSeconds: config.TASK_DEADLINE_SECONDS, now })
   await app.register(videoStatusRoutes)
+  if (app.replicateWebhooks.areOn) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)
   return app
 }

@@ -3,6 +3,7 @@ import { envSchema } from 'env-schema'
 import { parseModel } from './services/models.ts'
 import { describeFault, type SchemaFault } from './services/schema-fault.ts'
 import { StartError } from './services/start-error.ts'
+import { isWebhookSecret } from './services/webhook-secret.ts'
 
 const model = (description: string) => Type.Optional(Type.String({
   description: `${description}: \`owner/name\` or \`owner/name:version\``,
@@ -29,6 +30,39 @@ export const ConfigSchema = Type.Object({
   REPLICATE_MODEL_REALISTIC: model('Another model for the style Realistic'),
   REPLICATE_MODEL_ANIMATED: model('Another model for the style Animated'),
   REPLICATE_MODEL_CURSED: model('Another model for the style Cursed'),
+  REPLICATE_CREATES_PER_MINUTE: Type.Integer({
+    default: 570,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'How many predictions to ask for in a minute at most. Replicate allows 600, and its answers count for more'
+  }),
+  REPLICATE_READS_PER_MINUTE: Type.Integer({
+    default: 2400,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'How many other calls to make in a minute at most. Replicate allows 3,000, and its answers count for more'
+  }),
+  REPLICATE_SWEEP_FROM: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'From so many predictions in flight on, pages of Replicate’s list are read in place of each prediction'
+  }),
+  REPLICATE_WEBHOOKS: Type.Unsafe<'auto' | 'on' | 'off'>({
+    type: 'string',
+    enum: ['auto', 'on', 'off'],
+    default: 'auto',
+    description: 'Whether Replicate is asked to report the end of a prediction, at `PUBLIC_URL`; auto: where that is https'
+  }),
+  REPLICATE_WEBHOOK_SECRET: Type.Optional(Type.String({
+    description: 'What Replicate signs its webhooks with. Asked of its API where it is not given'
+  })),
+  PUBLIC_URL: Type.Optional(Type.String({
+    pattern: '^https?://[^\\s?#]+$',
+    title: 'an http or https address without a query',
+    description: 'Where the service is reached from outside',
+    examples: ['https://dreams.example.com']
+  })),
   HOST: Type.String({
     default: '127.0.0.1',
     description: 'The address to listen on. The container sets 0.0.0.0'
@@ -93,9 +127,17 @@ export class ConfigError extends StartError {
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...modelFaults(given), ...addressFaults(given))
+  faults.push(...modelFaults(given), ...addressFaults(given), ...webhookFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError(faults)
-  return Object.freeze({ ...config, REPLICATE_API_URL: config.REPLICATE_API_URL.replace(/\/+$/, '') })
+  return Object.freeze({
+    ...config,
+    REPLICATE_API_URL: withoutSlash(config.REPLICATE_API_URL),
+    ...(config.PUBLIC_URL !== undefined && { PUBLIC_URL: withoutSlash(config.PUBLIC_URL) })
+  })
+}
+
+function withoutSlash (address: string): string {
+  return address.replace(/\/+$/, '')
 }
 
 function validate (given: Given): { config?: Config, faults: string[] } {
@@ -120,6 +162,15 @@ function modelFaults (given: Given): string[] {
     .flatMap(({ name, parsed }) => parsed.ok ? [] : [`${name} ${parsed.fault}`])
 }
 
-function addressFaults ({ REPLICATE_API_URL: address }: Given): string[] {
-  return address === undefined || URL.canParse(address) ? [] : ['REPLICATE_API_URL must be an http or https address']
+function addressFaults (given: Given): string[] {
+  return ['REPLICATE_API_URL', 'PUBLIC_URL']
+    .filter((name) => given[name] !== undefined && !URL.canParse(given[name]))
+    .map((name) => `${name} must be an http or https address`)
+}
+
+function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, PUBLIC_URL: publicUrl }: Given): string[] {
+  const faults: string[] = []
+  if (webhooks === 'on' && publicUrl === undefined) faults.push('REPLICATE_WEBHOOKS can be on only with a PUBLIC_URL')
+  if (secret !== undefined && !isWebhookSecret(secret)) faults.push('REPLICATE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64')
+  return faults
 }

@@ -11,6 +11,7 @@ interface ErrorKind {
 /** Every error a client can meet, by its stable code. */
 export const errors = {
   bad_request: { status: 400, detail: 'The request cannot be understood' },
+  webhook_not_authentic: { status: 401, detail: 'The signature of the webhook does not fit, or it is older than five minutes' },
   not_found: { status: 404, detail: 'There is nothing at this address' },
   task_not_found: { status: 404, detail: 'There is no task with this id' },
   method_not_allowed: { status: 405, detail: 'This address does not take this method' },
@@ -25,6 +26,11 @@ export const errors = {
   store_unavailable: {
     status: 503,
     detail: 'The service cannot reach its storage at the moment, try again in a few seconds',
+    headers: { 'retry-after': '5' }
+  },
+  webhook_unverifiable: {
+    status: 503,
+    detail: 'Webhooks cannot be verified yet, send it again in a few seconds',
     headers: { 'retry-after': '5' }
   },
   stopping: { status: 503, detail: 'This instance is about to stop, ask another one', headers: { 'retry-after': '5' } }

@@ -1,12 +1,14 @@
 import fp from 'fastify-plugin'
+import { CreateGate } from '../services/create-gate.ts'
 import { endLate, generateVideo } from '../services/generate-video.ts'
 import { JobRunner } from '../services/job-runner.ts'
 import type { StyleModels } from '../services/models.ts'
-import { PredictionReads } from '../services/prediction-reads.ts'
+import { PredictionWatch } from '../services/prediction-watch.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     generationJobs: JobRunner
+    predictionWatch: PredictionWatch
   }
 }
 
@@ -15,26 +17,38 @@ export interface GenerationJobsOptions {
   replicateApiUrl: string
   maxInFlight: number
   pollIntervalMs: number
+  sweepFrom: number
   now: () => number
 }
 
 const lookIntervalMs = 1_000
+/** What is under way when the instance dies has to be looked for; the pace of the limit is kept with far fewer. */
+const createsAtOnce = 32
+/** With webhooks a read is only the net below them. */
+const netIntervalMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
-export default fp<GenerationJobsOptions>(async (app, { models, replicateApiUrl, maxInFlight, pollIntervalMs, now }) => {
-  const { taskStore, replicate, log } = app
-  const predictionReads = new PredictionReads({ replicate, pollIntervalMs, now })
-  const generation = { taskStore, replicate, predictionReads, models, replicateApiUrl, now, log }
+export default fp<GenerationJobsOptions>(async (app, { models, replicateApiUrl, maxInFlight, pollIntervalMs, sweepFrom, now }) => {
+  const { taskStore, replicate, replicateWebhooks, log } = app
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const intervalMs = replicateWebhooks.areOn ? Math.max(pollIntervalMs, netIntervalMs) : pollIntervalMs
+  const predictionWatch = new PredictionWatch({ replicate, pollIntervalMs: intervalMs, sweepFrom, now, signal })
+  const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, log, signal })
+  const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
+  const generation = { taskStore, replicate, createGate, predictionWatch, models, replicateApiUrl, webhookFor, now, log }
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),
     giveUp: (task) => endLate(task, generation),
     maxInFlight,
     lookIntervalMs,
+    stopping,
     now,
     log
   })
   app.decorate('generationJobs', jobs)
+  app.decorate('predictionWatch', predictionWatch)
   app.addHook('onReady', async () => jobs.start())
   app.addHook('onClose', () => jobs.stop())
-}, { name: 'generation-jobs', dependencies: ['task-store', 'replicate-client'] })
+}, { name: 'generation-jobs', dependencies: ['task-store', 'replicate-client', 'replicate-webhooks'] })

@@ -15,6 +15,8 @@ export interface JobRunnerOptions {
   maxInFlight: number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
   lookIntervalMs: number
+  /** aborted by `stop`; everything that jobs use may listen to it */
+  stopping: AbortController
   now: () => number
   log: Log
 }
@@ -29,7 +31,6 @@ const overdueBatch = 100
 export class JobRunner {
   #options
   #running = new Map<string, Promise<void>>()
-  #stopping = new AbortController()
   #claiming: Promise<void> | undefined
   #wakeAgain = false
   #timer: NodeJS.Timeout | undefined
@@ -51,7 +52,7 @@ export class JobRunner {
 
   /** Says that there may be something to claim. Returns at once; the work begins in a later turn of the event loop. */
   wake (): void {
-    if (this.#stopping.signal.aborted) return
+    if (this.#options.stopping.signal.aborted) return
     if (this.#claiming !== undefined) {
       this.#wakeAgain = true
       return
@@ -71,7 +72,7 @@ export class JobRunner {
   /** Claims nothing more, brings every job to a safe point and hands its task back. Never waits for a generation. */
   async stop (): Promise<void> {
     clearInterval(this.#timer)
-    this.#stopping.abort(new Error('The instance is stopping'))
+    this.#options.stopping.abort(new Error('The instance is stopping'))
     await this.#claiming
     await Promise.all(this.#running.values())
   }
@@ -97,8 +98,8 @@ export class JobRunner {
 
   /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */
   async #untilDone (claimed: Task): Promise<void> {
-    const { job, giveUp, taskStore, now, log } = this.#options
-    const { signal } = this.#stopping
+    const { job, giveUp, taskStore, stopping, now, log } = this.#options
+    const { signal } = stopping
     let task: Task | undefined = claimed
     for (let attempt = 0; task !== undefined && !signal.aborted; attempt++) {
       try {

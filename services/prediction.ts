@@ -27,6 +27,7 @@ export interface Prediction {
 
 const idPattern = '^[A-Za-z0-9_-]{1,128}$'
 const longestError = 2_000
+const endStatuses = new Set(['succeeded', 'failed', 'canceled', 'aborted'])
 
 /** Only what nothing works without is insisted on: Replicate adds members, and leaves out those without a value. */
 const PredictionSchema = Type.Object({
@@ -45,6 +46,11 @@ const PredictionSchema = Type.Object({
 })
 const compiled = TypeCompiler.Compile(PredictionSchema)
 const idExpression = new RegExp(idPattern)
+
+/** A status that nobody has heard of is not final. */
+export function isEnded ({ status }: Prediction): boolean {
+  return endStatuses.has(status)
+}
 
 /** Whether this can be the id of a prediction; it is safe in a path then. */
 export function isPredictionId (id: string): boolean {

@@ -1,6 +1,7 @@
 import type { Exchange, HttpAnswer } from './http-exchange.ts'
 import { parsePrediction, type Prediction } from './prediction.ts'
-import type { CreateOutcome, ListOutcome, ReadOutcome } from './replicate-client.ts'
+import type { AccountOutcome, CreateOutcome, ListOutcome, ReadOutcome, SecretOutcome } from './replicate-client.ts'
+import { isWebhookSecret } from './webhook-secret.ts'
 import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
 
 export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
@@ -38,6 +39,20 @@ export function listOutcome (called: Called): ListOutcome {
   if (!isPage(page)) return unavailable(failureOfAnswer(answer))
   const predictions = page.results.map(parsePrediction).filter((prediction) => prediction !== undefined)
   return { outcome: 'page', predictions, next: page.next ?? null }
+}
+
+export function accountOutcome (called: Called): AccountOutcome {
+  if (called.outcome !== 'answered') return called
+  return isSuccess(called.answer) ? { outcome: 'accepted' } : unavailable(failureOfAnswer(called.answer))
+}
+
+export function secretOutcome (called: Called): SecretOutcome {
+  if (called.outcome !== 'answered') return called
+  const said = isSuccess(called.answer) ? parseJson(called.answer.body) : undefined
+  if (typeof said !== 'object' || said === null || !('key' in said) || typeof said.key !== 'string' || !isWebhookSecret(said.key)) {
+    return unavailable(failureOfAnswer(called.answer))
+  }
+  return { outcome: 'found', secret: said.key }
 }
 
 export function unavailable (failure: UpstreamFailure): Unavailable {

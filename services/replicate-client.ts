@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import packageJson from '../package.json' with { type: 'json' }
-import { exchange, type ExchangeRequest } from './http-exchange.ts'
+import type { CallLimiter } from './call-limiter.ts'
+import { exchange, type Exchange, type ExchangeRequest } from './http-exchange.ts'
 import { predictionsPath } from './models.ts'
 import { isPredictionId, type Prediction } from './prediction.ts'
-import { listOutcome, outcomeOfCreate, readOutcome, unavailable, type Called } from './replicate-answer.ts'
-import { failureOfBreak, type UpstreamFailure } from './replicate-failure.ts'
+import { accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable, type Called } from './replicate-answer.ts'
+import { failureOfBreak, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
 
 export interface ReplicateClientOptions {
   /** the API's base address, its version included, like https://api.replicate.com/v1 */
@@ -19,6 +20,9 @@ export interface ReplicateClientOptions {
   readTimeoutMs: number
   /** a longer body breaks the call */
   maxResponseBytes: number
+  /** the budgets: creates have theirs, everything else waits for its turn at `reads` */
+  creates: CallLimiter
+  reads: CallLimiter
 }
 
 export interface CreateRequest {
@@ -65,14 +69,29 @@ export type ListOutcome =
   | { outcome: 'page', predictions: Prediction[], next: string | null }
   | { outcome: 'unavailable', failure: UpstreamFailure }
 
+export type AccountOutcome =
+  | { outcome: 'accepted' }
+  | { outcome: 'unavailable', failure: UpstreamFailure }
+
+export type SecretOutcome =
+  | { outcome: 'found', secret: string }
+  | { outcome: 'unavailable', failure: UpstreamFailure }
+
 /** Replicate's API. Whatever the network or the provider does is an outcome; only a fault of the caller's throws. */
 export interface ReplicateClient {
+  /** Sent at once: whoever calls it has had its turn at `creates`. */
   create (request: CreateRequest, options?: CreateOptions): Promise<CreateOutcome>
+  /** Holds no call up by itself; hears what the answers to creates say. */
+  readonly creates: CallLimiter
   get (id: string, options?: CallOptions): Promise<ReadOutcome>
   /** One page, newest first. An item that is no prediction is left out. */
   list (query: ListQuery, options?: CallOptions): Promise<ListOutcome>
   /** The prediction as it is after the cancel. */
   cancel (id: string, options?: CallOptions): Promise<ReadOutcome>
+  /** Whether Replicate answers, and takes our token. */
+  account (options?: CallOptions): Promise<AccountOutcome>
+  /** What webhooks of this account are signed with, `whsec_…`. */
+  webhookSecret (options?: CallOptions): Promise<SecretOutcome>
   /** Takes no more calls, waits for those under way as long as they may take, and closes all connections. */
   close (): Promise<void>
 }
@@ -87,7 +106,7 @@ const mostConnections = 128
 const keepAlive = { keepAliveTimeout: 4_000, keepAliveMaxTimeout: 4_000, keepAliveTimeoutThreshold: 2_000 }
 
 export function createReplicateClient (options: ReplicateClientOptions): ReplicateClient {
-  const { apiToken, connectTimeoutMs, createTimeoutMs, readTimeoutMs, maxResponseBytes } = options
+  const { apiToken, connectTimeoutMs, createTimeoutMs, readTimeoutMs, maxResponseBytes, creates, reads } = options
   const api = new URL(options.apiUrl)
   const base = api.pathname.replace(/\/+$/, '')
   // Plain HTTP/1.1, one request on a connection at a time: a connection that breaks takes one call with it, and no
@@ -110,7 +129,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
   async function create (request: CreateRequest, { signal, mayStillSend }: CreateOptions = {}): Promise<CreateOutcome> {
     const { path, version } = predictionsPath(request.model)
     const cancelAfter = Math.max(leastCancelAfterSeconds, Math.floor(request.cancelAfterSeconds))
-    const sent = await exchange(pool, {
+    const sent = await exchangeHeard(creates, {
       method: 'POST',
       path: base + path,
       headers: { ...headers, 'content-type': 'application/json', 'cancel-after': `${cancelAfter}s` },
@@ -124,12 +143,27 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
 
   /** Calls that may be made twice: all but the create. */
   async function call (method: ExchangeRequest['method'], path: string, { signal }: CallOptions = {}): Promise<Called> {
-    const sent = await exchange(pool, { method, path, headers, timeoutMs: readTimeoutMs, signal })
-    switch (sent.outcome) {
-      case 'answered': return sent
-      case 'broken': return unavailable(failureOfBreak(sent.error))
-      case 'withdrawn': return unavailable(failureOfBreak(new Error('The caller did not wait for the answer')))
+    try {
+      await reads.turn(signal)
+    } catch {
+      return unavailable(notWaited())
     }
+    try {
+      const sent = await exchangeHeard(reads, { method, path, headers, timeoutMs: readTimeoutMs, signal })
+      switch (sent.outcome) {
+        case 'answered': return sent
+        case 'broken': return unavailable(failureOfBreak(sent.error))
+        case 'withdrawn': return unavailable(notWaited())
+      }
+    } finally {
+      reads.done()
+    }
+  }
+
+  async function exchangeHeard (limiter: CallLimiter, request: ExchangeRequest): Promise<Exchange> {
+    const sent = await exchange(pool, request)
+    if (sent.outcome === 'answered') limiter.believe(limitNewsOf(sent.answer))
+    return sent
   }
 
   async function get (id: string, callOptions?: CallOptions): Promise<ReadOutcome> {
@@ -144,6 +178,14 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     const path = query.cursor === undefined ? listPath(query) : cursorPath(query.cursor)
     if (path === undefined) return unavailable(failureOfBreak(new Error('The next page is not at our API’s address')))
     return listOutcome(await call('GET', path, callOptions))
+  }
+
+  async function account (callOptions?: CallOptions): Promise<AccountOutcome> {
+    return accountOutcome(await call('GET', `${base}/account`, callOptions))
+  }
+
+  async function webhookSecret (callOptions?: CallOptions): Promise<SecretOutcome> {
+    return secretOutcome(await call('GET', `${base}/webhooks/default/secret`, callOptions))
   }
 
   function predictionPath (id: string): string {
@@ -178,7 +220,11 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     return closing
   }
 
-  return { create, get, list, cancel, close }
+  return { create, creates, get, list, cancel, account, webhookSecret, close }
+}
+
+function notWaited (): UpstreamFailure {
+  return failureOfBreak(new Error('The caller did not wait for the answer'))
 }
 
 function bodyOf ({ input, webhook }: CreateRequest, version: string | undefined): string {

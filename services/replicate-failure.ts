@@ -1,3 +1,4 @@
+import type { LimitNews } from './call-limiter.ts'
 import type { HttpAnswer } from './http-exchange.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 
@@ -88,6 +89,17 @@ export function failureOfBreak (error: Error): UpstreamFailure {
   return { code: 'provider_unavailable', status: null, words: boundedWords(code + error.message), retryAfterMs: null }
 }
 
+/** What any answer, also a success, says of the limit on calls. */
+export function limitNewsOf ({ status, headers, body }: HttpAnswer): LimitNews {
+  const isAsking = status === 429 || status === 503
+  return {
+    exceeded: status === 429,
+    remaining: wholeNumber(headers['ratelimit-remaining']),
+    resetMs: boundedDelay(secondsToMs(headers['ratelimit-reset'])),
+    retryAfterMs: isAsking ? retryAfterOf(headers, parseJson(body)) : null
+  }
+}
+
 /** @returns undefined for what is no JSON, which JSON itself has no word for */
 export function parseJson (text: string): unknown {
   try {
@@ -116,8 +128,15 @@ function problemWords (problem: unknown): string | undefined {
 }
 
 function retryAfterOf (headers: HttpAnswer['headers'], problem: unknown): number | null {
-  const ms = delayOfHeader(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers)
+  return boundedDelay(delayOfHeader(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
+}
+
+function boundedDelay (ms: number | undefined): number | null {
   return ms === undefined ? null : Math.min(Math.max(0, Math.ceil(ms)), longestRetryAfterMs)
+}
+
+function wholeNumber (text: unknown): number | null {
+  return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : null
 }
 
 /** Seconds or a date; a date is compared with the answer's own, so that a wrong clock here does no harm. */

@@ -31,6 +31,7 @@ interface TaskRow {
   submission: string | null
   waiting_for: TaskFailureCode | null
   prediction_id: string | null
+  prediction_created_at: number | null
   progress: number | null
   video_url: string | null
   failure: TaskFailureCode | null
@@ -38,7 +39,7 @@ interface TaskRow {
 
 const columns = [
   'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at',
-  'submission', 'waiting_for', 'prediction_id', 'progress', 'video_url', 'failure'
+  'submission', 'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure'
 ]
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
 const recentTasks = 1_000
@@ -130,6 +131,7 @@ class SqliteTaskStore implements TaskStore {
 
   async close (): Promise<void> {
     this.#writes.flush()
+    this.#recent.clear()
     if (this.#database.isOpen) this.#database.close()
   }
 
@@ -193,9 +195,14 @@ function asTaskRow (row: unknown): TaskRow {
 function rowOf (task: Task): SQLInputValue[] {
   return [
     task.id, task.stage, task.version, task.revision, task.dream, task.style, task.createdAt, task.updatedAt,
-    task.deadlineAt, task.submission && JSON.stringify(task.submission), task.waitingFor, task.predictionId,
+    task.deadlineAt, task.submission && JSON.stringify(task.submission), task.waitingFor, task.predictionId, task.predictionCreatedAt,
     task.progress, task.videoUrl, task.failure
   ]
+}
+
+/** Written by `rowOf`; before there were webhooks, without that member. */
+function submissionOf (json: string): Submission {
+  return Object.assign({ webhook: null }, JSON.parse(json) as Submission)
 }
 
 function taskOf (row: TaskRow): Task {
@@ -209,9 +216,10 @@ function taskOf (row: TaskRow): Task {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     deadlineAt: row.deadline_at,
-    submission: row.submission === null ? null : JSON.parse(row.submission) as Submission,
+    submission: row.submission === null ? null : submissionOf(row.submission),
     waitingFor: row.waiting_for,
     predictionId: row.prediction_id,
+    predictionCreatedAt: row.prediction_created_at,
     progress: row.progress,
     videoUrl: row.video_url,
     failure: row.failure

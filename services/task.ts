@@ -16,6 +16,8 @@ export interface Submission {
   startedAt: number
   model: string
   input: Record<string, unknown>
+  /** The address that the provider was asked to call; it names the task. Null without webhooks. */
+  webhook: string | null
 }
 
 /** One dream on its way to a video, as a store keeps it. Times are ms since the epoch. */
@@ -36,6 +38,8 @@ export interface Task {
   /** Why the provider last refused to take the task for the moment; the reason it fails with at its deadline. */
   readonly waitingFor: TaskFailureCode | null
   readonly predictionId: string | null
+  /** By the provider's clock; null where it did not say. */
+  readonly predictionCreatedAt: number | null
   readonly progress: number | null
   readonly videoUrl: string | null
   readonly failure: TaskFailureCode | null
@@ -45,7 +49,7 @@ export interface Task {
 export type Move =
   | { type: 'submit', submission: Submission }
   | { type: 'withdraw', waitingFor: TaskFailureCode | null }
-  | { type: 'bind', predictionId: string }
+  | { type: 'bind', predictionId: string, predictionCreatedAt: number | null }
   | { type: 'advance', progress: number }
   | { type: 'complete', videoUrl: string }
   | { type: 'fail', failure: TaskFailureCode }
@@ -54,7 +58,8 @@ export type Move =
 export const allowedMoves = {
   submit: { from: ['queued'], to: 'submitting' },
   withdraw: { from: ['submitting'], to: 'queued' },
-  bind: { from: ['submitting'], to: 'generating' },
+  // From `queued` too: a webhook can name a prediction of which nobody believed any more that it exists.
+  bind: { from: ['queued', 'submitting'], to: 'generating' },
   advance: { from: ['generating'], to: 'generating' },
   complete: { from: ['generating'], to: 'completed' },
   fail: { from: ['queued', 'submitting', 'generating'], to: 'failed' }
@@ -85,6 +90,7 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     submission: null,
     waitingFor: null,
     predictionId: null,
+    predictionCreatedAt: null,
     progress: null,
     videoUrl: null,
     failure: null
@@ -108,7 +114,7 @@ function changeOf (move: Move, task: Task): Partial<Task> {
   switch (move.type) {
     case 'submit': return { submission: move.submission }
     case 'withdraw': return { submission: null, waitingFor: move.waitingFor }
-    case 'bind': return { predictionId: move.predictionId, waitingFor: null }
+    case 'bind': return { predictionId: move.predictionId, predictionCreatedAt: move.predictionCreatedAt, waitingFor: null }
     case 'advance': return { progress: Math.max(move.progress, task.progress ?? 0) }
     case 'complete': return { videoUrl: move.videoUrl, progress: task.progress === null ? null : 100 }
     case 'fail': return { failure: move.failure }

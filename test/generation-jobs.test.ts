@@ -44,6 +44,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
     giveUp: async (late) => { await taskStore.move(late, { type: 'fail', failure: 'deadline_exceeded' }) },
     maxInFlight: 1,
     lookIntervalMs: 1_000,
+    stopping: new AbortController(),
     now: Date.now,
     log: { debug: write, info: write, warn: write, error: write }
   })

@@ -10,9 +10,9 @@ export interface Backend {
   kill (store: TaskStore): Promise<void>
 }
 
-const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' } }
+const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null }
 const submit = { type: 'submit', submission } as const
-const bind = (predictionId: string) => ({ type: 'bind', predictionId }) as const
+const bind = (predictionId: string) => ({ type: 'bind', predictionId, predictionCreatedAt: 1_500 }) as const
 const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
 const fail = { type: 'fail', failure: 'provider_error' } as const
 
@@ -58,7 +58,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const waiting = await moved(store, marked, { type: 'withdraw', waitingFor: 'provider_account' })
     t.match(waiting, { stage: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
     const bound = await moved(store, waiting, submit, bind('prediction-1'))
-    t.match(bound, { stage: 'generating', predictionId: 'prediction-1', version: 5, revision: 2 })
+    t.match(bound, { stage: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
     const advanced = await moved(store, bound, { type: 'advance', progress: 40 })
     t.match(advanced, { progress: 40, version: 6, revision: 3 })
     const completed = await moved(store, advanced, complete)

@@ -1,0 +1,25 @@
+import fp from 'fastify-plugin'
+import { ReplicateWebhooks } from '../services/replicate-webhooks.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    replicateWebhooks: ReplicateWebhooks
+  }
+}
+
+/** The part of the configuration that says whether Replicate can reach this service. */
+export interface WebhookAccess {
+  REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
+  REPLICATE_WEBHOOK_SECRET?: string
+  PUBLIC_URL?: string
+}
+
+/** Knows Replicate's webhooks from forged ones, from the moment the instance is ready. */
+export default fp<WebhookAccess>(async (app, { REPLICATE_WEBHOOKS: mode, REPLICATE_WEBHOOK_SECRET: secret, PUBLIC_URL: publicUrl = '' }) => {
+  const areOn = mode === 'on' || (mode === 'auto' && publicUrl.startsWith('https:'))
+  const { replicate, log } = app
+  const webhooks = new ReplicateWebhooks({ publicUrl: areOn ? publicUrl : null, secret, replicate, log })
+  app.decorate('replicateWebhooks', webhooks)
+  app.addHook('onReady', async () => webhooks.start())
+  app.addHook('onClose', () => webhooks.stop())
+}, { name: 'replicate-webhooks', dependencies: ['replicate-client'] })

@@ -1,0 +1,59 @@
+import type { CreateGate } from './create-gate.ts'
+import type { Log } from './log.ts'
+import type { StyleModels } from './models.ts'
+import type { PredictionWatch } from './prediction-watch.ts'
+import { loggableWords } from './provider-words.ts'
+import type { ReadOutcome, ReplicateClient } from './replicate-client.ts'
+import type { UpstreamFailure } from './replicate-failure.ts'
+import type { Move, Task } from './task.ts'
+import type { TaskFailureCode } from './task-failure.ts'
+import { moveHeldTask, type Moved } from './task-mover.ts'
+import type { TaskStore } from './task-store.ts'
+
+export interface GenerateVideoOptions {
+  taskStore: TaskStore
+  replicate: ReplicateClient
+  createGate: CreateGate
+  predictionWatch: PredictionWatch
+  models: StyleModels
+  /** The address of Replicate's API: besides Replicate's own file hosts, a video is believed from its origin only. */
+  replicateApiUrl: string
+  /** Where Replicate reports the end of a task's prediction; null without webhooks. */
+  webhookFor: (taskId: string) => string | null
+  now: () => number
+  log: Log
+}
+
+/** All that the steps of a task's life have in common. The signal is aborted when the instance stops. */
+export interface TaskLife extends GenerateVideoOptions { signal: AbortSignal }
+
+export function move (task: Task, change: Move, life: TaskLife): Promise<Moved> {
+  return moveHeldTask(task, change, life)
+}
+
+/** @param said the provider's words, for the log */
+export async function end (task: Task, failure: TaskFailureCode, life: TaskLife, said?: { words: string }): Promise<Task | undefined> {
+  const failed = await move(task, { type: 'fail', failure }, life)
+  if (failed.won) {
+    const words = said && loggableWords(said.words, task.dream)
+    life.log.warn({ task_id: task.id, prediction_id: task.predictionId, error_code: failure, provider_words: words }, 'Task failed')
+  }
+  return failed.task
+}
+
+/** Best effort: whatever becomes of it, `Cancel-After` ends the prediction at the task's deadline. */
+export async function cancelUpstream (predictionId: string, task: Task, { replicate, log, signal }: TaskLife): Promise<ReadOutcome> {
+  const answer = await replicate.cancel(predictionId, { signal })
+  log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Prediction cancelled')
+  return answer
+}
+
+/** ms to the task's deadline, never below 0 */
+export function timeLeft (task: Task, { now }: TaskLife): number {
+  return Math.max(0, task.deadlineAt - now())
+}
+
+/** A failure as it may stand in a log line about the task. */
+export function loggable ({ code, status, words }: UpstreamFailure, { dream }: Task) {
+  return { error_code: code, provider_status: status, provider_words: loggableWords(words, dream) }
+}
