@@ -40,6 +40,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     maxInFlight: config.MAX_IN_FLIGHT,
     pollIntervalMs: config.POLL_INTERVAL_MS,
     sweepFrom: config.REPLICATE_SWEEP_FROM,
+    createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     now
   })
 

@@ -30,6 +30,12 @@ export const ConfigSchema = Type.Object({
   REPLICATE_MODEL_REALISTIC: model('Another model for the style Realistic'),
   REPLICATE_MODEL_ANIMATED: model('Another model for the style Animated'),
   REPLICATE_MODEL_CURSED: model('Another model for the style Cursed'),
+  REPLICATE_CREATE_TIMEOUT_MS: Type.Integer({
+    default: 15_000,
+    minimum: 100,
+    maximum: 20_000,
+    description: 'Milliseconds to wait for the answer when a prediction is asked for; without one it is looked for afterwards'
+  }),
   REPLICATE_CREATES_PER_MINUTE: Type.Integer({
     default: 570,
     minimum: 1,

@@ -18,6 +18,7 @@ export interface GenerationJobsOptions {
   maxInFlight: number
   pollIntervalMs: number
   sweepFrom: number
+  createTimeoutMs: number
   now: () => number
 }
 
@@ -28,7 +29,8 @@ const createsAtOnce = 32
 const netIntervalMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
-export default fp<GenerationJobsOptions>(async (app, { models, replicateApiUrl, maxInFlight, pollIntervalMs, sweepFrom, now }) => {
+export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepFrom, ...given }) => {
+  const { now } = given
   const { taskStore, replicate, replicateWebhooks, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
@@ -36,7 +38,7 @@ export default fp<GenerationJobsOptions>(async (app, { models, replicateApiUrl, 
   const predictionWatch = new PredictionWatch({ replicate, pollIntervalMs: intervalMs, sweepFrom, now, signal })
   const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, log, signal })
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
-  const generation = { taskStore, replicate, createGate, predictionWatch, models, replicateApiUrl, webhookFor, now, log }
+  const generation = { ...given, taskStore, replicate, createGate, predictionWatch, webhookFor, log }
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),

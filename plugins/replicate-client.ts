@@ -1,7 +1,6 @@
 import fp from 'fastify-plugin'
 import { CallLimiter } from '../services/call-limiter.ts'
 import { createReplicateClient } from '../services/replicate-client.ts'
-import { createTimeoutMs } from '../services/submit-task.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -13,6 +12,7 @@ declare module 'fastify' {
 export interface ReplicateAccess {
   REPLICATE_API_URL: string
   REPLICATE_API_TOKEN: string
+  REPLICATE_CREATE_TIMEOUT_MS: number
   REPLICATE_CREATES_PER_MINUTE: number
   REPLICATE_READS_PER_MINUTE: number
 }
@@ -29,7 +29,7 @@ export default fp<ReplicateAccess>(async (app, config) => {
     apiUrl: config.REPLICATE_API_URL,
     apiToken: config.REPLICATE_API_TOKEN,
     connectTimeoutMs,
-    createTimeoutMs,
+    createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     readTimeoutMs,
     maxResponseBytes,
     creates: new CallLimiter({ perMinute: config.REPLICATE_CREATES_PER_MINUTE, now }),

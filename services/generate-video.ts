@@ -2,7 +2,7 @@ import { predictionVerdict } from './prediction-verdict.ts'
 import type { ReadOutcome } from './replicate-client.ts'
 import { submit, settleSubmission } from './submit-task.ts'
 import { isOpen, type Task } from './task.ts'
-import { cancelUpstream, end, loggable, move, type GenerateVideoOptions, type TaskLife } from './task-life.ts'
+import { cancelUpstream, dismiss, end, loggable, move, type GenerateVideoOptions, type TaskLife } from './task-life.ts'
 
 /**
  * The life of one task, from its claim to its end. Every step leaves the task as the store has it, so whoever takes
@@ -31,6 +31,7 @@ async function awaitVideo (task: Task, life: TaskLife): Promise<Task | undefined
   let current: Task | undefined = task
   for await (const read of life.predictionWatch.follow(awaited, task.deadlineAt, life.signal)) {
     current = read === 'look again' ? await life.taskStore.get(task.id) : await learnFrom(read, current, life)
+    if (current?.failure === 'canceled') await dismiss(awaited.predictionId, task, life)
     if (current?.stage !== 'generating') return current
   }
   return giveUp(current, life)

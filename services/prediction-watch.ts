@@ -87,10 +87,15 @@ export class PredictionWatch {
     else if (isEnded(prediction)) this.#early.set(prediction.id, prediction)
   }
 
-  /** Makes whoever waits for the prediction look at its task again. */
-  recheck (predictionId: string): void {
+  /**
+   * Makes whoever waits for the prediction look at its task again.
+   * @returns false where nobody here waits for it
+   */
+  recheck (predictionId: string): boolean {
     const followed = this.#followed.get(predictionId)
-    if (followed !== undefined) tell(followed, 'look again')
+    if (followed === undefined) return false
+    tell(followed, 'look again')
+    return true
   }
 
   #isFollowed (followed: Followed): boolean {

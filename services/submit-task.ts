@@ -7,16 +7,10 @@ import { loggableWords } from './provider-words.ts'
 import type { CreateOutcome } from './replicate-client.ts'
 import { promptFor } from './styles.ts'
 import type { Move, Submission, Task } from './task.ts'
-import { cancelUpstream, end, loggable, move, timeLeft, type TaskLife } from './task-life.ts'
+import { dismiss, end, loggable, move, timeLeft, type TaskLife } from './task-life.ts'
 
 /** Replicate's shortest `Cancel-After`: with less time left a task is not handed over any more. */
 const shortestGenerationMs = 5_000
-/** A process that was frozen for longer between the mark and the POST does not send: its successor may have sent. */
-const markValidMs = 5_000
-/** Of the client in the plugin: after it, whoever sent a create does not wait for its answer any more. */
-export const createTimeoutMs = 15_000
-/** From the mark on, whoever made it: after this time nobody can still be sending, or waiting for an answer. */
-const submissionMs = markValidMs + createTimeoutMs
 /** Looks that find nothing, past that time and this far apart, before the task is handed over again. */
 const looksToBeSure = 2
 const betweenLooks = { first: 4_000, longest: 30_000 }
@@ -53,7 +47,7 @@ function submissionOf (task: Task, { models, now, webhookFor }: TaskLife): Submi
 function post (task: Task, { model, input, startedAt, webhook }: Submission, life: TaskLife): Promise<CreateOutcome> {
   return life.replicate.create(
     { model, input, webhook: webhook ?? undefined, cancelAfterSeconds: timeLeft(task, life) / 1000 },
-    { mayStillSend: () => life.now() - startedAt < markValidMs }
+    { mayStillSend: () => life.now() - startedAt < markValidMs(life) }
   )
 }
 
@@ -81,7 +75,7 @@ async function settleAnswer (marked: Task, answer: CreateOutcome, life: TaskLife
 async function bindCreated (marked: Task, prediction: Prediction, life: TaskLife): Promise<Task | undefined> {
   const bound = await move(marked, bindingOf(prediction), life)
   if (bound.won) life.log.info({ task_id: marked.id, prediction_id: prediction.id }, 'Prediction created')
-  else if (!bound.predictionTaken && bound.task?.predictionId !== prediction.id) await cancelUpstream(prediction.id, marked, life)
+  else if (!bound.predictionTaken && bound.task?.predictionId !== prediction.id) await dismiss(prediction.id, marked, life)
   return bound.task
 }
 
@@ -96,8 +90,8 @@ export async function settleSubmission (task: Task, life: TaskLife): Promise<Tas
   let current: Task | undefined = task
   let isBlind = true
   for (let attempt = 0, looks = 0; current?.version === task.version && timeLeft(task, life) > 0; attempt++) {
-    const isSettled = life.now() >= submission.startedAt + submissionMs
-    const look = await findSubmitted(submission, replicate, { submissionMs, signal })
+    const isSettled = life.now() >= submission.startedAt + submissionMs(life)
+    const look = await findSubmitted(submission, replicate, { submissionMs: submissionMs(life), signal })
     signal.throwIfAborted()
     isBlind = look.outcome === 'unavailable'
     if (look.outcome === 'unavailable') {
@@ -129,15 +123,25 @@ async function adopt (task: Task, candidates: Prediction[], life: TaskLife): Pro
 
 /** The task ended while nobody knew of a prediction: one that names it is cancelled, what may be another task's is left alone. */
 async function cancelOrphan (task: Task, submission: Submission, life: TaskLife): Promise<void> {
-  const look = await findSubmitted(submission, life.replicate, { submissionMs, signal: life.signal })
+  const look = await findSubmitted(submission, life.replicate, { submissionMs: submissionMs(life), signal: life.signal })
   if (look.outcome !== 'found') return
   const own = look.candidates.filter(({ webhook }) => webhook !== null)
-  for (const { id } of own) await cancelUpstream(id, task, life)
+  for (const { id } of own) await dismiss(id, task, life)
 }
 
 async function resubmit (task: Task, life: TaskLife): Promise<Task | undefined> {
   life.log.info({ task_id: task.id }, 'Replicate has not taken the task; handing it over again')
   return (await move(task, { type: 'withdraw', waitingFor: null }, life)).task
+}
+
+/** A process that was frozen for longer between the mark and the POST does not send: its successor may have sent. */
+function markValidMs ({ createTimeoutMs }: TaskLife): number {
+  return createTimeoutMs / 3
+}
+
+/** From the mark on, whoever made it: after this time nobody can still be sending, or waiting for an answer. */
+function submissionMs (life: TaskLife): number {
+  return markValidMs(life) + life.createTimeoutMs
 }
 
 function bindingOf ({ id, createdAt }: Prediction): Move {

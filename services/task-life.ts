@@ -1,3 +1,4 @@
+import { backoffDelay, wait } from './backoff.ts'
 import type { CreateGate } from './create-gate.ts'
 import type { Log } from './log.ts'
 import type { StyleModels } from './models.ts'
@@ -20,12 +21,16 @@ export interface GenerateVideoOptions {
   replicateApiUrl: string
   /** Where Replicate reports the end of a task's prediction; null without webhooks. */
   webhookFor: (taskId: string) => string | null
+  /** ms after which whoever sent a create does not wait for its answer any more */
+  createTimeoutMs: number
   now: () => number
   log: Log
 }
 
 /** All that the steps of a task's life have in common. The signal is aborted when the instance stops. */
 export interface TaskLife extends GenerateVideoOptions { signal: AbortSignal }
+
+const retry = { first: 1_000, longest: 30_000 }
 
 export function move (task: Task, change: Move, life: TaskLife): Promise<Moved> {
   return moveHeldTask(task, change, life)
@@ -46,6 +51,19 @@ export async function cancelUpstream (predictionId: string, task: Task, { replic
   const answer = await replicate.cancel(predictionId, { signal })
   log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Prediction cancelled')
   return answer
+}
+
+/**
+ * Cancels a prediction whose task has ended without it, trying again while Replicate is away: it costs money until
+ * then, at the latest until `Cancel-After` ends it at the task's deadline.
+ */
+export async function dismiss (predictionId: string, task: Task, life: TaskLife): Promise<void> {
+  for (let attempt = 0; timeLeft(task, life) > 0; attempt++) {
+    const { outcome } = await cancelUpstream(predictionId, task, life)
+    life.signal.throwIfAborted()
+    if (outcome !== 'unavailable') return
+    await wait(Math.min(timeLeft(task, life), backoffDelay(attempt, retry)), life.signal)
+  }
 }
 
 /** ms to the task's deadline, never below 0 */

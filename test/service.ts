@@ -19,7 +19,10 @@ export const testEnvironment = {
   REPLICATE_API_TOKEN: 'test-token',
   DATA_DIR: ':memory:',
   LOG_LEVEL: 'trace',
-  POLL_INTERVAL_MS: '20'
+  POLL_INTERVAL_MS: '20',
+  REPLICATE_CREATE_TIMEOUT_MS: '3000',
+  REPLICATE_CREATES_PER_MINUTE: '100000',
+  REPLICATE_READS_PER_MINUTE: '100000'
 }
 
 /** The service in front of an emulator, with every line that it logs. */

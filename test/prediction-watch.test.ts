@@ -1,0 +1,44 @@
+import t from 'tap'
+import type { Fault } from '../replicate-emulator/fault.ts'
+import { ended, postDream, startService, statusOf, until } from './service.ts'
+
+t.test('reads that fail in any way delay a task and end nothing', async (t) => {
+  const { app, emulator } = await startService(t)
+  const faults: Array<Omit<Fault, 'call'>> = [
+    { kind: 'status', status: 404 }, { kind: 'status', status: 500 }, { kind: 'html', status: 503 },
+    { kind: 'malformed' }, { kind: 'empty' }, { kind: 'reset_before' }, { kind: 'status', status: 429, retry_after: 0 }, { kind: 'status', status: 401 }
+  ]
+  for (const fault of faults) emulator.addFault({ call: 'get', ...fault })
+  t.match(await ended(app, await postDream(app)), { status: 'completed' })
+  t.ok(emulator.calls.get > faults.length)
+})
+
+t.test('many in flight are swept: pages of the list are read in place of each prediction', async (t) => {
+  const { app, emulator } = await startService(t, {
+    emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_FROM: '50', POLL_INTERVAL_MS: '500' }
+  })
+  const taskIds = await Promise.all(Array.from({ length: 250 }, (_, dream) => postDream(app, `Dream ${dream}`)))
+  await until(() => emulator.predictions.length === 250 || undefined, 'all to be in flight')
+  await until(async () => {
+    const tasks = await Promise.all(taskIds.map((taskId) => statusOf(app, taskId)))
+    return tasks.every(({ status }) => status === 'processing') || undefined
+  }, 'all to be bound')
+  const { list, get } = emulator.calls
+  await until(() => emulator.calls.list >= list + 9 || undefined, 'three sweeps')
+  t.ok(emulator.calls.get - get <= 16, 'only what was due before the first sweep was read by itself')
+
+  const sweeps = emulator.calls.list
+  for (const prediction of emulator.log.all.slice(0, 200)) emulator.end(prediction, { status: 'succeeded' })
+  for (const taskId of taskIds.slice(0, 200)) t.match(await ended(app, taskId), { status: 'completed' })
+  t.ok(emulator.calls.list - sweeps <= 2 * 3 + 3, 'seen within two sweeps')
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'failed', error: 'E005' })
+  for (const taskId of taskIds.slice(200)) t.match(await ended(app, taskId), { status: 'failed', error_code: 'content_policy' })
+})
+
+t.test('a sweep that fails is made again, and what the list does not show is read by itself', async (t) => {
+  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_FROM: '1' } })
+  emulator.addFault({ call: 'list', kind: 'malformed' })
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 2 })
+  t.match(await ended(app, await postDream(app)), { status: 'completed' })
+  t.equal(emulator.calls.get, 0)
+})

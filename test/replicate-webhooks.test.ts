@@ -1,0 +1,139 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { Webhook } from 'standardwebhooks'
+import t, { type Test } from 'tap'
+import { buildApp } from '../app.ts'
+import { readConfig } from '../config.ts'
+import type { EmulatorOptions } from '../replicate-emulator/app.ts'
+import { ended, postDream, startEmulator, statusOf, testEnvironment, until } from './service.ts'
+
+/** A port that is free: the service's own address has to be known before it listens. */
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+/** The service, told of ends by webhooks alone: it would look by itself only once a minute. */
+async function startService (t: Test, options: EmulatorOptions = {}, env: Record<string, string> = {}) {
+  const { emulator, apiUrl } = await startEmulator(t, { allowHttpWebhooks: true, ...options })
+  const port = await freePort()
+  const config = readConfig({
+    ...testEnvironment, REPLICATE_API_URL: apiUrl, PUBLIC_URL: `http://127.0.0.1:${port}`, REPLICATE_WEBHOOKS: 'on', ...env
+  })
+  const app = await buildApp(config, { logStream: { write: () => {} } })
+  t.teardown(() => app.close())
+  await app.listen({ port, host: '127.0.0.1' })
+  return { app, emulator, apiUrl, publicUrl: `http://127.0.0.1:${port}` }
+}
+
+type Service = Awaited<ReturnType<typeof startService>>
+
+/** Signed as Replicate does it, unless told otherwise. */
+async function deliver ({ app, emulator }: Service, taskId: string, body: string, { at = new Date(), secret = emulator.webhookSecret } = {}): Promise<number> {
+  const headers = {
+    'content-type': 'application/json',
+    'webhook-id': 'msg_1',
+    'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+    'webhook-signature': new Webhook(secret).sign('msg_1', at, body)
+  }
+  const response = await app.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers, body })
+  return response.statusCode
+}
+
+async function processing (service: Service, dream: string): Promise<string> {
+  const taskId = await postDream(service.app, dream)
+  await until(async () => (await statusOf(service.app, taskId)).status === 'processing' || undefined, 'the prediction to be bound')
+  return taskId
+}
+
+t.test('the end of a prediction is heard without a single read', async (t) => {
+  const service = await startService(t, { generationMs: 100 })
+  const taskIds = await Promise.all(Array.from({ length: 20 }, (_, dream) => postDream(service.app, `Dream ${dream}`)))
+  for (const taskId of taskIds) t.match(await ended(service.app, taskId), { status: 'completed' })
+  t.equal(service.emulator.calls.get, 0)
+  t.match(service.emulator.log.all[0], { webhook: /\/webhooks\/replicate\// })
+})
+
+t.test('a prediction that ends before its create is answered is heard of as well', async (t) => {
+  const service = await startService(t, { generationMs: 0, latencyMs: 300 })
+  t.match(await ended(service.app, await postDream(service.app)), { status: 'completed' })
+  t.equal(service.emulator.calls.get, 0)
+})
+
+t.test('a lost answer is mended by the webhook that names the task', async (t) => {
+  const service = await startService(t, { generationMs: 100 })
+  service.emulator.addFault({ call: 'create', kind: 'hang', after: true })
+  service.emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
+  const taskId = await postDream(service.app)
+  await until(async () => (await statusOf(service.app, taskId)).status !== 'pending' || undefined, 'the webhook to bind the prediction')
+  t.match(await ended(service.app, taskId), { status: 'completed' })
+  t.equal(service.emulator.predictions.length, 1)
+})
+
+t.test('what is not signed by Replicate, or not lately, is refused and changes nothing', async (t) => {
+  const service = await startService(t, { generationMs: 600_000 })
+  const { app, emulator } = service
+  const taskId = await processing(service, 'A whale')
+  const [prediction] = emulator.predictions
+  const body = JSON.stringify({ ...prediction, status: 'failed', error: 'E005' })
+  const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000)
+  t.equal(await deliver(service, taskId, body, { secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}` }), 401)
+  t.equal(await deliver(service, taskId, body, { at: minutesAgo(6) }), 401)
+  t.equal(await deliver(service, taskId, body, { at: minutesAgo(-6) }), 401)
+  for (const headers of [{}, { 'webhook-id': 'x', 'webhook-timestamp': 'soon', 'webhook-signature': 'v1' }]) {
+    t.match((await app.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers, body })).json(), { code: 'webhook_not_authentic' })
+  }
+  t.equal(await deliver(service, taskId, 'no json'), 400)
+  t.equal(await deliver(service, taskId, '{"id":"../x","status":"failed"}'), 400)
+  t.equal((await statusOf(app, taskId)).status, 'processing')
+  t.equal(await deliver(service, taskId, body), 204)
+  t.match(await ended(app, taskId), { status: 'failed', error_code: 'content_policy' })
+})
+
+t.test('duplicates, disorder and a replay to the address of another task do no harm', async (t) => {
+  const service = await startService(t, { generationMs: 600_000 })
+  const { app, emulator } = service
+  const taskIds = [await processing(service, 'First'), await processing(service, 'Second')]
+  const [first = '', second = ''] = taskIds
+  const running = JSON.stringify(emulator.predictions[0])
+  const succeeded = JSON.stringify({ ...emulator.predictions[0], status: 'succeeded', output: 'https://replicate.delivery/a/out.mp4' })
+  t.equal(await deliver(service, second, succeeded), 204)
+  t.equal(await deliver(service, 'nobody', succeeded), 204)
+  t.equal(await deliver(service, first, running), 204)
+  t.equal(await deliver(service, first, succeeded), 204)
+  const completed = await ended(app, first)
+  t.match(completed, { status: 'completed', video_url: 'https://replicate.delivery/a/out.mp4' })
+  for (const late of [running, succeeded, succeeded.replace('succeeded', 'failed')]) t.equal(await deliver(service, first, late), 204)
+  t.same(await statusOf(app, first), completed)
+  t.equal((await statusOf(app, second)).status, 'processing')
+})
+
+t.test('a body is not believed more than a poll: a video from elsewhere fails the task', async (t) => {
+  const service = await startService(t, { generationMs: 600_000 })
+  const taskId = await processing(service, 'A whale')
+  const body = JSON.stringify({ ...service.emulator.predictions[0], status: 'succeeded', output: 'https://evil.example/a.mp4' })
+  t.equal(await deliver(service, taskId, body), 204)
+  t.match(await ended(service.app, taskId), { status: 'failed', error_code: 'provider_error', video_url: null })
+})
+
+t.test('while the secret is not known Replicate is asked to send again', async (t) => {
+  const service = await startService(t, { generationMs: 100 })
+  t.match(await ended(service.app, await postDream(service.app)), { status: 'completed' }, 'asked of the API')
+  const other = await startService(t, { generationMs: 100 }, { REPLICATE_API_URL: 'http://127.0.0.1:9/v1' })
+  t.equal(await deliver(other, 'any', '{}'), 503)
+  const given = await startService(t, { generationMs: 600_000 }, { REPLICATE_WEBHOOK_SECRET: service.emulator.webhookSecret })
+  const taskId = await processing(given, 'A whale')
+  t.equal(await deliver(given, taskId, '{}'), 401)
+  t.equal(await deliver(given, taskId, JSON.stringify(given.emulator.predictions[0]), { secret: service.emulator.webhookSecret }), 204)
+})
+
+t.test('without webhooks there is no such address, and no webhook is asked for', async (t) => {
+  const service = await startService(t, {}, { REPLICATE_WEBHOOKS: 'auto' })
+  t.equal((await service.app.inject({ method: 'POST', url: '/webhooks/replicate/x' })).statusCode, 404)
+  t.match(await ended(service.app, await postDream(service.app)), { status: 'completed' })
+  t.equal(service.emulator.log.all[0]?.webhook, undefined)
+})
