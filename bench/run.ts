@@ -5,7 +5,7 @@ import { MeasuredProcess } from './process.ts'
 
 /**
  * Measures the service against a bare Fastify with the same routes, schemas and a Map, one after another on the same
- * cores. Absolute figures depend on the machine: the ratios are what counts. Ends by itself after about three minutes.
+ * cores. Absolute figures depend on the machine: the ratios are what counts. Ends by itself after about six minutes.
  */
 const rounds = 9
 const secondsEach = 3
@@ -15,11 +15,12 @@ const startCommand = packageJson.scripts.start.replace(/^node /, '')
 const dream = '/generate-video?dream=A%20whale%20swims%20through%20the%20clouds&style=Realistic'
 
 const emulatorEnv = { EMULATOR_PORT: String(ports.emulator), EMULATOR_RATE_LIMITS: 'off' }
-const startEmulator = (generationMs: number) => MeasuredProcess.start('replicate-emulator/server.ts', ports.emulator, '/emulator/state',
-  { ...emulatorEnv, EMULATOR_GENERATION_MS: String(generationMs) })
+const startEmulator = (generationMs: number, latencyMs = 0) => MeasuredProcess.start('replicate-emulator/server.ts', ports.emulator, '/emulator/state',
+  { ...emulatorEnv, EMULATOR_GENERATION_MS: String(generationMs), EMULATOR_LATENCY_MS: String(latencyMs) })
 const startService = (env: Record<string, string> = {}) => MeasuredProcess.start(startCommand, ports.service, '/readyz', {
   PORT: String(ports.service),
   REPLICATE_API_TOKEN: 'bench',
+  REPLICATE_CREATES_PER_MINUTE: '1000000',
   REPLICATE_API_URL: `http://127.0.0.1:${ports.emulator}/v1`,
   ...env
 })
@@ -31,7 +32,9 @@ const rows: Row[] = []
 await compareReads()
 await compareCreates()
 await measureBacklog()
+const waits = [await measureWaiting('sweeps', {}), await measureWaiting('a read for each', { REPLICATE_SWEEP_FROM: '1000000' })]
 console.table(Object.fromEntries(rows.map(({ what, ...figures }) => [what, figures])))
+console.table(Object.fromEntries(waits.map(({ what, ...figures }) => [what, figures])))
 
 /** Requests a second of `GET /video-status/{id}`. */
 async function compareReads (): Promise<void> {
@@ -95,9 +98,44 @@ async function measureBacklog (): Promise<void> {
   await emulator.stop()
 }
 
+/** What it costs to wait for 5,000 predictions at a latency of 200 ms, without webhooks and without the limit on calls. */
+async function measureWaiting (what: string, env: Record<string, string>) {
+  const inFlight = 5_000
+  const windowMs = 65_000
+  const emulator = await startEmulator(3_600_000, 200)
+  const service = await startService({ MAX_IN_FLIGHT: String(inFlight), REPLICATE_READS_PER_MINUTE: '1000000', TASK_DEADLINE_SECONDS: '3600', ...env })
+  await autocannon({ url: `${service.url}${dream}`, method: 'POST', connections, amount: inFlight })
+  while (await createsAt(emulator) < inFlight) await delay(100)
+  await delay(10_000)
+  const before = { reads: await readsAt(emulator), cpuMs: service.cpuMs() }
+  await delay(windowMs)
+  const reads = await readsAt(emulator) - before.reads
+  const cpuMs = service.cpuMs() - before.cpuMs
+  const result = {
+    what: `${inFlight} in flight, ${what}`,
+    'reads a minute': Math.round(reads * 60_000 / windowMs),
+    'CPU of one core': `${(100 * cpuMs / windowMs).toFixed(1)} %`,
+    'resident memory': `${service.residentMegabytes().toFixed(0)} MB`
+  }
+  await service.stop()
+  await emulator.stop()
+  return result
+}
+
+interface Calls { create: number, get: number, list: number }
+
+async function callsAt (emulator: MeasuredProcess): Promise<Calls> {
+  const state = await (await fetch(`${emulator.url}/emulator/state`)).json() as { calls: Calls }
+  return state.calls
+}
+
 async function createsAt (emulator: MeasuredProcess): Promise<number> {
-  const state = await (await fetch(`${emulator.url}/emulator/state`)).json() as { calls: { create: number } }
-  return state.calls.create
+  return (await callsAt(emulator)).create
+}
+
+async function readsAt (emulator: MeasuredProcess): Promise<number> {
+  const { get, list } = await callsAt(emulator)
+  return get + list
 }
 
 function absolute (what: string, service: string, target: string): Row {
