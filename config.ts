@@ -93,7 +93,7 @@ export const ConfigSchema = Type.Object({
   }),
   TASK_DEADLINE_SECONDS: Type.Integer({
     default: 840,
-    minimum: 1,
+    minimum: 6,
     maximum: 86_400,
     description: 'Seconds after which a task ends, with or without a video. The shipped app gives up after 900'
   }),

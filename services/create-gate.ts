@@ -60,7 +60,8 @@ export class CreateGate {
    * @throws the signal's reason where it is aborted before the turn, or what `create` throws
    */
   async pass ({ order, withinMs, signal }: Passage, create: () => Promise<CreateOutcome | undefined>): Promise<boolean> {
-    const late = AbortSignal.any([signal, AbortSignal.timeout(Math.max(0, Math.floor(withinMs)))])
+    if (withinMs <= 0) return false
+    const late = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(withinMs))])
     for (let isDone = false; !isDone;) {
       try {
         await this.#enter(order, late)
