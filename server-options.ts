@@ -6,6 +6,7 @@ import { createHttpServer } from './services/http-server.ts'
 import type { Log } from './services/log.ts'
 import { parseQueryString } from './services/query-string.ts'
 import { newRequestId } from './services/request-id.ts'
+import { standardOutput } from './services/standard-output.ts'
 
 export interface ServerOptions {
   logLevel: string
@@ -25,7 +26,7 @@ const keepAliveTimeoutMs = 72_000
 /** What makes Fastify answer as the contract says, wherever it is built. */
 export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptions) {
   return {
-    logger: { ...logOptions, level: logLevel, ...(logStream && { stream: logStream }) },
+    logger: { ...logOptions, level: logLevel, stream: logStream ?? standardOutput() },
     logController: new RequestLog(),
     genReqId: newRequestId,
     serverFactory: (handler, { logger }) => createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log: logger as Log }),

@@ -26,3 +26,16 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
   t.equal((await post()).status, 200)
   await until(() => emulator.predictions.length === 2 || undefined, 'the second prediction')
 })
+
+t.test('a log file on the full disk costs log lines and nothing else', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const folder = t.testdir()
+  const service = await runService(t, { DATA_DIR: folder, REPLICATE_API_URL: apiUrl }, `${folder}/log`)
+  const url = await service.url()
+  service.limitFiles(1)
+  for (let request = 0; request < 5; request++) t.equal((await fetch(`${url}/readyz`)).status, 200)
+  service.limitFiles('unlimited')
+  t.equal((await fetch(`${url}/livez`)).status, 200)
+  await until(() => service.output().includes('"/livez"') || undefined, 'the log to go on')
+  t.equal((await service.end('SIGTERM')).code, 0)
+})

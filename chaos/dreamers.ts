@@ -1,0 +1,113 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { Agent, request } from 'undici'
+import type { TaskView } from '../services/task.ts'
+import type { Chance } from './chance.ts'
+import { Dreams, type Dream } from './dreams.ts'
+import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
+
+export interface DreamersOptions {
+  /** of the service */
+  url: string
+  chance: Chance
+  ledger: Ledger
+}
+
+const meanPauseMs = 125
+const answerMs = 4_000
+const mostPosts = 64
+/** ms from one look at a task to the next: while it is open, and at least once it has ended. */
+const lookEvery = { open: 600, ended: 4_000 }
+const mostLooks = 32
+/** What a service under this weather may say to a request that it refuses. */
+const refusals = [503]
+
+/** The clients: they post dreams and look at their tasks, over and over, and write down what they are told. */
+export class Dreamers {
+  readonly #url
+  readonly #ledger
+  readonly #chance
+  readonly #dreams
+  readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: answerMs } })
+  readonly #posting = new Set<Promise<void>>()
+  readonly #nextLook = new Map<AcceptedTask, number>()
+
+  constructor ({ url, chance, ledger }: DreamersOptions) {
+    this.#url = url
+    this.#chance = chance
+    this.#ledger = ledger
+    this.#dreams = new Dreams(chance)
+  }
+
+  /** Posts about 8 dreams a second, each exactly once, until the signal. */
+  async post (signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#posting.size < mostPosts) {
+        const posting = this.#post(this.#dreams.next()).finally(() => this.#posting.delete(posting))
+        this.#posting.add(posting)
+      }
+      await delay(-Math.log(1 - this.#chance.between(0, 1)) * meanPauseMs, undefined, { signal }).catch(() => undefined)
+    }
+    await Promise.all(this.#posting)
+  }
+
+  /** Looks at every task again and again until the signal; at each with one request at a time, so that the order is known. */
+  async watch (signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const due = [...this.#nextLook].filter(([, at]) => at <= Date.now()).slice(0, mostLooks).map(([task]) => task)
+      await Promise.all(due.map((task) => this.look(task)))
+      await delay(due.length === mostLooks ? 0 : 50)
+    }
+  }
+
+  /** @returns whether the service said anything of the task */
+  async look (task: AcceptedTask): Promise<boolean> {
+    const answer = await this.#ask('GET', `/video-status/${task.id}`)
+    if (answer?.status === 404) this.#ledger.missed(task)
+    // The boundary: what the service says is what is under test, and compared as text.
+    if (answer?.status === 200) this.#ledger.saw(task, answer.body as TaskView)
+    this.#nextLook.set(task, Date.now() + (hasEnded(task) ? lookEvery.ended : lookEvery.open))
+    return answer?.status === 200 || answer?.status === 404
+  }
+
+  async close (): Promise<void> {
+    await this.#agent.destroy()
+  }
+
+  async #post ({ key, text, style }: Dream): Promise<void> {
+    const query = new URLSearchParams({ dream: text, style })
+    const answer = await this.#ask('POST', `/generate-video?${query}`, () => this.#ledger.sent(key))
+    if (answer?.status !== 200) return
+    const { task_id: id } = answer.body as { task_id?: string }
+    if (id === undefined) return
+    this.#nextLook.set(this.#ledger.accepted(key, id), Date.now())
+  }
+
+  /** @param mayHaveArrived called once, unless it is certain that the service never saw the request */
+  async #ask (method: 'GET' | 'POST', path: string, mayHaveArrived: () => void = () => {}): Promise<{ status: number, body: unknown } | undefined> {
+    try {
+      const { statusCode: status, body } = await request(this.#url + path, {
+        method, dispatcher: this.#agent, signal: AbortSignal.timeout(answerMs)
+      })
+      const text = await body.text()
+      mayHaveArrived()
+      if (status !== 200 && !refusals.includes(status)) this.#ledger.surprised(`${method} ${status}`)
+      return { status, body: status === 200 ? this.#parsed(text, method) : text }
+    } catch (error) {
+      if (!isRefusedConnection(error)) mayHaveArrived()
+      return undefined
+    }
+  }
+
+  #parsed (text: string, method: string): unknown {
+    try {
+      return JSON.parse(text)
+    } catch {
+      this.#ledger.surprised(`${method} 200 that is no JSON`)
+      return {}
+    }
+  }
+}
+
+function isRefusedConnection (error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
+}

@@ -1,0 +1,37 @@
+import { styles, type Style } from '../services/styles.ts'
+import type { Chance } from './chance.ts'
+
+export interface Dream { key: string, text: string, style: Style }
+
+const images = [
+  'A whale swims through the clouds above my school', '鯨が雲の中を泳ぐ', 'кит плывёт сквозь облака 🐋', 'الحوت يسبح في السماء',
+  '50% off? #1 + a “quoted” & <tagged> dream', 'a family 👩‍👩‍👧 in a house of é and ñ'
+] as const
+const longest = 2_000
+const groups = 4
+
+/** Mostly dreams that nobody else has, now and then a very long one, and a few that many have. */
+export class Dreams {
+  readonly #chance: Chance
+  #count = 0
+
+  constructor (chance: Chance) {
+    this.#chance = chance
+  }
+
+  next (): Dream {
+    if (this.#chance.happens(0.1)) return this.#shared(this.#chance.integer(1, groups))
+    const key = `u${++this.#count}`
+    const text = `[dream ${key}] ${this.#chance.pick(images)}`
+    return { key, text: this.#chance.happens(0.04) ? lengthened(text) : text, style: this.#chance.pick(styles) }
+  }
+
+  /** Same dream, same style: nothing but the order tells these tasks apart. */
+  #shared (group: number): Dream {
+    return { key: `g${group}`, text: `[dream g${group}] ${images[0]}`, style: styles[group % styles.length] ?? styles[0] }
+  }
+}
+
+function lengthened (text: string): string {
+  return text + 'ж'.repeat(longest - [...text].length)
+}

@@ -1,0 +1,107 @@
+import { setMaxListeners } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Dreamers } from './dreamers.ts'
+import type { AcceptedTask } from './ledger.ts'
+import { readPlan, type Plan } from './plan.ts'
+import { printFindings, printReport } from './report.ts'
+import { setStage, type Stage } from './stage.ts'
+import { reachVerdict } from './verdict.ts'
+
+/**
+ * Proves that nothing is lost and nothing is paid for twice: real processes of the service that are killed, frozen and
+ * out of disk, in front of an emulator that fails in every way, and clients that write down what they are told.
+ * Exit code 0 where all that must be none is none. Bounded, on 127.0.0.1 alone, and nothing is left behind.
+ */
+const lastDreamsMs = 2_000
+const longestStartMs = 30_000
+const marginMs = 10_000
+const lastLooks = 5
+
+const interrupted = new AbortController()
+setMaxListeners(0, interrupted.signal)
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort(new Error(`Interrupted by ${name}`)))
+
+const startedAt = performance.now()
+const plan = planOfArguments()
+console.log(`seed ${plan.seed}, ${plan.stormMs / 1000} s of storm, every task has ${plan.deadlineSeconds} s`)
+const stage = await setStage(plan)
+// Whatever nobody caught: no process of the service outlives this one.
+process.on('exit', () => { stage.lives.destroy() })
+let outcome: 'passed' | 'FAILED' | 'interrupted' = 'FAILED'
+try {
+  await storm(stage, plan, interrupted.signal)
+  if (await judge(stage, interrupted.signal)) outcome = 'passed'
+} catch (error) {
+  if (interrupted.signal.aborted) outcome = 'interrupted'
+  else console.error(error)
+} finally {
+  await stage.clear(outcome === 'FAILED')
+}
+console.log(`\n${outcome} with seed ${plan.seed} after ${((performance.now() - startedAt) / 1000).toFixed(0)} s`)
+if (outcome === 'FAILED') console.log(`The service's data and its log, with the troubles between its lines, are in ${stage.folder}`)
+process.exitCode = outcome === 'passed' ? 0 : 1
+
+function planOfArguments (): Plan {
+  try {
+    return readPlan(process.argv.slice(2))
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(2)
+  }
+}
+
+/** Everything at once, then calm: no faults, a free disk, one process that lives, until every task has ended or should have. */
+async function storm ({ lives, weather, dreamers, ledger }: Stage, { stormMs, deadlineSeconds }: Plan, stop: AbortSignal): Promise<void> {
+  const until = (ms: number) => bounded(stop, ms)
+  const over = new AbortController()
+  const watching = dreamers.watch(over.signal)
+  try {
+    await Promise.all([
+      lives.live(until(stormMs)), weather.blow(until(stormMs)), dreamers.post(until(stormMs - lastDreamsMs))
+    ])
+    stop.throwIfAborted()
+    await lives.startAnew(until(longestStartMs))
+    const giveUpAt = Date.now() + deadlineSeconds * 1000 + marginMs
+    while (ledger.open.length > 0 && Date.now() < giveUpAt && !lives.isDead) await delay(100, undefined, { signal: stop })
+  } finally {
+    over.abort()
+    await watching
+  }
+}
+
+async function judge ({ lives, weather, dreamers, ledger, emulator }: Stage, stop: AbortSignal): Promise<boolean> {
+  const isSilent = !await lookAtAll([...ledger.tasks.values()], dreamers, stop)
+  const death = await lives.stop()
+  const verdict = reachVerdict(ledger, emulator.predictions)
+  verdict.findings.push(
+    { what: 'processes that died by themselves', affected: lives.crashes.map((crash) => JSON.stringify(crash)) },
+    { what: 'processes that did not stop in peace', affected: death?.code === 0 ? [] : [JSON.stringify(death)] },
+    { what: 'services silent in the end', affected: isSilent ? [JSON.stringify(death)] : [] },
+    { what: 'things that were not tried', affected: untried(verdict.accepted, lives.kills) }
+  )
+  printReport(verdict, lives, weather)
+  printFindings(verdict)
+  return verdict.findings.every(({ affected }) => affected.length === 0)
+}
+
+/** @returns false where the service does not answer any more; what was seen last counts then */
+async function lookAtAll (tasks: AcceptedTask[], dreamers: Dreamers, stop: AbortSignal): Promise<boolean> {
+  for (const task of tasks) {
+    for (let look = 1; !await dreamers.look(task); look++) {
+      if (look === lastLooks) return false
+      await delay(200, undefined, { signal: stop })
+    }
+  }
+  return true
+}
+
+/** A run that did nothing proves nothing. */
+function untried (accepted: number, kills: number): string[] {
+  return [...accepted === 0 ? ['no task was accepted'] : [], ...kills === 0 ? ['no kill struck'] : []]
+}
+
+function bounded (stop: AbortSignal, ms: number): AbortSignal {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(ms)])
+  setMaxListeners(0, signal)
+  return signal
+}

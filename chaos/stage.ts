@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buildEmulator } from '../replicate-emulator/app.ts'
+import { Chance } from './chance.ts'
+import { Dreamers } from './dreamers.ts'
+import { freePort } from './free-port.ts'
+import { Ledger } from './ledger.ts'
+import type { Plan } from './plan.ts'
+import { ServiceLives } from './service-lives.ts'
+import { Weather } from './weather.ts'
+
+/** Everybody who takes part, set up on free ports of 127.0.0.1 and in a folder of their own. */
+export type Stage = Awaited<ReturnType<typeof setStage>>
+
+export async function setStage ({ seed, deadlineSeconds, frozenFor, nextDeck }: Plan) {
+  const chance = new Chance(seed)
+  const chances = { weather: chance.fork(), lives: chance.fork(), env: chance.fork(), dreamers: chance.fork() }
+  const folder = await mkdtemp(join(tmpdir(), 'dreamreel-chaos-'))
+  const log = createWriteStream(join(folder, 'service.log'))
+  /** Between the lines of the service, so that one file tells what happened in which order. */
+  const tell = (event: string): void => { log.write(`${JSON.stringify({ time: Date.now(), chaos: event })}\n`) }
+  const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
+  const replicate = buildEmulator({ token: 'chaos', seed, rateLimits: false, allowHttpWebhooks: true, webhookSecret })
+  const apiUrl = `${await replicate.listen({ port: 0, host: '127.0.0.1' })}/v1`
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const ledger = new Ledger()
+
+  const env = {
+    PORT: String(port),
+    DATA_DIR: join(folder, 'data'),
+    REPLICATE_API_URL: apiUrl,
+    REPLICATE_API_TOKEN: 'chaos',
+    REPLICATE_CREATE_TIMEOUT_MS: '4000',
+    REPLICATE_CREATES_PER_MINUTE: '100000',
+    REPLICATE_READS_PER_MINUTE: '100000',
+    POLL_INTERVAL_MS: '200',
+    TASK_DEADLINE_SECONDS: String(deadlineSeconds)
+  }
+  /** Half of the lives are told by webhooks; half of these have to fetch the secret first. */
+  const nextEnv = (): Record<string, string> => {
+    if (chances.env.happens(0.5)) return { ...env, REPLICATE_WEBHOOKS: 'off' }
+    const secret = chances.env.happens(0.5) ? { REPLICATE_WEBHOOK_SECRET: webhookSecret } : {}
+    return { ...env, REPLICATE_WEBHOOKS: 'on', PUBLIC_URL: url, ...secret }
+  }
+
+  const lives = new ServiceLives({
+    url, log, tell, nextEnv, frozenFor, chance: chances.lives, nextDeck: () => nextDeck(chances.lives)
+  })
+  const dreamers = new Dreamers({ url, ledger, chance: chances.dreamers })
+
+  /** @param keep whether the data and the log are still needed */
+  async function clear (keep: boolean): Promise<void> {
+    await lives.destroy()
+    await dreamers.close()
+    await replicate.close()
+    log.end()
+    await once(log, 'close')
+    if (!keep) await rm(folder, { recursive: true, force: true })
+  }
+
+  const { emulator } = replicate
+  const weather = new Weather({ emulator, tell, chance: chances.weather })
+  return { folder, ledger, lives, dreamers, emulator, weather, clear }
+}
