@@ -5,9 +5,8 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { GroupCommit } from './group-commit.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
-import type { Style } from './styles.ts'
-import { isOpen, moveTask, openStages, type Move, type Submission, type Task, type TaskStage } from './task.ts'
-import type { TaskFailureCode } from './task-failure.ts'
+import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
+import { rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
 import { IllegalMoveError, StoreUnavailableError, type MoveOutcome, type TaskStore } from './task-store.ts'
 
 export interface SqliteTaskStoreOptions {
@@ -17,30 +16,6 @@ export interface SqliteTaskStoreOptions {
   now: () => number
 }
 
-interface TaskRow {
-  seq: number
-  id: string
-  stage: TaskStage
-  version: number
-  revision: number
-  dream: string
-  style: Style
-  created_at: number
-  updated_at: number
-  deadline_at: number
-  submission: string | null
-  waiting_for: TaskFailureCode | null
-  prediction_id: string | null
-  prediction_created_at: number | null
-  progress: number | null
-  video_url: string | null
-  failure: TaskFailureCode | null
-}
-
-const columns = [
-  'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at',
-  'submission', 'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure'
-]
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
 const recentTasks = 1_000
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
@@ -70,8 +45,8 @@ class SqliteTaskStore implements TaskStore {
     this.#now = now
     const prepare = (sql: string): StatementSync => this.#database.prepare(sql)
     this.#statements = {
-      insert: prepare(`insert into task (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`),
-      update: prepare(`update task set ${columns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
+      insert: prepare(`insert into task (${taskColumns.join(', ')}) values (${taskColumns.map(() => '?').join(', ')})`),
+      update: prepare(`update task set ${taskColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${open} and seq > ? order by seq`),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
@@ -80,7 +55,7 @@ class SqliteTaskStore implements TaskStore {
 
   create (task: Task): Promise<Task> {
     return this.#writes.run(() => {
-      this.#statements.insert.run(...rowOf(task))
+      this.#statements.insert.run(...valuesOf(task))
       return task
     })
   }
@@ -148,7 +123,7 @@ class SqliteTaskStore implements TaskStore {
   #compareAndSet (task: Task, moved: Task): MoveOutcome {
     this.#recent.delete(task.id)
     try {
-      const { changes } = this.#statements.update.run(...rowOf(moved), task.id, task.version)
+      const { changes } = this.#statements.update.run(...valuesOf(moved), task.id, task.version)
       return changes === 1 ? { outcome: 'moved', task: moved } : { outcome: 'stale' }
     } catch (error) {
       if (sqliteResultOf(error) !== sqliteResult.uniqueViolation) throw error
@@ -183,45 +158,16 @@ function databasePath (dataDir: string): string {
   return join(dataDir, 'dreamreel.db')
 }
 
-function * rows (statement: StatementSync, ...parameters: SQLInputValue[]): Generator<TaskRow> {
+function valuesOf (task: Task): SQLInputValue[] {
+  const row = rowOf(task)
+  return taskColumns.map((column) => row[column])
+}
+
+/** The boundary where a row becomes typed: the table is `strict`, and written with `valuesOf` alone. */
+function asTaskRow (row: unknown): TaskRow & { seq: number } {
+  return row as TaskRow & { seq: number }
+}
+
+function * rows (statement: StatementSync, ...parameters: SQLInputValue[]) {
   for (const row of statement.iterate(...parameters)) yield asTaskRow(row)
-}
-
-/** The boundary where a row becomes typed: the table is `strict` and written by `rowOf` alone. */
-function asTaskRow (row: unknown): TaskRow {
-  return row as TaskRow
-}
-
-function rowOf (task: Task): SQLInputValue[] {
-  return [
-    task.id, task.stage, task.version, task.revision, task.dream, task.style, task.createdAt, task.updatedAt,
-    task.deadlineAt, task.submission && JSON.stringify(task.submission), task.waitingFor, task.predictionId, task.predictionCreatedAt,
-    task.progress, task.videoUrl, task.failure
-  ]
-}
-
-/** Written by `rowOf`; before there were webhooks, without that member. */
-function submissionOf (json: string): Submission {
-  return Object.assign({ webhook: null }, JSON.parse(json) as Submission)
-}
-
-function taskOf (row: TaskRow): Task {
-  return {
-    id: row.id,
-    stage: row.stage,
-    version: row.version,
-    revision: row.revision,
-    dream: row.dream,
-    style: row.style,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    deadlineAt: row.deadline_at,
-    submission: row.submission === null ? null : submissionOf(row.submission),
-    waitingFor: row.waiting_for,
-    predictionId: row.prediction_id,
-    predictionCreatedAt: row.prediction_created_at,
-    progress: row.progress,
-    videoUrl: row.video_url,
-    failure: row.failure
-  }
 }
