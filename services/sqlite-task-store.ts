@@ -100,6 +100,9 @@ class SqliteTaskStore implements TaskStore {
     })
   }
 
+  /** Nobody else can hold a task of this file. */
+  onLost (): void {}
+
   async ping (): Promise<void> {
     this.#read(() => this.#statements.get.get(''))
   }

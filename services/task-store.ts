@@ -24,6 +24,8 @@ export interface TaskStore {
   claimOverdue (now: number, limit: number): Promise<Task[]>
   /** Hands a task back, ended or not. */
   release (id: string): Promise<void>
+  /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
+  onLost (listener: (taskId: string) => void): void
   /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
   ping (): Promise<void>
   close (): Promise<void>

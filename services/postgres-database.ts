@@ -1,0 +1,152 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { PgBoss } from 'pg-boss'
+import { backoffDelay, wait } from './backoff.ts'
+import type { Log } from './log.ts'
+import { StartError } from './start-error.ts'
+import { StoreUnavailableError } from './task-store.ts'
+
+export interface PostgresOptions {
+  /** `postgres://…` */
+  databaseUrl: string
+  log: Log
+}
+
+export interface PostgresDatabase {
+  boss: PgBoss
+  /**
+   * Runs one statement. A database that is away is waited for, at most 5 s in all.
+   * @throws StoreUnavailableError when it stays away or cannot do its work
+   */
+  query: (text: string, values?: unknown[]) => Promise<Row[]>
+  /**
+   * Runs `work` in a transaction, again from its start where the database went away or a deadlock was undone. Where a
+   * commit was under way then, it may have happened: what `work` does must stand being done twice.
+   * @throws StoreUnavailableError, or whatever else `work` throws
+   */
+  transaction: <T>(work: (db: Database) => Promise<T>) => Promise<T>
+  close: () => Promise<void>
+}
+
+export type Row = Record<string, unknown>
+/** A connection, or the transaction that it is in. */
+export type Database = ReturnType<PgBoss['getDb']>
+
+export const generationQueue = 'generate'
+
+const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
+/** One advisory lock for all who start at the same moment; the number is arbitrary. */
+const migrationLock = 4_302_007_105
+const patienceMs = 5_000
+const retry = { first: 100, longest: 1_000 }
+
+/** A heartbeat is missed after 10 s, the least that pg-boss allows, and seen to be missed within 2 more. */
+const queueOptions = {
+  retryLimit: 1_000_000,
+  retryDelay: 0,
+  heartbeatSeconds: 10,
+  expireInSeconds: 86_399,
+  retentionSeconds: 31_536_000,
+  deleteAfterSeconds: 3_600,
+  warningQueueSize: 100_000
+}
+
+/**
+ * Connects, and brings both schemas, pg-boss's and ours, to the newest version: many may start at once, and an older
+ * release may still be running, so migrations only ever add.
+ * @throws StartError when the database cannot be used
+ */
+export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Promise<PostgresDatabase> {
+  const boss = new PgBoss({
+    connectionString: databaseUrl,
+    application_name: 'dreamreel',
+    max: 10,
+    connectionTimeoutMillis: patienceMs,
+    options: '-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000',
+    schedule: false,
+    monitorIntervalSeconds: 2,
+    superviseIntervalSeconds: 2
+  })
+  let lastSaid: string | undefined
+  boss.on('error', (err: Error) => {
+    if (err.message !== lastSaid) log.warn({ err }, 'The database is away, or the job engine failed at something')
+    lastSaid = err.message
+  })
+  try {
+    await boss.start()
+    await boss.createQueue(generationQueue, queueOptions)
+    await migrate(boss.getDb())
+  } catch (error) {
+    await boss.stop({ graceful: false }).catch(() => undefined)
+    throw new StartError(`DATABASE_URL cannot be used: ${error instanceof Error ? sentenceOf(error) : String(error)}`, { cause: error })
+  }
+  const db = boss.getDb()
+  return {
+    boss,
+    query: (text, values) => withPatience(async () => (await db.executeSql(text, values)).rows),
+    transaction: (work) => withPatience(() => inTransaction(db, work)),
+    close: () => boss.stop({ graceful: false })
+  }
+}
+
+function sentenceOf (error: Error): string {
+  // Node reports a refused connection to several addresses as an error without words of its own.
+  return error.message || ('code' in error ? String(error.code) : error.name)
+}
+
+async function migrate (db: Database): Promise<void> {
+  await inTransaction(db, async (db) => {
+    await db.executeSql('select pg_advisory_xact_lock($1)', [migrationLock])
+    await db.executeSql('create table if not exists schema_migration (name text primary key, applied_at timestamptz not null default now())')
+    const { rows } = await db.executeSql('select name from schema_migration')
+    const applied = new Set(rows.map((row: Row) => String(row.name)))
+    for (const name of readdirSync(migrationsFolder).filter((name) => name.endsWith('.sql') && !applied.has(name)).sort()) {
+      await db.executeSql(readFileSync(new URL(name, migrationsFolder), 'utf8'))
+      await db.executeSql('insert into schema_migration (name) values ($1)', [name])
+    }
+  })
+}
+
+async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>): Promise<T> {
+  if (db.beginTransaction === undefined) throw new Error('This version of pg-boss gives no transactions')
+  const transaction = await db.beginTransaction()
+  try {
+    const result = await work(transaction.db)
+    await transaction.commit()
+    return result
+  } catch (error) {
+    await transaction.rollback()
+    throw error
+  }
+}
+
+async function withPatience<T> (work: () => Promise<T>): Promise<T> {
+  const giveUpAt = performance.now() + patienceMs
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      const left = giveUpAt - performance.now()
+      if (!isConnectionLost(error) && postgresCodeOf(error) === undefined) throw error
+      if (!isPassing(error) || left <= 0) throw new StoreUnavailableError(error)
+      await wait(Math.min(left, backoffDelay(attempt, retry)), never)
+    }
+  }
+}
+
+const never = new AbortController().signal
+
+/** What the driver says, without a code, of a connection that it lost or did not get. */
+function isConnectionLost (error: unknown): boolean {
+  return error instanceof Error && /connection (terminated|error|timeout)|timeout exceeded|not queryable|already settled/i.test(error.message)
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, shutdown, deadlock, too many clients. */
+function isPassing (error: unknown): boolean {
+  const code = postgresCodeOf(error)
+  return code === undefined || /^(08|57P|40|53300|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/.test(code)
+}
+
+/** SQLSTATE, or Node's code of a connection that failed. */
+export function postgresCodeOf (error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}

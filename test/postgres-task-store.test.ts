@@ -1,0 +1,67 @@
+import pg from 'pg'
+import t from 'tap'
+import { createPostgresTaskStore } from '../services/postgres-task-store.ts'
+import { newTask } from '../services/task.ts'
+import { createDatabase } from './postgres.ts'
+import { until } from './service.ts'
+import { testTaskStore } from './task-store-contract.ts'
+
+const write = () => {}
+const log = { debug: write, info: write, warn: write, error: write }
+const openStore = (databaseUrl: string) => createPostgresTaskStore({ databaseUrl, now: Date.now, log })
+
+testTaskStore(t, async (t) => {
+  const databaseUrl = await createDatabase(t)
+  return {
+    open: () => openStore(databaseUrl),
+    kill: (store) => store.close()
+  }
+})
+
+t.test('ten instances that start at the same moment bring the database up together', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const stores = await Promise.all(Array.from({ length: 10 }, () => openStore(databaseUrl)))
+  for (const store of stores) await store.ping()
+  await Promise.all(stores.map((store) => store.close()))
+})
+
+t.test('a database that cannot be used is told in a sentence', async (t) => {
+  await t.rejects(openStore('postgres://postgres@127.0.0.1:1/nothing'), { name: 'StartError', message: /^DATABASE_URL cannot be used: .*ECONNREFUSED/ })
+})
+
+t.test('of two stores each task is given to one, and what one changes the other reads', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const tasks = await Promise.all(Array.from({ length: 40 }, () => first.create(newTask('A whale', 'Cursed', 840, Date.now()))))
+  const claims = await Promise.all([first, second, first, second].map((store) => store.claim(15)))
+  const ids = claims.flat().map(({ id }) => id)
+  t.equal(ids.length, 40)
+  t.equal(new Set(ids).size, 40)
+  const [task] = tasks
+  if (task === undefined) throw new Error('No task')
+  const moves = await Promise.all([first, second].map((store) => store.move(task, { type: 'fail', failure: 'canceled' })))
+  t.same(moves.map(({ outcome }) => outcome).sort(), ['moved', 'stale'])
+  t.match(await second.get(task.id), { failure: 'canceled' })
+})
+
+t.test('what is handed back goes to another at once, and a lease that is taken over is known to be lost', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  await first.claim(1)
+  t.same(await second.claim(1), [])
+  await first.release(task.id)
+  t.same((await second.claim(1)).map(({ id }) => id), [task.id])
+
+  const lost: string[] = []
+  second.onLost((taskId) => lost.push(taskId))
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  await client.query("update pgboss.job set heartbeat_on = now() - interval '1 hour'")
+  await client.end()
+  await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
+  await until(() => lost.length === 1 || undefined, 'the loss to be noticed')
+  t.same(lost, [task.id])
+})
