@@ -31,7 +31,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(lifecycle)
   await app.register(openapi)
 
-  await app.register(taskStore, { dataDir: config.DATA_DIR, now })
+  await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR, now })
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)
   await app.register(generationJobs, {

@@ -74,10 +74,16 @@ export const ConfigSchema = Type.Object({
     description: 'The address to listen on. The container sets 0.0.0.0'
   }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port to listen on; 0 takes a free one' }),
+  DATABASE_URL: Type.Optional(Type.String({
+    pattern: '^postgres(ql)?://[^\\s]+$',
+    title: 'an address like postgres://user:password@host:5432/name',
+    description: 'The PostgreSQL, 13 or newer, that all instances share. Without it tasks are in `DATA_DIR`, for one instance',
+    examples: ['postgres://dreamreel@db.example.com/dreamreel']
+  })),
   DATA_DIR: Type.String({
     default: './data',
     minLength: 1,
-    description: 'The folder of the task database. One process at a time can work on it'
+    description: 'The folder of the task database where there is no `DATABASE_URL`. One process at a time can work on it'
   }),
   MAX_IN_FLIGHT: Type.Integer({
     default: 1000,

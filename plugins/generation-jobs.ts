@@ -42,7 +42,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),
-    giveUp: (task) => endLate(task, generation),
+    giveUp: (task, signal) => endLate(task, generation, signal),
     maxInFlight,
     lookIntervalMs,
     stopping,

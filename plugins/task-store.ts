@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
-import { createSqliteTaskStore, type SqliteTaskStoreOptions } from '../services/sqlite-task-store.ts'
+import { createPostgresTaskStore } from '../services/postgres-task-store.ts'
+import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
 import type { TaskStore } from '../services/task-store.ts'
 
 declare module 'fastify' {
@@ -8,9 +9,18 @@ declare module 'fastify' {
   }
 }
 
+export interface TaskStoreOptions {
+  /** a PostgreSQL for many instances; without it there is a file in `dataDir`, for one */
+  databaseUrl: string | undefined
+  dataDir: string
+  now: () => number
+}
+
 /** Puts the store of all tasks on the instance and closes it last. */
-export default fp<SqliteTaskStoreOptions>(async (app, options) => {
-  const taskStore = createSqliteTaskStore(options)
+export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir, now }) => {
+  const taskStore = databaseUrl === undefined
+    ? createSqliteTaskStore({ dataDir, now })
+    : await createPostgresTaskStore({ databaseUrl, now, log: app.log })
   app.decorate('taskStore', taskStore)
   app.addHook('onClose', () => taskStore.close())
 }, { name: 'task-store' })

@@ -1,6 +1,7 @@
 import { backoffDelay, wait } from './backoff.ts'
 import type { Log } from './log.ts'
 import type { CreateOutcome, ReplicateClient } from './replicate-client.ts'
+import type { UpstreamFailure } from './replicate-failure.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 
 export interface CreateGateOptions {
@@ -25,6 +26,11 @@ interface Waiter { order: number, enter: () => void }
 /** Failures in a row that close the gate; an account that is refused needs no second one. */
 const failuresToClose = 3
 const pause = { first: 2_000, longest: 60_000 }
+
+/** Says nothing of Replicate or the account: the limit has its own pause, and a model can be forbidden to one task. */
+function isOthersTrouble ({ status }: UpstreamFailure): boolean {
+  return status === 429 || status === 403
+}
 
 /**
  * Where all creates of an instance pass: first come, first served, at the pace of the limit, few at a time. While
@@ -135,7 +141,7 @@ export class CreateGate {
 
   #learn (answer: CreateOutcome | undefined): void {
     if (answer === undefined || answer.outcome === 'withdrawn') return
-    if (answer.outcome === 'created' || answer.outcome === 'refused' || answer.failure.status === 429) return this.#open()
+    if (answer.outcome === 'created' || answer.outcome === 'refused' || isOthersTrouble(answer.failure)) return this.#open()
     const isRefused = answer.failure.code === 'provider_account'
     this.#failures++
     if (!isRefused && this.#failures < failuresToClose && !this.#isProbing) return

@@ -4,6 +4,9 @@ import { submit, settleSubmission } from './submit-task.ts'
 import { isOpen, type Task } from './task.ts'
 import { cancelUpstream, dismiss, end, loggable, move, type GenerateVideoOptions, type TaskLife } from './task-life.ts'
 
+/** The deadline does not wait for a Replicate that is away; `Cancel-After` strikes there as well. */
+const lastCancelMs = 5_000
+
 /**
  * The life of one task, from its claim to its end. Every step leaves the task as the store has it, so whoever takes
  * it over after a crash goes on from there.
@@ -21,8 +24,8 @@ export async function generateVideo (claimed: Task, options: GenerateVideoOption
 }
 
 /** Ends a task past its deadline without a look at anything else. */
-export async function endLate (task: Task, options: GenerateVideoOptions): Promise<void> {
-  await end(task, 'deadline_exceeded', { ...options, signal: new AbortController().signal })
+export async function endLate (task: Task, options: GenerateVideoOptions, signal: AbortSignal): Promise<void> {
+  await end(task, 'deadline_exceeded', { ...options, signal })
 }
 
 /** Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken. */
@@ -65,7 +68,9 @@ async function complete (task: Task, videoUrl: string, life: TaskLife): Promise<
 
 /** At the deadline the prediction is cancelled as well; should it have succeeded just then, the video is taken. */
 async function giveUp (task: Task, life: TaskLife): Promise<Task | undefined> {
-  const answer = await cancelUpstream(predictionOf(task), task, life)
+  const inTime = AbortSignal.any([life.signal, AbortSignal.timeout(lastCancelMs)])
+  const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime })
+  life.signal.throwIfAborted()
   const current = await learnFrom(answer, task, life)
   return current?.stage === 'generating' ? end(current, 'deadline_exceeded', life) : current
 }

@@ -1,16 +1,18 @@
 import { backoffDelay, wait } from './backoff.ts'
 import type { Log } from './log.ts'
-import type { Task } from './task.ts'
+import { isOpen, type Task } from './task.ts'
 import type { TaskStore } from './task-store.ts'
 
 /** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>
 
+interface Held { done: Promise<void>, lost: AbortController }
+
 export interface JobRunnerOptions {
   taskStore: TaskStore
   job: Job
   /** Ends a task whose job still throws at its deadline: no retry goes on for ever. */
-  giveUp: (task: Task) => Promise<void>
+  giveUp: (task: Task, signal: AbortSignal) => Promise<void>
   /** How many tasks this instance holds at a time. */
   maxInFlight: number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
@@ -30,13 +32,14 @@ const overdueBatch = 100
  */
 export class JobRunner {
   #options
-  #running = new Map<string, Promise<void>>()
+  #running = new Map<string, Held>()
   #claiming: Promise<void> | undefined
   #wakeAgain = false
   #timer: NodeJS.Timeout | undefined
 
   constructor (options: JobRunnerOptions) {
     this.#options = options
+    options.taskStore.onLost((taskId) => this.#running.get(taskId)?.lost.abort(new Error('Somebody else holds the task now')))
   }
 
   /** How many tasks are held at the moment. */
@@ -74,7 +77,7 @@ export class JobRunner {
     clearInterval(this.#timer)
     this.#options.stopping.abort(new Error('The instance is stopping'))
     await this.#claiming
-    await Promise.all(this.#running.values())
+    await Promise.all(Array.from(this.#running.values(), ({ done }) => done))
   }
 
   async #claim (): Promise<void> {
@@ -86,26 +89,30 @@ export class JobRunner {
   }
 
   #carry (task: Task): void {
-    const running = this.#untilDone(task)
-      .then(() => this.#options.taskStore.release(task.id))
-      .catch((err: unknown) => this.#options.log.error({ err, task_id: task.id }, 'Could not hand a task back'))
+    const { stopping, taskStore, log } = this.#options
+    const lost = new AbortController()
+    // A task that was lost and is given back may meet its earlier job still coming to its end.
+    const earlier = this.#running.get(task.id)?.done ?? Promise.resolve()
+    const done = earlier
+      .then(() => this.#untilDone(task, AbortSignal.any([stopping.signal, lost.signal])))
+      .then(() => lost.signal.aborted ? undefined : taskStore.release(task.id))
+      .catch((err: unknown) => log.error({ err, task_id: task.id }, 'Could not hand a task back'))
       .finally(() => {
-        this.#running.delete(task.id)
+        if (this.#running.get(task.id)?.lost === lost) this.#running.delete(task.id)
         this.wake()
       })
-    this.#running.set(task.id, running)
+    this.#running.set(task.id, { done, lost })
   }
 
   /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */
-  async #untilDone (claimed: Task): Promise<void> {
-    const { job, giveUp, taskStore, stopping, now, log } = this.#options
-    const { signal } = stopping
+  async #untilDone (claimed: Task, signal: AbortSignal): Promise<void> {
+    const { job, giveUp, taskStore, now, log } = this.#options
     let task: Task | undefined = claimed
     for (let attempt = 0; task !== undefined && !signal.aborted; attempt++) {
       try {
         task = attempt === 0 ? task : await taskStore.get(claimed.id)
-        if (task === undefined) return
-        return await (attempt > 0 && now() >= task.deadlineAt ? giveUp(task) : job(task, signal))
+        if (task === undefined || !isOpen(task)) return
+        return await (attempt > 0 && now() >= task.deadlineAt ? giveUp(task, signal) : job(task, signal))
       } catch (err) {
         if (signal.aborted) return
         log.error({ err, task_id: claimed.id }, 'A job could not go on; trying again')

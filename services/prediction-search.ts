@@ -65,6 +65,8 @@ function isOfModel (prediction: Prediction, model: string): boolean {
   return parsed.version === undefined || prediction.version === null || prediction.version === parsed.version
 }
 
-function rank ({ webhook }: Prediction, submission: Submission): number {
-  return webhook !== null && webhook === submission.webhook ? 0 : 1
+/** What was cancelled may have been the unwanted one of a task that ended; it is better than nothing, and last. */
+function rank ({ webhook, status }: Prediction, submission: Submission): number {
+  const isCanceled = status === 'canceled' || status === 'aborted'
+  return (webhook !== null && webhook === submission.webhook ? 0 : 1) + (isCanceled ? 2 : 0)
 }

@@ -166,7 +166,16 @@ export class PredictionWatch {
     for (const { predictionId } of sweep.absent) this.#countAbsence(predictionId)
     const alone = all.filter((followed) => followed.createdAt === null || followed.absences > 1 || doubtful.has(followed.predictionId))
     for (const followed of all) this.#readLater(followed, Math.max(0, this.#nextSweepAt - performance.now()))
-    await Promise.all(alone.filter((followed) => this.#isFollowed(followed)).map((followed) => this.#read(followed)))
+    await this.#readAll(alone)
+  }
+
+  /** A few at a time, so that others who need a call do not wait behind all of them. */
+  async #readAll (left: Followed[]): Promise<void> {
+    await Promise.all(Array.from({ length: readsAtOnce }, async () => {
+      for (let followed = left.shift(); followed !== undefined; followed = left.shift()) {
+        if (this.#isFollowed(followed)) await this.#read(followed)
+      }
+    }))
   }
 
   #learnSwept (prediction: Prediction, doubtful: Set<string>): void {
@@ -191,9 +200,17 @@ function hasCreationTime (followed: Followed): followed is Followed & Sought {
   return followed.createdAt !== null
 }
 
+/** What nobody has taken yet is replaced by what is newer, so that nothing piles up; an end is kept. */
 function tell (followed: Followed, news: PredictionNews): void {
-  followed.news.push(news)
+  const place = followed.news.findIndex((other) => (other === 'look again') === (news === 'look again'))
+  const replaced = followed.news[place]
+  if (replaced === undefined) followed.news.push(news)
+  else if (!tellsEnd(replaced)) followed.news[place] = news
   followed.wake()
+}
+
+function tellsEnd (news: PredictionNews): boolean {
+  return news !== 'look again' && news.outcome === 'found' && isEnded(news.prediction)
 }
 
 /** Resolves when there is news or the time is over. */

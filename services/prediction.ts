@@ -93,7 +93,16 @@ function isRecord (value: unknown): value is Record<string, unknown> {
 
 function errorWords (error: unknown): string | null {
   if (error === undefined || error === null) return null
-  return (typeof error === 'string' ? error : JSON.stringify(error)).slice(0, longestError)
+  return (typeof error === 'string' ? error : jsonOf(error)).slice(0, longestError)
+}
+
+/** JSON that could be read can still be nested too deeply to be written. */
+export function jsonOf (value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return '[cannot be written]'
+  }
 }
 
 function timeOrNull (value: unknown): number | null {

@@ -1,5 +1,6 @@
 import type { LimitNews } from './call-limiter.ts'
 import type { HttpAnswer } from './http-exchange.ts'
+import { jsonOf } from './prediction.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 
 /** What went wrong at Replicate or on the way to it, as the rest of the service sees it. */
@@ -123,7 +124,7 @@ function problemWords (problem: unknown): string | undefined {
   if (typeof problem !== 'object' || problem === null) return undefined
   const { title, detail, invalid_fields: fields } = problem as { [member: string]: unknown }
   const said = [title, detail].filter((words) => typeof words === 'string')
-  if (Array.isArray(fields)) said.push(JSON.stringify(fields))
+  if (Array.isArray(fields)) said.push(jsonOf(fields))
   return said.length > 0 ? said.join(': ') : undefined
 }
 
@@ -159,5 +160,6 @@ function delayOfLimit (headers: HttpAnswer['headers']): number | undefined {
 }
 
 function secondsToMs (seconds: unknown): number | undefined {
+  if (typeof seconds !== 'string' && typeof seconds !== 'number') return undefined
   return /^\d{1,12}(\.\d+)?$/.test(String(seconds)) ? Number(seconds) * 1000 : undefined
 }

@@ -27,7 +27,7 @@ export function openDatabase (path: string): DatabaseSync {
   } catch (error) {
     database.close()
     if (sqliteResultOf(error) !== sqliteResult.busy) throw error
-    throw new StartError(`${path} is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. (Several instances need a shared database, DATABASE_URL, which this release does not offer yet.)`)
+    throw new StartError(`${path} is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. Several instances share a PostgreSQL, DATABASE_URL.`)
   }
 }
 

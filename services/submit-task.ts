@@ -13,28 +13,37 @@ import { dismiss, end, loggable, move, timeLeft, type TaskLife } from './task-li
 const shortestGenerationMs = 5_000
 /** Looks that find nothing, past that time and this far apart, before the task is handed over again. */
 const looksToBeSure = 2
+/** A model that the account may not use is its task's trouble alone, so that task waits without holding up others. */
+const afterForbidden = { first: 30_000, longest: 30_000 }
 const betweenLooks = { first: 4_000, longest: 30_000 }
 
 /** Hands a queued task to Replicate, once: the mark is on disk before the POST, the prediction's id right after it. */
 export async function submit (task: Task, life: TaskLife): Promise<Task | undefined> {
-  let submitted: Task | undefined = task
+  let handed: Handover = { task }
   const passage = { order: task.createdAt, withinMs: timeLeft(task, life) - shortestGenerationMs, signal: life.signal }
   const isInTime = await life.createGate.pass(passage, async () => {
-    const handed = await handOver(task, life)
-    submitted = handed.task
+    handed = await handOver(task, life)
     return handed.answer
   })
-  return isInTime ? submitted : end(task, life.createGate.reason ?? task.waitingFor ?? 'deadline_exceeded', life)
+  if (!isInTime) return end(task, life.createGate.reason ?? task.waitingFor ?? 'deadline_exceeded', life)
+  if (handed.unwanted !== undefined) await dismiss(handed.unwanted, task, life)
+  if (isForbidden(handed.answer)) await wait(Math.min(timeLeft(task, life), backoffDelay(0, afterForbidden)), life.signal)
+  return handed.task
 }
 
-interface Handover { task: Task | undefined, answer?: CreateOutcome }
+interface Handover {
+  task: Task | undefined
+  answer?: CreateOutcome
+  /** the id of a fresh prediction whose task has ended meanwhile */
+  unwanted?: string | undefined
+}
 
 async function handOver (task: Task, life: TaskLife): Promise<Handover> {
   const submission = submissionOf(task, life)
   const marked = await move(task, { type: 'submit', submission }, life)
   if (!marked.won) return { task: marked.task }
   const answer = withLoggableWords(await post(marked.task, submission, life), task)
-  return { task: await settleAnswer(marked.task, answer, life), answer }
+  return { answer, ...await settleAnswer(marked.task, answer, life) }
 }
 
 function submissionOf (task: Task, { models, now, webhookFor }: TaskLife): Submission {
@@ -51,32 +60,32 @@ function post (task: Task, { model, input, startedAt, webhook }: Submission, lif
   )
 }
 
-async function settleAnswer (marked: Task, answer: CreateOutcome, life: TaskLife): Promise<Task | undefined> {
+async function settleAnswer (marked: Task, answer: CreateOutcome, life: TaskLife): Promise<Handover> {
   switch (answer.outcome) {
     case 'created':
       return bindCreated(marked, answer.prediction, life)
     case 'refused':
-      return end(marked, answer.failure.code, life, answer.failure)
+      return { task: await end(marked, answer.failure.code, life, answer.failure) }
     case 'unknown':
       life.log.warn({ task_id: marked.id, ...loggable(answer.failure, marked) }, 'It is not known whether Replicate took the task; looking for its prediction')
-      return marked
+      return { task: marked }
     case 'deferred':
       life.log.debug({ task_id: marked.id, ...loggable(answer.failure, marked) }, 'Replicate does not take the task for the moment')
-      return (await move(marked, { type: 'withdraw', waitingFor: answer.failure.code }, life)).task
+      return { task: (await move(marked, { type: 'withdraw', waitingFor: answer.failure.code }, life)).task }
     case 'withdrawn':
-      return (await move(marked, { type: 'withdraw', waitingFor: null }, life)).task
+      return { task: (await move(marked, { type: 'withdraw', waitingFor: null }, life)).task }
   }
 }
 
 /**
- * A fresh prediction that nobody waits for is cancelled: its task has ended meanwhile. One that another task of the
- * same dream has taken for its own is not: this task looks for the one that the other left.
+ * A fresh prediction that nobody waits for is unwanted: its task has ended meanwhile. One that another task of the same
+ * dream has taken for its own is not: this task looks for the one that the other left.
  */
-async function bindCreated (marked: Task, prediction: Prediction, life: TaskLife): Promise<Task | undefined> {
+async function bindCreated (marked: Task, prediction: Prediction, life: TaskLife): Promise<Handover> {
   const bound = await move(marked, bindingOf(prediction), life)
   if (bound.won) life.log.info({ task_id: marked.id, prediction_id: prediction.id }, 'Prediction created')
-  else if (!bound.predictionTaken && bound.task?.predictionId !== prediction.id) await dismiss(prediction.id, marked, life)
-  return bound.task
+  const isUnwanted = !bound.won && !bound.predictionTaken && bound.task?.predictionId !== prediction.id
+  return { task: bound.task, unwanted: isUnwanted ? prediction.id : undefined }
 }
 
 /**
@@ -91,7 +100,8 @@ export async function settleSubmission (task: Task, life: TaskLife): Promise<Tas
   let isBlind = true
   for (let attempt = 0, looks = 0; current?.version === task.version && timeLeft(task, life) > 0; attempt++) {
     const isSettled = life.now() >= submission.startedAt + submissionMs(life)
-    const look = await findSubmitted(submission, replicate, { submissionMs: submissionMs(life), signal })
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(timeLeft(task, life)))])
+    const look = await findSubmitted(submission, replicate, { submissionMs: submissionMs(life), signal: inTime })
     signal.throwIfAborted()
     isBlind = look.outcome === 'unavailable'
     if (look.outcome === 'unavailable') {
@@ -146,6 +156,10 @@ function submissionMs (life: TaskLife): number {
 
 function bindingOf ({ id, createdAt }: Prediction): Move {
   return { type: 'bind', predictionId: id, predictionCreatedAt: createdAt }
+}
+
+function isForbidden (answer: CreateOutcome | undefined): boolean {
+  return answer?.outcome === 'deferred' && answer.failure.status === 403
 }
 
 /** What others than this task's log lines may hold of the answer. */

@@ -33,6 +33,18 @@ t.test('a prediction that is just being created is canceled upstream', async (t)
   t.match(await statusOf(service.app, taskId), canceled)
 })
 
+t.test('tasks that were canceled while they were handed over hold nobody up, however long Replicate does not hear it', async (t) => {
+  const service = await startService(t, { emulator: { generationMs: 600_000, latencyMs: 300 } })
+  service.emulator.addFault({ call: 'cancel', kind: 'status', status: 500, share: 1 })
+  const taskIds = await Promise.all(Array.from({ length: 32 }, () => postDream(service.app)))
+  await until(() => service.emulator.predictions.length === 32 || undefined, 'all creates to be under way')
+  for (const taskId of taskIds) t.match(await cancel(service, taskId), { outcome: 'canceled' })
+  const other = await postDream(service.app)
+  await until(async () => (await statusOf(service.app, other)).status === 'processing' || undefined, 'another task to be handed over')
+  service.emulator.clearFaults()
+  await until(() => service.emulator.predictions.filter(({ status }) => status === 'canceled').length === 32 || undefined, 'the predictions to be canceled')
+})
+
 t.test('a running generation is canceled upstream, also where Replicate does not hear it at once', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 600_000 } })
   const taskId = await postDream(service.app)

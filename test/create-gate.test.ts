@@ -24,6 +24,16 @@ for (const status of [401, 402]) {
   })
 }
 
+t.test('a model that is forbidden holds up the tasks of its style alone', async (t) => {
+  const { app, emulator } = await startService(t)
+  emulator.addFault({ call: 'create', kind: 'status', status: 403 })
+  const forbidden = await postDream(app)
+  await until(() => emulator.calls.create > 0 || undefined, 'the refusal')
+  const taskIds = await Promise.all(Array.from({ length: 5 }, () => postDream(app)))
+  for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
+  t.equal((await statusOf(app, forbidden)).status, 'pending')
+})
+
 t.test('a task that was never handed over fails with what it waited for', async (t) => {
   const { app, emulator } = await startService(t, { env: { TASK_DEADLINE_SECONDS: '7' } })
   emulator.addFault({ call: 'create', kind: 'status', status: 402, share: 1 })

@@ -32,6 +32,12 @@ t.test('at the deadline every task ends, the ones that nobody worked on too, and
   t.match(emulator.predictions.map(({ status }) => status), ['canceled'])
 })
 
+t.test('the deadline does not wait for a Replicate that asks to stay away', async (t) => {
+  const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { TASK_DEADLINE_SECONDS: '6' } })
+  emulator.addFault({ call: 'get', kind: 'status', status: 429, retry_after: 60 })
+  t.match(await ended(app, await postDream(app)), { status: 'failed', error_code: 'deadline_exceeded' })
+})
+
 t.test('a job that throws again and again ends with its task’s deadline', async (t) => {
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now })
   const task = await taskStore.create(newTask('A whale', 'Cursed', 1, Date.now()))

@@ -82,3 +82,10 @@ t.test('the provider’s own words are known by what they name', async (t) => {
   }
   for (const [words, code] of Object.entries(cases)) t.equal(codeOfWords(words), code, words)
 })
+
+t.test('an answer of any shape is a failure, and never thrown', async (t) => {
+  const deep = '['.repeat(30_000) + ']'.repeat(30_000)
+  for (const body of ['{"retry_after":{"toString":1}}', `{"invalid_fields":[${deep}]}`, `{"detail":${deep}}`]) {
+    t.equal(failureOfAnswer({ status: 429, headers: {}, body }).code, 'provider_rate_limited')
+  }
+})
