@@ -35,7 +35,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const stopping = new AbortController()
   const { signal } = stopping
   const intervalMs = replicateWebhooks.areOn ? Math.max(pollIntervalMs, netIntervalMs) : pollIntervalMs
-  const predictionWatch = new PredictionWatch({ replicate, pollIntervalMs: intervalMs, sweepFrom, now, signal })
+  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs: intervalMs, sweepFrom, now, log, signal })
   const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, log, signal })
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
   const generation = { ...given, taskStore, replicate, createGate, predictionWatch, webhookFor, log }
@@ -48,6 +48,10 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     stopping,
     now,
     log
+  })
+  taskStore.onNews((news) => {
+    if (news.kind === 'gap') predictionWatch.recheckAll()
+    else for (const taskId of news.taskIds) news.kind === 'changed' ? predictionWatch.recheck(taskId) : predictionWatch.readNow(taskId)
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)

@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { CallLimiter } from '../services/call-limiter.ts'
 import { createReplicateClient } from '../services/replicate-client.ts'
+import type { CallKind } from '../services/task-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -24,7 +25,8 @@ const maxResponseBytes = 8 * 1024 * 1024
 
 /** Puts Replicate's API on the instance, and closes the connections to it. */
 export default fp<ReplicateAccess>(async (app, config) => {
-  const now = () => performance.now()
+  const { taskStore, log } = app
+  const limiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
   const replicate = createReplicateClient({
     apiUrl: config.REPLICATE_API_URL,
     apiToken: config.REPLICATE_API_TOKEN,
@@ -32,9 +34,9 @@ export default fp<ReplicateAccess>(async (app, config) => {
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     readTimeoutMs,
     maxResponseBytes,
-    creates: new CallLimiter({ perMinute: config.REPLICATE_CREATES_PER_MINUTE, now }),
-    reads: new CallLimiter({ perMinute: config.REPLICATE_READS_PER_MINUTE, now })
+    creates: limiter('create', config.REPLICATE_CREATES_PER_MINUTE),
+    reads: limiter('read', config.REPLICATE_READS_PER_MINUTE)
   })
   app.decorate('replicate', replicate)
   app.addHook('onClose', () => replicate.close())
-}, { name: 'replicate-client' })
+}, { name: 'replicate-client', dependencies: ['task-store'] })

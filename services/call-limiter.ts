@@ -1,10 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { backoffDelay } from './backoff.ts'
+import type { CallBudget } from './call-budget.ts'
+import type { Log } from './log.ts'
 
 export interface CallLimiterOptions {
-  /** how many calls may leave in a minute; a twelfth of them may leave at once */
-  perMinute: number
-  /** ms since whenever, on a clock that never goes back */
-  now: () => number
+  budget: CallBudget
+  log: Log
 }
 
 /** What an answer says of the provider's own limit; null where it says nothing. */
@@ -18,18 +19,17 @@ export interface LimitNews {
   retryAfterMs: number | null
 }
 
-const minuteMs = 60_000
-const burstMs = 5_000
+/** Taken from the budget at once: what is taken and then not needed is lost. */
+const mostTaken = 10
+const budgetAwayMs = 1_000
 /** After a 429 that does not say how long. */
 const exceeded = { first: 1_000, longest: 60_000 }
 
-/** Lets calls of one kind leave at a pace, first come, first served, and believes whatever the provider says of its limit. */
+/** Lets calls of one kind leave, first come, first served, within a budget that believes what the provider says of its limit. */
 export class CallLimiter {
   #options
   #queue: Array<{ go: () => void }> = []
-  #timer: NodeJS.Timeout | undefined
-  /** When the next call would leave if calls left evenly (generic cell rate algorithm). */
-  #evenAt = 0
+  #isAdmitting = false
   #blockedUntil = 0
   #allowance = { left: Infinity, until: 0 }
   #underWay = 0
@@ -41,7 +41,7 @@ export class CallLimiter {
 
   /** Whether the provider, not our own pace, holds calls up. */
   get isBlocked (): boolean {
-    return this.#blockMs() > 0
+    return this.#blockedUntil > performance.now()
   }
 
   /**
@@ -53,7 +53,6 @@ export class CallLimiter {
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
         this.#queue.splice(this.#queue.indexOf(waiter), 1)
-        this.#admit()
         reject(signal?.reason)
       }
       const waiter = {
@@ -71,43 +70,75 @@ export class CallLimiter {
   /** The call of an earlier turn has ended. */
   done (): void {
     this.#underWay--
-    this.#admit()
   }
 
   /** What the answer to a call under way says. */
   believe ({ exceeded: isExceeded, remaining, resetMs, retryAfterMs }: LimitNews): void {
-    const now = this.#options.now()
     this.#refusals = isExceeded ? this.#refusals + 1 : 0
     const stayAwayMs = retryAfterMs ?? (isExceeded ? backoffDelay(this.#refusals - 1, exceeded) : 0)
-    this.#blockedUntil = Math.max(this.#blockedUntil, now + stayAwayMs)
-    if (remaining === null || resetMs === null) return
+    if (stayAwayMs > 0) this.#pause(stayAwayMs)
     // The other calls under way were not counted yet when this answer was written.
-    this.#allowance = { left: remaining - (this.#underWay - 1), until: now + resetMs }
+    if (remaining !== null && resetMs !== null) this.#allowance = { left: remaining - (this.#underWay - 1), until: performance.now() + resetMs }
+    this.#pauseWhereUsedUp()
+  }
+
+  #pauseWhereUsedUp (): void {
+    const resetMs = this.#allowance.until - performance.now()
+    if (this.#allowance.left <= 0 && resetMs > 0) this.#pause(resetMs)
+  }
+
+  /** Here at once, and for all who share the budget. */
+  #pause (ms: number): void {
+    this.#block(ms)
+    this.#options.budget.pause(ms).catch((err: unknown) => {
+      this.#options.log.debug({ err }, 'A pause of calls could not be told to the other instances')
+    })
+  }
+
+  #block (ms: number): void {
+    this.#blockedUntil = Math.max(this.#blockedUntil, performance.now() + ms)
   }
 
   #admit (): void {
-    clearTimeout(this.#timer)
-    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      const ms = Math.max(this.#blockMs(), this.#paceMs())
-      if (ms > 0) {
-        this.#timer = setTimeout(() => this.#admit(), ms)
-        return
-      }
-      this.#queue.shift()
-      this.#evenAt = Math.max(this.#evenAt, this.#options.now() - burstMs) + minuteMs / this.#options.perMinute
-      this.#allowance.left--
-      this.#underWay++
-      next.go()
+    if (this.#isAdmitting) return
+    this.#isAdmitting = true
+    this.#admitAll().finally(() => {
+      this.#isAdmitting = false
+      if (this.#queue.length > 0) this.#admit()
+    })
+  }
+
+  /** Never rejects: a budget that is away is asked again. */
+  async #admitAll (): Promise<void> {
+    while (this.#queue.length > 0) {
+      const blockMs = this.#blockedUntil - performance.now()
+      if (blockMs > 0) await pass(blockMs)
+      else await this.#admitSome()
     }
   }
 
-  #blockMs (): number {
-    const now = this.#options.now()
-    const resetMs = this.#allowance.left > 0 ? 0 : this.#allowance.until - now
-    return Math.max(0, this.#blockedUntil - now, resetMs)
+  async #admitSome (): Promise<void> {
+    const { budget, log } = this.#options
+    const { taken, waitMs, stepMs } = await budget.take(Math.min(this.#queue.length, mostTaken)).catch((err: unknown) => {
+      log.debug({ err }, 'The budget of calls is away')
+      return { taken: 0, waitMs: budgetAwayMs, stepMs: 0 }
+    })
+    if (taken === 0) this.#block(waitMs)
+    const startedAt = performance.now() + waitMs
+    for (let call = 0; call < taken && !this.isBlocked; call++) {
+      const ms = startedAt + call * stepMs - performance.now()
+      if (ms > 0) await pass(ms)
+      const next = this.#queue.shift()
+      if (next === undefined) return
+      this.#underWay++
+      this.#allowance.left--
+      this.#pauseWhereUsedUp()
+      next.go()
+    }
   }
+}
 
-  #paceMs (): number {
-    return Math.max(0, this.#evenAt - this.#options.now())
-  }
+/** Keeps no process alive: whoever waits for a turn has a signal that is aborted at the end. */
+async function pass (ms: number): Promise<void> {
+  await delay(ms, undefined, { ref: false })
 }

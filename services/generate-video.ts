@@ -30,7 +30,7 @@ export async function endLate (task: Task, options: GenerateVideoOptions, signal
 
 /** Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken. */
 async function awaitVideo (task: Task, life: TaskLife): Promise<Task | undefined> {
-  const awaited = { predictionId: predictionOf(task), createdAt: task.predictionCreatedAt }
+  const awaited = { taskId: task.id, predictionId: predictionOf(task), createdAt: task.predictionCreatedAt }
   let current: Task | undefined = task
   for await (const read of life.predictionWatch.follow(awaited, task.deadlineAt, life.signal)) {
     current = read === 'look again' ? await life.taskStore.get(task.id) : await learnFrom(read, current, life)

@@ -21,7 +21,7 @@ export async function hearOfPrediction (taskId: string, prediction: Prediction, 
   const { taskStore, predictionWatch, webhookFor } = options
   for (let task = await taskStore.get(taskId); task !== undefined && isOpen(task); task = await taskStore.get(taskId)) {
     if (task.predictionId === prediction.id) {
-      predictionWatch.offer(prediction)
+      if (!predictionWatch.offer(prediction)) await taskStore.prompt([taskId])
       return 'heard'
     }
     if (task.predictionId !== null || prediction.webhook === null || prediction.webhook !== webhookFor(taskId)) return 'ignored'

@@ -1,10 +1,13 @@
 import DataLoader from 'dataloader'
+import type { CallBudget } from './call-budget.ts'
 import type { Log } from './log.ts'
 import { generationQueue, openPostgres, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { TaskLeases } from './task-leases.ts'
+import { TaskNewsChannel, type TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
 import { rowOf, taskColumns, taskOf } from './task-row.ts'
-import { IllegalMoveError, StoreUnavailableError, type MoveOutcome, type TaskStore } from './task-store.ts'
+import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type MoveOutcome, type TaskStore } from './task-store.ts'
 import { WriteGroup } from './write-group.ts'
 
 export interface PostgresTaskStoreOptions {
@@ -32,7 +35,11 @@ const orphanBatch = 1_000
  * @throws StartError when the database cannot be used
  */
 export async function createPostgresTaskStore (options: PostgresTaskStoreOptions): Promise<TaskStore> {
-  return new PostgresTaskStore(await openPostgres(options), options)
+  const database = await openPostgres(options)
+  const news = new TaskNewsChannel(database, options.log)
+  const store = new PostgresTaskStore(database, news, options)
+  await news.listen((heard) => store.hear(heard))
+  return store
 }
 
 interface CompareAndSet { from: Task, to: Task }
@@ -40,6 +47,8 @@ interface CompareAndSet { from: Task, to: Task }
 class PostgresTaskStore implements TaskStore {
   #database
   #leases
+  #news
+  #listeners: Array<(news: TaskNews) => void> = []
   #now
   #log
   #creates
@@ -49,8 +58,9 @@ class PostgresTaskStore implements TaskStore {
   #adopting: Promise<void> | undefined
   #isClosed = false
 
-  constructor (database: PostgresDatabase, { now, log }: PostgresTaskStoreOptions) {
+  constructor (database: PostgresDatabase, news: TaskNewsChannel, { now, log }: PostgresTaskStoreOptions) {
     this.#database = database
+    this.#news = news
     this.#now = now
     this.#log = log
     this.#leases = new TaskLeases({ boss: database.boss, log })
@@ -100,6 +110,35 @@ class PostgresTaskStore implements TaskStore {
     this.#leases.onLost(listener)
   }
 
+  onNews (listener: (news: TaskNews) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  hear (news: TaskNews): void {
+    for (const tell of this.#listeners) tell(news)
+  }
+
+  async prompt (taskIds: string[]): Promise<void> {
+    await this.#database.transaction((db) => this.#news.tell(db, 'prompted', taskIds))
+  }
+
+  async inFlight (): Promise<InFlight[]> {
+    const rows = await this.#database.query("select id, prediction_id, prediction_created_at from task where stage = 'generating'")
+    return rows.map((row) => ({
+      taskId: String(row.id), predictionId: String(row.prediction_id), predictionCreatedAt: numberOrNull(row.prediction_created_at)
+    }))
+  }
+
+  async takeSweep (intervalMs: number): Promise<boolean> {
+    const taken = await this.#database.query(
+      "update sweep set due_at = clock_timestamp() + $1 * interval '1 ms' where due_at <= clock_timestamp() returning 1", [intervalMs])
+    return taken.length > 0
+  }
+
+  callBudget (kind: CallKind, perMinute: number): CallBudget {
+    return new PostgresCallBudget(this.#database, kind, perMinute)
+  }
+
   async ping (): Promise<void> {
     this.#assertOpen()
     await this.#database.query('select 1')
@@ -110,6 +149,7 @@ class PostgresTaskStore implements TaskStore {
     clearInterval(this.#orphanTimer)
     await Promise.all([this.#creates.settle(), this.#moves.settle(), this.#adopting])
     await this.#leases.close()
+    await this.#news.close()
     this.#isClosed = true
     await this.#database.close()
   }
@@ -130,7 +170,11 @@ class PostgresTaskStore implements TaskStore {
   /** A prediction that is taken undoes the whole group, so each of its moves is then made on its own. */
   async #moveAll (moves: CompareAndSet[]): Promise<MoveOutcome[]> {
     try {
-      const moved = await this.#database.transaction((db) => compareAndSet(db, moves))
+      const moved = await this.#database.transaction(async (db) => {
+        const ids = await compareAndSet(db, moves)
+        await this.#news.tell(db, 'changed', Array.from(ids))
+        return ids
+      })
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error
@@ -170,12 +214,12 @@ class PostgresTaskStore implements TaskStore {
 }
 
 /** @returns the ids of the tasks that were as expected and have moved */
-async function compareAndSet (db: Database, moves: CompareAndSet[]): Promise<Set<unknown>> {
+async function compareAndSet (db: Database, moves: CompareAndSet[]): Promise<Set<string>> {
   const changed = taskColumns.filter((column) => column !== 'id')
   const { rows } = await db.executeSql(`update task set (${changed.join(', ')}) = row(${changed.map((column) => `moved.${column}`).join(', ')})
     from json_populate_recordset(null::task, $1) moved where task.id = moved.id and task.version = moved.version - 1 returning task.id`,
   [rowsOf(moves.map(({ to }) => to))])
-  return new Set(rows.map((row: Row) => row.id))
+  return new Set(rows.map((row: Row) => String(row.id)))
 }
 
 function rowsOf (tasks: Task[]): string {
@@ -184,14 +228,17 @@ function rowsOf (tasks: Task[]): string {
 
 /** PostgreSQL's bigint comes as text. */
 function taskOfRow (row: Row): Task {
-  const number = (value: unknown) => value === null ? null : Number(value)
   return taskOf({
     ...row as Record<keyof ReturnType<typeof rowOf>, unknown>,
-    created_at: number(row.created_at),
-    updated_at: number(row.updated_at),
-    deadline_at: number(row.deadline_at),
-    prediction_created_at: number(row.prediction_created_at)
+    created_at: numberOrNull(row.created_at),
+    updated_at: numberOrNull(row.updated_at),
+    deadline_at: numberOrNull(row.deadline_at),
+    prediction_created_at: numberOrNull(row.prediction_created_at)
   })
+}
+
+function numberOrNull (value: unknown): number | null {
+  return value === null ? null : Number(value)
 }
 
 function isPredictionTaken (error: unknown): boolean {

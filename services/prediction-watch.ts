@@ -1,22 +1,28 @@
 import { LRUCache } from 'lru-cache'
 import { backoffDelay } from './backoff.ts'
+import type { Log } from './log.ts'
 import { sweepPredictions, type Sought } from './prediction-sweep.ts'
 import { isEnded, type Prediction } from './prediction.ts'
 import type { ReadOutcome, ReplicateClient } from './replicate-client.ts'
+import type { InFlight, TaskStore } from './task-store.ts'
 
 export interface PredictionWatchOptions {
   replicate: ReplicateClient
+  /** Knows what all instances wait for, and which of them sweeps. */
+  taskStore: Pick<TaskStore, 'inFlight' | 'takeSweep' | 'prompt'>
   /** ms from one read of a prediction to its next, longer where the limit on calls does not allow it */
   pollIntervalMs: number
   /** From so many in flight on, reads of the provider's list take the place of a read for each prediction. */
   sweepFrom: number
   /** ms since the epoch */
   now: () => number
+  log: Log
   /** aborted when the instance stops */
   signal: AbortSignal
 }
 
 export interface Awaited {
+  taskId: string
   predictionId: string
   /** ms since the epoch, by the provider's clock; null where it did not say: such a prediction is always read by itself */
   createdAt: number | null
@@ -31,8 +37,6 @@ interface Followed extends Awaited {
   timer: NodeJS.Timeout | undefined
   /** reads in a row that failed */
   failures: number
-  /** sweeps in a row that did not find it */
-  absences: number
 }
 
 const readsAtOnce = 16
@@ -47,8 +51,10 @@ const early = { max: 1_000, ttl: 60_000 }
 export class PredictionWatch {
   #options
   #followed = new Map<string, Followed>()
+  #followedTasks = new Map<string, Followed>()
   #early = new LRUCache<string, Prediction>(early)
   #due: Followed[] = []
+  #urgent = new Set<Followed>()
   #reading = 0
   #isSweeping = false
   #nextSweepAt = 0
@@ -63,8 +69,9 @@ export class PredictionWatch {
    * @throws the signal's reason once it is aborted
    */
   async * follow (awaited: Awaited, until: number, signal: AbortSignal): AsyncGenerator<PredictionNews> {
-    const followed: Followed = { ...awaited, news: [], wake: () => {}, timer: undefined, failures: 0, absences: 0 }
+    const followed: Followed = { ...awaited, news: [], wake: () => {}, timer: undefined, failures: 0 }
     this.#followed.set(awaited.predictionId, followed)
+    this.#followedTasks.set(awaited.taskId, followed)
     const known = this.#early.get(awaited.predictionId)
     if (known !== undefined) followed.news.push({ outcome: 'found', prediction: known })
     this.#readLater(followed, this.#options.pollIntervalMs)
@@ -77,25 +84,42 @@ export class PredictionWatch {
     } finally {
       clearTimeout(followed.timer)
       this.#followed.delete(awaited.predictionId)
+      this.#followedTasks.delete(awaited.taskId)
     }
   }
 
-  /** Hands a prediction that came by another way, a webhook, to whoever waits for it, or will within a minute. */
-  offer (prediction: Prediction): void {
+  /**
+   * Hands a prediction that came by another way, a webhook, to whoever waits for it, or will within a minute.
+   * @returns false where nobody here waits for it
+   */
+  offer (prediction: Prediction): boolean {
     const followed = this.#followed.get(prediction.id)
     if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
     else if (isEnded(prediction)) this.#early.set(prediction.id, prediction)
+    return followed !== undefined
   }
 
   /**
-   * Makes whoever waits for the prediction look at its task again.
+   * Makes whoever waits for the task's prediction look at the task again.
    * @returns false where nobody here waits for it
    */
-  recheck (predictionId: string): boolean {
-    const followed = this.#followed.get(predictionId)
-    if (followed === undefined) return false
-    tell(followed, 'look again')
-    return true
+  recheck (taskId: string): boolean {
+    const followed = this.#followedTasks.get(taskId)
+    if (followed !== undefined) tell(followed, 'look again')
+    return followed !== undefined
+  }
+
+  /** News may have been missed: everybody looks at their task again. */
+  recheckAll (): void {
+    for (const followed of this.#followed.values()) tell(followed, 'look again')
+  }
+
+  /** Reads the task's prediction now, out of its turn, if somebody here waits for it. */
+  readNow (taskId: string): void {
+    const followed = this.#followedTasks.get(taskId)
+    if (followed === undefined || this.#urgent.has(followed)) return
+    this.#urgent.add(followed)
+    this.#readDue()
   }
 
   #isFollowed (followed: Followed): boolean {
@@ -112,9 +136,9 @@ export class PredictionWatch {
   }
 
   #readDue (): void {
-    if (this.#followed.size >= this.#options.sweepFrom) return this.#sweepDue()
+    if (this.#isMany) this.#sweepDue()
     while (this.#reading < readsAtOnce) {
-      const followed = this.#due.shift()
+      const followed = this.#nextDue()
       if (followed === undefined) return
       if (!this.#isFollowed(followed)) continue
       this.#reading++
@@ -123,6 +147,17 @@ export class PredictionWatch {
         this.#readDue()
       })
     }
+  }
+
+  get #isMany (): boolean {
+    return this.#followed.size >= this.#options.sweepFrom
+  }
+
+  #nextDue (): Followed | undefined {
+    const [urgent] = this.#urgent
+    if (urgent === undefined) return this.#isMany ? undefined : this.#due.shift()
+    this.#urgent.delete(urgent)
+    return urgent
   }
 
   /** Never rejects: whatever goes wrong upstream is an outcome. */
@@ -146,27 +181,45 @@ export class PredictionWatch {
   #sweepAfter (ms: number): void {
     setTimeout(() => {
       this.#nextSweepAt = performance.now() + this.#options.pollIntervalMs
-      this.#sweep().finally(() => {
-        this.#isSweeping = false
-        this.#readDue()
-      })
+      this.#sweep()
+        .catch((err: unknown) => this.#options.log.debug({ err }, 'A sweep could not be made; making it again'))
+        .finally(() => {
+          this.#isSweeping = false
+          this.#readDue()
+        })
     }, Math.max(0, ms)).unref()
   }
 
-  /** Covers everything in flight, whether it is due or not. */
+  /**
+   * Covers everything in flight, whether it is due or not, and on all instances: one of them sweeps in each interval,
+   * and prompts the others where a prediction of theirs has ended.
+   */
   async #sweep (): Promise<void> {
-    const { replicate, signal } = this.#options
+    const { taskStore, pollIntervalMs } = this.#options
     this.#due = []
     const all = Array.from(this.#followed.values())
     for (const followed of all) clearTimeout(followed.timer)
-    const sweep = await sweepPredictions(all.filter(hasCreationTime), replicate, signal)
+    try {
+      if (await taskStore.takeSweep(pollIntervalMs)) await this.#sweepForAll()
+    } finally {
+      for (const followed of all) this.#readLater(followed, Math.max(0, this.#nextSweepAt - performance.now()))
+    }
+  }
+
+  async #sweepForAll (): Promise<void> {
+    const { taskStore, replicate, signal } = this.#options
+    const inFlight = await taskStore.inFlight()
+    const sweep = await sweepPredictions(inFlight.flatMap(soughtOf), replicate, signal)
     if (signal.aborted) return
-    const doubtful = new Set(sweep.seen.filter(lacksOutput).map(({ id }) => id))
-    for (const prediction of sweep.seen) this.#learnSwept(prediction, doubtful)
-    for (const { predictionId } of sweep.absent) this.#countAbsence(predictionId)
-    const alone = all.filter((followed) => followed.createdAt === null || followed.absences > 1 || doubtful.has(followed.predictionId))
-    for (const followed of all) this.#readLater(followed, Math.max(0, this.#nextSweepAt - performance.now()))
-    await this.#readAll(alone)
+    for (const prediction of sweep.seen.filter((seen) => !lacksOutput(seen))) {
+      const followed = this.#followed.get(prediction.id)
+      if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
+    }
+    const ended = new Set(sweep.seen.filter(isEnded).map(({ id }) => id))
+    const toRead = new Set([...sweep.seen.filter(lacksOutput).map(({ id }) => id), ...sweep.absent.map(({ predictionId }) => predictionId)])
+    const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#followed.has(id))
+    if (others.length > 0) await taskStore.prompt(others.map(({ taskId }) => taskId))
+    await this.#readAll(Array.from(this.#followed.values()).filter(({ createdAt, predictionId }) => createdAt === null || toRead.has(predictionId)))
   }
 
   /** A few at a time, so that others who need a call do not wait behind all of them. */
@@ -178,17 +231,6 @@ export class PredictionWatch {
     }))
   }
 
-  #learnSwept (prediction: Prediction, doubtful: Set<string>): void {
-    const followed = this.#followed.get(prediction.id)
-    if (followed === undefined) return
-    followed.absences = 0
-    if (!doubtful.has(prediction.id)) tell(followed, { outcome: 'found', prediction })
-  }
-
-  #countAbsence (predictionId: string): void {
-    const followed = this.#followed.get(predictionId)
-    if (followed !== undefined) followed.absences++
-  }
 }
 
 /** Whether the items of a list always carry the output is not documented: the prediction itself does. */
@@ -196,8 +238,8 @@ function lacksOutput ({ status, output }: Prediction): boolean {
   return status === 'succeeded' && output === null
 }
 
-function hasCreationTime (followed: Followed): followed is Followed & Sought {
-  return followed.createdAt !== null
+function soughtOf ({ predictionId, predictionCreatedAt }: InFlight): Sought[] {
+  return predictionCreatedAt === null ? [] : [{ predictionId, createdAt: predictionCreatedAt }]
 }
 
 /** What nobody has taken yet is replaced by what is newer, so that nothing piles up; an end is kept. */

@@ -2,12 +2,13 @@ import { LRUCache } from 'lru-cache'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
+import { LocalCallBudget, type CallBudget } from './call-budget.ts'
 import { GroupCommit } from './group-commit.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
-import { rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
-import { IllegalMoveError, StoreUnavailableError, type MoveOutcome, type TaskStore } from './task-store.ts'
+import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
+import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type MoveOutcome, type TaskStore } from './task-store.ts'
 
 export interface SqliteTaskStoreOptions {
   /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
@@ -49,6 +50,7 @@ class SqliteTaskStore implements TaskStore {
       update: prepare(`update task set ${taskColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${open} and seq > ? order by seq`),
+      inFlight: prepare("select * from task where stage = 'generating'"),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
     }
   }
@@ -100,8 +102,24 @@ class SqliteTaskStore implements TaskStore {
     })
   }
 
-  /** Nobody else can hold a task of this file. */
+  /** Nobody else can hold a task of this file, change one, or have one to sweep for. */
   onLost (): void {}
+
+  onNews (): void {}
+
+  async prompt (): Promise<void> {}
+
+  async takeSweep (): Promise<boolean> {
+    return true
+  }
+
+  async inFlight (): Promise<InFlight[]> {
+    return this.#read(() => Array.from(rows(this.#statements.inFlight), (row) => inFlightOf(taskOf(row))))
+  }
+
+  callBudget (_kind: CallKind, perMinute: number): CallBudget {
+    return new LocalCallBudget({ perMinute, now: () => performance.now() })
+  }
 
   async ping (): Promise<void> {
     this.#read(() => this.#statements.get.get(''))

@@ -1,6 +1,7 @@
 import type { Style } from './styles.ts'
 import type { Submission, Task, TaskStage } from './task.ts'
 import type { TaskFailureCode } from './task-failure.ts'
+import type { InFlight } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
 export interface TaskRow {
@@ -48,6 +49,11 @@ export function rowOf (task: Task): TaskRow {
     video_url: task.videoUrl,
     failure: task.failure
   }
+}
+
+/** Of a task that is generating. */
+export function inFlightOf ({ id, predictionId, predictionCreatedAt }: Task): InFlight {
+  return { taskId: id, predictionId: predictionId ?? '', predictionCreatedAt }
 }
 
 /** The boundary where a row becomes typed: nothing but `rowOf` writes one. */

@@ -1,3 +1,5 @@
+import type { CallBudget } from './call-budget.ts'
+import type { TaskNews } from './task-news.ts'
 import type { Move, Task } from './task.ts'
 
 /**
@@ -26,10 +28,25 @@ export interface TaskStore {
   release (id: string): Promise<void>
   /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
   onLost (listener: (taskId: string) => void): void
+  /** Calls `listener` with what other instances say of tasks: only ever a hint to read again. */
+  onNews (listener: (news: TaskNews) => void): void
+  /** Asks whoever holds these tasks, on another instance, to look at their predictions now. */
+  prompt (taskIds: string[]): Promise<void>
+  /** Every task that waits for a prediction, whoever holds it. */
+  inFlight (): Promise<InFlight[]>
+  /** True for one instance in each interval: it sweeps for all. */
+  takeSweep (intervalMs: number): Promise<boolean>
+  /** What calls of this kind may still use of the provider's limit, shared with all who share the store. */
+  callBudget (kind: CallKind, perMinute: number): CallBudget
   /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
   ping (): Promise<void>
   close (): Promise<void>
 }
+
+/** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null where it did not say. */
+export interface InFlight { taskId: string, predictionId: string, predictionCreatedAt: number | null }
+
+export type CallKind = 'create' | 'read'
 
 export type MoveOutcome =
   | { outcome: 'moved', task: Task }

@@ -1,15 +1,22 @@
 import t from 'tap'
+import { LocalCallBudget } from '../services/call-budget.ts'
 import { CallLimiter } from '../services/call-limiter.ts'
 
 const now = () => performance.now()
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+const limiterOf = (perMinute: number) => new CallLimiter({ budget: new LocalCallBudget({ perMinute, now }), log })
 const silent = { exceeded: false, remaining: null, resetMs: null, retryAfterMs: null }
+
+// A limiter keeps no process alive by itself.
+const alive = setInterval(() => {}, 60_000)
+t.teardown(() => clearInterval(alive))
 
 async function started (limiter: CallLimiter, calls: number): Promise<void> {
   await Promise.all(Array.from({ length: calls }, () => limiter.turn()))
 }
 
 t.test('calls leave first come, first served, and evenly once the burst is used up', async (t) => {
-  const limiter = new CallLimiter({ perMinute: 6_000, now })
+  const limiter = limiterOf(6_000)
   const order: number[] = []
   const startedAt = now()
   await Promise.all(Array.from({ length: 520 }, async (_, call) => {
@@ -23,7 +30,7 @@ t.test('calls leave first come, first served, and evenly once the burst is used 
 
 t.test('nothing leaves while the provider asks to stay away', async (t) => {
   for (const news of [{ ...silent, exceeded: true, retryAfterMs: 80 }, { ...silent, remaining: 0, resetMs: 80 }]) {
-    const limiter = new CallLimiter({ perMinute: 1_000_000, now })
+    const limiter = limiterOf(1_000_000)
     await limiter.turn()
     limiter.believe(news)
     limiter.done()
@@ -34,7 +41,7 @@ t.test('nothing leaves while the provider asks to stay away', async (t) => {
 })
 
 t.test('what the provider says is left is not used up twice by calls under way', async (t) => {
-  const limiter = new CallLimiter({ perMinute: 1_000_000, now })
+  const limiter = limiterOf(1_000_000)
   await started(limiter, 3)
   limiter.believe({ ...silent, remaining: 3, resetMs: 60_000 })
   limiter.done()
@@ -43,7 +50,7 @@ t.test('what the provider says is left is not used up twice by calls under way',
 })
 
 t.test('a caller that does not wait any more leaves the line', async (t) => {
-  const limiter = new CallLimiter({ perMinute: 1_000_000, now })
+  const limiter = limiterOf(1_000_000)
   await limiter.turn()
   limiter.believe({ ...silent, retryAfterMs: 50 })
   limiter.done()

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { buildEmulator } from '../replicate-emulator/app.ts'
+import { LocalCallBudget } from '../services/call-budget.ts'
 import { CallLimiter } from '../services/call-limiter.ts'
 import { createReplicateClient, type CreateOptions, type ReplicateClient, type ReplicateClientOptions } from '../services/replicate-client.ts'
 import { answer, closedPort, startScriptedServer, type Script } from './scripted-server.ts'
@@ -11,7 +12,8 @@ const prediction = { id: 'abc123', status: 'starting', created_at: '2026-11-24T0
 const generous = { connectTimeoutMs: 20_000, createTimeoutMs: 20_000, readTimeoutMs: 20_000, maxResponseBytes: 65_536 }
 const short = { createTimeoutMs: 200, readTimeoutMs: 200 }
 
-const unlimited = () => new CallLimiter({ perMinute: 1_000_000, now: () => performance.now() })
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+const unlimited = () => new CallLimiter({ budget: new LocalCallBudget({ perMinute: 1_000_000, now: () => performance.now() }), log })
 
 function clientOf (t: Test, apiUrl: string, options: Partial<ReplicateClientOptions> = {}): ReplicateClient {
   const client = createReplicateClient({

@@ -27,3 +27,9 @@ create table call_budget (
   blocked_until timestamptz not null default '-infinity'
 );
 insert into call_budget (kind) values ('create'), ('read');
+
+-- When the next sweep over the provider's list is due, whoever makes it.
+create table sweep (
+  due_at timestamptz not null
+);
+insert into sweep (due_at) values ('-infinity');

@@ -1,0 +1,1 @@
+create index task_generating on task (seq) where stage = 'generating';
