@@ -25,6 +25,8 @@ export interface GenerationJobsOptions {
 const lookIntervalMs = 1_000
 /** What is under way when the instance dies has to be looked for; the pace of the limit is kept with far fewer. */
 const createsAtOnce = 32
+/** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
+const mostAtGate = 2 * createsAtOnce
 /** With webhooks a read is only the net below them. */
 const netIntervalMs = 60_000
 
@@ -36,7 +38,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const { signal } = stopping
   const intervalMs = replicateWebhooks.areOn ? Math.max(pollIntervalMs, netIntervalMs) : pollIntervalMs
   const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs: intervalMs, sweepFrom, now, log, signal })
-  const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, log, signal })
+  const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, onRoom: () => app.generationJobs.wake(), log, signal })
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
   const generation = { ...given, taskStore, replicate, createGate, predictionWatch, webhookFor, log }
   const jobs = new JobRunner({
@@ -44,6 +46,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     job: (task, signal) => generateVideo(task, generation, signal),
     giveUp: (task, signal) => endLate(task, generation, signal),
     maxInFlight,
+    room: () => mostAtGate - createGate.size,
     lookIntervalMs,
     stopping,
     now,

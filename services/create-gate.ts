@@ -8,6 +8,8 @@ export interface CreateGateOptions {
   replicate: ReplicateClient
   /** how many creates may be under way at a time */
   mostAtOnce: number
+  /** Called when one more may come. */
+  onRoom: () => void
   log: Log
   /** aborted when the instance stops */
   signal: AbortSignal
@@ -53,6 +55,11 @@ export class CreateGate {
     this.#options = options
   }
 
+  /** How many tasks are here, inside or waiting. */
+  get size (): number {
+    return this.#inside + this.#waiting.length
+  }
+
   /** What holds tasks up at the moment, undefined where nothing does. */
   get reason (): TaskFailureCode | undefined {
     return this.#closedFor ?? (this.#options.replicate.creates.isBlocked ? 'provider_rate_limited' : undefined)
@@ -84,6 +91,7 @@ export class CreateGate {
       } finally {
         this.#inside--
         this.#admit()
+        this.#options.onRoom()
       }
     }
     return true

@@ -15,6 +15,8 @@ export interface JobRunnerOptions {
   giveUp: (task: Task, signal: AbortSignal) => Promise<void>
   /** How many tasks this instance holds at a time. */
   maxInFlight: number
+  /** How many more may be claimed at the moment: tasks that cannot be handed over yet wait in the store, not here. */
+  room: () => number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
   lookIntervalMs: number
   /** aborted by `stop`; everything that jobs use may listen to it */
@@ -81,11 +83,13 @@ export class JobRunner {
   }
 
   async #claim (): Promise<void> {
-    const { taskStore, maxInFlight, now } = this.#options
+    const { taskStore, maxInFlight, room, now } = this.#options
     for (const task of await taskStore.claimOverdue(now(), overdueBatch)) this.#carry(task)
-    const free = maxInFlight - this.#running.size
+    const free = Math.min(maxInFlight - this.#running.size, room())
     if (free <= 0) return
-    for (const task of await taskStore.claim(free)) this.#carry(task)
+    const claimed = await taskStore.claim(free)
+    for (const task of claimed) this.#carry(task)
+    if (claimed.length === free) this.wake()
   }
 
   #carry (task: Task): void {

@@ -200,7 +200,9 @@ export class PredictionWatch {
     const all = Array.from(this.#followed.values())
     for (const followed of all) clearTimeout(followed.timer)
     try {
-      if (await taskStore.takeSweep(pollIntervalMs)) await this.#sweepForAll()
+      // A little early, so that whoever swept last is not turned away by a hair.
+      if (await taskStore.takeSweep(pollIntervalMs * 0.9)) await this.#sweepForAll()
+      await this.#readAll(all.filter(({ createdAt }) => createdAt === null))
     } finally {
       for (const followed of all) this.#readLater(followed, Math.max(0, this.#nextSweepAt - performance.now()))
     }
@@ -219,7 +221,7 @@ export class PredictionWatch {
     const toRead = new Set([...sweep.seen.filter(lacksOutput).map(({ id }) => id), ...sweep.absent.map(({ predictionId }) => predictionId)])
     const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#followed.has(id))
     if (others.length > 0) await taskStore.prompt(others.map(({ taskId }) => taskId))
-    await this.#readAll(Array.from(this.#followed.values()).filter(({ createdAt, predictionId }) => createdAt === null || toRead.has(predictionId)))
+    await this.#readAll(Array.from(this.#followed.values()).filter(({ predictionId }) => toRead.has(predictionId)))
   }
 
   /** A few at a time, so that others who need a call do not wait behind all of them. */
@@ -230,7 +232,6 @@ export class PredictionWatch {
       }
     }))
   }
-
 }
 
 /** Whether the items of a list always carry the output is not documented: the prediction itself does. */

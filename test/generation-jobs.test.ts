@@ -49,6 +49,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
     job: async () => { throw new Error(`Broken ${++tries}`) },
     giveUp: async (late) => { await taskStore.move(late, { type: 'fail', failure: 'deadline_exceeded' }) },
     maxInFlight: 1,
+    room: () => 1,
     lookIntervalMs: 1_000,
     stopping: new AbortController(),
     now: Date.now,
