@@ -8,7 +8,7 @@ interface ErrorKind {
   headers?: Record<string, string>
 }
 
-/** Every error a client can meet, by its stable code. */
+/** Every error a client can meet, by its stable code. 502 and 504 are the load balancer's, `deploy/nginx.conf`. */
 export const errors = {
   bad_request: { status: 400, detail: 'The request cannot be understood' },
   webhook_not_authentic: { status: 401, detail: 'The signature of the webhook does not fit, or it is older than five minutes' },
@@ -23,6 +23,8 @@ export const errors = {
   validation_failed: { status: 422, detail: 'A value of the request cannot be used' },
   headers_too_large: { status: 431, detail: 'The address and the headers of the request are larger than 128 KiB' },
   internal_error: { status: 500, detail: 'The service failed at this request, try again later' },
+  bad_gateway: { status: 502, detail: 'No instance of the service answered, try again in a few seconds' },
+  gateway_timeout: { status: 504, detail: 'The service did not answer in time, try again in a few seconds' },
   store_unavailable: {
     status: 503,
     detail: 'The service cannot reach its storage at the moment, try again in a few seconds',

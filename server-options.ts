@@ -34,6 +34,8 @@ export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptio
     clientErrorHandler: () => {},
     frameworkErrors: answerError,
     return503OnClosing: false,
+    // Else idle connections would be closed too early: the server's own `close` sees to them.
+    forceCloseConnections: false,
     bodyLimit,
     // A path parameter of any length reaches its route, which knows no such task.
     routerOptions: { maxParamLength: maxHeaderSize, querystringParser: parseQueryString, compile: true },

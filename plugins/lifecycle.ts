@@ -13,5 +13,10 @@ export default fp(async (app) => {
   let stopping = false
   app.decorate('isStopping', () => stopping)
   app.decorate('announceStop', () => { stopping = true })
+  // No connection that a load balancer keeps open is left to be used again at the moment the server closes.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (stopping) reply.header('connection', 'close')
+    done(null, payload)
+  })
   app.addHook('preClose', async () => { stopping = true })
 }, { name: 'lifecycle' })

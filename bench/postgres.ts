@@ -1,0 +1,51 @@
+import autocannon from 'autocannon'
+import pg from 'pg'
+import { setTimeout as delay } from 'node:timers/promises'
+import { newTask } from '../services/task.ts'
+import { rowOf, taskColumns } from '../services/task-row.ts'
+import { callsAt, connections, dream, median, startEmulator, startService } from './stand.ts'
+
+const rounds = 5
+const inFlight = 900
+
+/** How many transactions a database has seen so far. */
+export async function transactionsOf (client: pg.Client): Promise<number> {
+  const { rows } = await client.query('select xact_commit + xact_rollback as count from pg_stat_database where datname = current_database()')
+  return Number(rows[0]?.count)
+}
+
+/** How fast tasks are claimed and read while so many are open, and the memory of the instance. */
+export async function measureOpenTasks (client: pg.Client, databaseUrl: string, open: number) {
+  const emulator = await startEmulator(3_600_000)
+  const env = { DATABASE_URL: databaseUrl, MAX_IN_FLIGHT: String(inFlight), TASK_DEADLINE_SECONDS: '86400' }
+  await (await startService(env)).stop()
+  await fill(client, open)
+  const startedAt = performance.now()
+  const service = await startService(env)
+  while ((await callsAt(emulator)).create < inFlight) await delay(20)
+  const claims = inFlight / (performance.now() - startedAt) * 1_000
+  const { task_id: taskId } = await (await fetch(`${service.url}${dream}`, { method: 'POST' })).json() as { task_id: string }
+  const rates: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    rates.push((await autocannon({ url: `${service.url}/video-status/${taskId}`, connections, duration: 2 })).requests.average)
+  }
+  const result = {
+    what: `${open} tasks open`,
+    'claimed and handed over a second, from the start on': Math.round(claims),
+    'status reads a second': Math.round(median(rates)),
+    'resident memory': `${service.residentMegabytes().toFixed(0)} MB`
+  }
+  await service.stop()
+  await emulator.stop()
+  return result
+}
+
+/** Open tasks and their jobs, straight into the tables: posting them would take longer than the measurement. */
+async function fill (client: pg.Client, open: number): Promise<void> {
+  const columns = taskColumns.join(', ')
+  for (let made = 0; made < open; made += 1_000) {
+    const tasks = Array.from({ length: 1_000 }, () => rowOf(newTask('A whale', 'Realistic', 86_400, Date.now())))
+    await client.query(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1)`, [JSON.stringify(tasks)])
+    await client.query("insert into pgboss.job (id, name, retry_limit, retry_delay, heartbeat_seconds, expire_seconds, keep_until, policy) select id::uuid, 'generate', 1000000, 0, 10, 86399, now() + interval '1 year', 'standard' from unnest($1::text[]) as id", [tasks.map(({ id }) => id)])
+  }
+}
