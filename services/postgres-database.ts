@@ -37,6 +37,8 @@ const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
 /** One advisory lock for all who start at the same moment; the number is arbitrary. */
 const migrationLock = 4_302_007_105
 const patienceMs = 5_000
+/** For the driver, which pg-boss hands it on to: a connection that died without a word is noticed. */
+const unansweredQueries = { query_timeout: 10_000, keepAlive: true }
 const retry = { first: 100, longest: 1_000 }
 
 /** A heartbeat is missed after 10 s, the least that pg-boss allows, and seen to be missed within 2 more. */
@@ -62,6 +64,7 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
     max: 10,
     connectionTimeoutMillis: patienceMs,
     options: '-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000',
+    ...unansweredQueries,
     schedule: false,
     monitorIntervalSeconds: 2,
     superviseIntervalSeconds: 2
@@ -137,7 +140,7 @@ const never = new AbortController().signal
 
 /** What the driver says, without a code, of a connection that it lost or did not get. */
 function isConnectionLost (error: unknown): boolean {
-  return error instanceof Error && /connection (terminated|error|timeout)|timeout exceeded|not queryable|already settled/i.test(error.message)
+  return error instanceof Error && /connection (terminated|error|timeout)|timeout exceeded|read timeout|not queryable|already settled/i.test(error.message)
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, shutdown, deadlock, too many clients. */
