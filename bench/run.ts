@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { PostgresServer } from '../test/postgres-server.ts'
+import { PostgresServer } from '../chaos/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { compareThroughput } from './throughput.ts'

@@ -6,14 +6,16 @@ import { Dreams, type Dream } from './dreams.ts'
 import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
 
 export interface DreamersOptions {
-  /** of the service */
-  url: string
+  /** of the instances of the service, asked in turn */
+  urls: [string, ...string[]]
+  /** ms that a client waits for an answer */
+  patienceMs: { POST: number, GET: number }
   chance: Chance
   ledger: Ledger
 }
 
 const meanPauseMs = 125
-const answerMs = 4_000
+const connectMs = 4_000
 const mostPosts = 64
 /** ms from one look at a task to the next: while it is open, and at least once it has ended. */
 const lookEvery = { open: 600, ended: 4_000 }
@@ -23,16 +25,19 @@ const refusals = [503]
 
 /** The clients: they post dreams and look at their tasks, over and over, and write down what they are told. */
 export class Dreamers {
-  readonly #url
+  readonly #urls
+  readonly #patienceMs
   readonly #ledger
   readonly #chance
   readonly #dreams
-  readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: answerMs } })
+  readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: connectMs } })
   readonly #posting = new Set<Promise<void>>()
   readonly #nextLook = new Map<AcceptedTask, number>()
+  #turn = 0
 
-  constructor ({ url, chance, ledger }: DreamersOptions) {
-    this.#url = url
+  constructor ({ urls, patienceMs, chance, ledger }: DreamersOptions) {
+    this.#urls = urls
+    this.#patienceMs = patienceMs
     this.#chance = chance
     this.#ledger = ledger
     this.#dreams = new Dreams(chance)
@@ -61,7 +66,7 @@ export class Dreamers {
 
   /** @returns whether the service said anything of the task */
   async look (task: AcceptedTask): Promise<boolean> {
-    const answer = await this.#ask('GET', `/video-status/${task.id}`)
+    const answer = await this.#askAnyone(`/video-status/${task.id}`)
     if (answer?.status === 404) this.#ledger.missed(task)
     // The boundary: what the service says is what is under test, and compared as text.
     if (answer?.status === 200) this.#ledger.saw(task, answer.body as TaskView)
@@ -82,11 +87,20 @@ export class Dreamers {
     this.#nextLook.set(this.#ledger.accepted(key, id), Date.now())
   }
 
+  /** Whom one instance does not answer asks the next, at most each once. */
+  async #askAnyone (path: string): Promise<{ status: number, body: unknown } | undefined> {
+    for (let asked = 0; asked < this.#urls.length; asked++) {
+      const answer = await this.#ask('GET', path)
+      if (answer !== undefined) return answer
+    }
+    return undefined
+  }
+
   /** @param mayHaveArrived called once, unless it is certain that the service never saw the request */
   async #ask (method: 'GET' | 'POST', path: string, mayHaveArrived: () => void = () => {}): Promise<{ status: number, body: unknown } | undefined> {
     try {
-      const { statusCode: status, body } = await request(this.#url + path, {
-        method, dispatcher: this.#agent, signal: AbortSignal.timeout(answerMs)
+      const { statusCode: status, body } = await request(this.#nextUrl() + path, {
+        method, dispatcher: this.#agent, signal: AbortSignal.timeout(this.#patienceMs[method])
       })
       const text = await body.text()
       mayHaveArrived()
@@ -96,6 +110,10 @@ export class Dreamers {
       if (!isRefusedConnection(error)) mayHaveArrived()
       return undefined
     }
+  }
+
+  #nextUrl (): string {
+    return this.#urls[this.#turn++ % this.#urls.length] ?? this.#urls[0]
   }
 
   #parsed (text: string, method: string): unknown {

@@ -1,12 +1,12 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { writeSync } from 'node:fs'
-import { StatementSync } from 'node:sqlite'
 import { parseStrike, strikePipe, strikeVariable, type StrikePoint } from './strike-points.ts'
+import { onTaskWrite } from './task-writes.ts'
 
 /**
  * Loaded into the service before anything else (`node --import`): the process kills or freezes itself at the point
- * that CHAOS_STRIKE names. It watches what the service does from below (the statements that SQLite runs, the requests
- * that undici sends), so that nothing in the service has to know of it.
+ * that CHAOS_STRIKE names. It watches what the service does from below (the statements that the database is given, the
+ * requests that undici sends), so that nothing in the service has to know of it.
  */
 const strike = parseStrike(process.env[strikeVariable])
 let passed = 0
@@ -25,19 +25,10 @@ if (strike !== undefined) {
 
 /** Before the row is written, so nothing of it is on disk. */
 function watchWrites (): void {
-  const { run } = StatementSync.prototype
-  StatementSync.prototype.run = function (this: StatementSync, ...parameters: unknown[]) {
-    const stage = writtenStage(this, parameters)
+  onTaskWrite((stage) => {
     if (stage === 'submitting') pass('before_mark')
     if (stage === 'completed' || stage === 'failed') pass('before_finish')
-    return Reflect.apply(run, this, parameters)
-  }
-}
-
-/** The stage that a statement gives to a task, or undefined for any other statement. */
-function writtenStage ({ sourceSQL }: StatementSync, parameters: unknown[]): unknown {
-  if (!sourceSQL.startsWith('update task set ')) return undefined
-  return parameters[sourceSQL.slice('update task set '.length).split(', ').indexOf('stage = ?')]
+  })
 }
 
 /** Only the create of a prediction: reads and cancels pay nothing. */

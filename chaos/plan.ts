@@ -3,54 +3,85 @@ import type { Chance } from './chance.ts'
 import type { Life } from './service-lives.ts'
 import { killPoints, stopPoints } from './strike-points.ts'
 
-/** How long what lasts. The short form ends within 75 s, as the service's deadline ends all of its waiting. */
-export interface Plan {
+/** ms, from and to */
+export type Span = readonly [number, number]
+
+/** How long what lasts. The short forms end within 75 s, and 100 s for a cluster, as the service's deadline ends all of its waiting. */
+export interface Plan extends Form {
   seed: number
   /** Faults and troubles blow for so long; new dreams come until shortly before. */
   stormMs: number
-  deadlineSeconds: number
-  /** ms, from and to */
-  frozenFor: [number, number]
+  /** Many processes on one PostgreSQL in place of one on SQLite. */
+  isCluster: boolean
   nextDeck: (chance: Chance) => Life[]
 }
 
+interface Form {
+  deadlineSeconds: number
+  /** before it is killed or stopped, in a life without trouble, and after the trouble */
+  aliveFor: Record<'killed' | 'left alone' | 'afterwards', Span>
+  frozenFor: Span
+  /** between two lives of the same process */
+  goneFor: Span
+  /** that a client waits for an answer */
+  patienceMs: { POST: number, GET: number }
+}
+
+const single = {
+  aliveFor: { killed: [300, 3_500], 'left alone': [8_000, 20_000], afterwards: [500, 2_500] },
+  goneFor: [0, 0],
+  patienceMs: { POST: 4_000, GET: 4_000 }
+} as const
+/** Who takes over needs up to 15 s; a POST is answered within 5 s also while the database is away. */
+const cluster = {
+  aliveFor: { killed: [2_000, 10_000], 'left alone': [8_000, 20_000], afterwards: [1_000, 8_000] },
+  frozenFor: [6_000, 16_000],
+  goneFor: [0, 3_000],
+  patienceMs: { POST: 8_000, GET: 3_000 }
+} as const
 const forms = {
-  long: { deadlineSeconds: 120, frozenFor: [6_000, 22_000] },
-  short: { deadlineSeconds: 45, frozenFor: [6_000, 8_000] }
-} satisfies Record<string, Pick<Plan, 'deadlineSeconds' | 'frozenFor'>>
+  single: { long: { ...single, deadlineSeconds: 120, frozenFor: [6_000, 22_000] }, short: { ...single, deadlineSeconds: 45, frozenFor: [6_000, 8_000] } },
+  cluster: { long: { ...cluster, deadlineSeconds: 120 }, short: { ...cluster, deadlineSeconds: 60 } }
+} satisfies Record<string, Record<string, Form>>
+
+const everyKill = killPoints.map((point): Life => ({ trouble: 'killed at a point', point }))
+const everyStop = stopPoints.map((point): Life => ({ trouble: 'frozen at a point', point }))
 const longDeck: Life[] = [
-  ...killPoints.map((point): Life => ({ trouble: 'killed at a point', point })),
-  ...stopPoints.map((point): Life => ({ trouble: 'frozen at a point', point })),
+  ...everyKill, ...everyStop,
   { trouble: 'frozen' }, { trouble: 'killed' }, { trouble: 'killed' }, { trouble: 'disk full' }, { trouble: 'disk full' },
   { trouble: 'left alone' }
 ]
+const clusterDeck: Life[] = [
+  ...everyKill, ...everyStop,
+  { trouble: 'frozen' }, { trouble: 'killed' }, { trouble: 'stopped' }, { trouble: 'stopped' }, { trouble: 'left alone' }
+]
 const longestShortSeconds = 60
-const usage = 'npm run chaos -- [--seconds N] [--seed N]: the storm lasts N seconds (10 to 3600, 140 if not given)'
+const usage = 'npm run chaos -- [--cluster] [--seconds N] [--seed N]: the storm lasts N seconds (10 to 3600, 140 if not given)'
 
 /** @throws Error with the usage where the arguments cannot be understood */
 export function readPlan (args: string[]): Plan {
-  const { seconds, seed } = readArguments(args)
+  const { seconds, seed, isCluster } = readArguments(args)
   const isShort = seconds <= longestShortSeconds
   return {
     seed,
     stormMs: seconds * 1000,
-    ...(isShort ? forms.short : forms.long),
-    nextDeck: (chance) => chance.shuffled(isShort ? shortDeck(chance) : longDeck)
+    isCluster,
+    ...forms[isCluster ? 'cluster' : 'single'][isShort ? 'short' : 'long'],
+    nextDeck: (chance) => chance.shuffled(isCluster ? clusterDeck : isShort ? shortDeck(chance) : longDeck)
   }
 }
 
 /** Each kill point, and one of everything else: as much as 30 s hold. */
 function shortDeck (chance: Chance): Life[] {
-  return [
-    ...killPoints.map((point): Life => ({ trouble: 'killed at a point', point })),
-    { trouble: 'frozen at a point', point: chance.pick(stopPoints) }, { trouble: 'killed' }, { trouble: 'disk full' }
-  ]
+  return [...everyKill, { trouble: 'frozen at a point', point: chance.pick(stopPoints) }, { trouble: 'killed' }, { trouble: 'disk full' }]
 }
 
-function readArguments (args: string[]): { seconds: number, seed: number } {
-  const { values } = parseArgs({ args, options: { seconds: { type: 'string', default: '140' }, seed: { type: 'string' } } })
+function readArguments (args: string[]): { seconds: number, seed: number, isCluster: boolean } {
+  const { values } = parseArgs({
+    args, options: { cluster: { type: 'boolean', default: false }, seconds: { type: 'string', default: '140' }, seed: { type: 'string' } }
+  })
   const [seconds, seed] = [Number(values.seconds), Number(values.seed ?? Math.floor(Math.random() * 2 ** 32))]
   if (!(seconds >= 10 && seconds <= 3_600)) throw new Error(usage)
   if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) throw new Error(usage)
-  return { seconds, seed }
+  return { seconds, seed, isCluster: values.cluster }
 }

@@ -1,11 +1,11 @@
-import type { ServiceLives } from './service-lives.ts'
+import type { Lives } from './lives.ts'
 import type { Verdict } from './verdict.ts'
 import type { Weather } from './weather.ts'
 
 /** At most so many tasks or predictions are named for each finding. */
 const mostNamed = 20
 
-export function printReport (verdict: Verdict, lives: ServiceLives, weather: Weather): void {
+export function printReport (verdict: Verdict, lives: Lives, weather: Weather): void {
   print('Clients', [
     ['POSTs sent', verdict.posts],
     ['tasks accepted', verdict.accepted],

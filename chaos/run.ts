@@ -9,7 +9,8 @@ import { reachVerdict } from './verdict.ts'
 
 /**
  * Proves that nothing is lost and nothing is paid for twice: real processes of the service that are killed, frozen and
- * out of disk, in front of an emulator that fails in every way, and clients that write down what they are told.
+ * out of disk, or many on a PostgreSQL that goes and comes back, in front of an emulator that fails in every way, and
+ * clients that write down what they are told.
  * Exit code 0 where all that must be none is none. Bounded, on 127.0.0.1 alone, and nothing is left behind.
  */
 const lastDreamsMs = 2_000
@@ -50,7 +51,7 @@ function planOfArguments (): Plan {
   }
 }
 
-/** Everything at once, then calm: no faults, a free disk, one process that lives, until every task has ended or should have. */
+/** Everything at once, then calm: no faults, a free disk, processes that live, until every task has ended or should have. */
 async function storm ({ lives, weather, dreamers, ledger }: Stage, { stormMs, deadlineSeconds }: Plan, stop: AbortSignal): Promise<void> {
   const until = (ms: number) => bounded(stop, ms)
   const over = new AbortController()
@@ -71,12 +72,12 @@ async function storm ({ lives, weather, dreamers, ledger }: Stage, { stormMs, de
 
 async function judge ({ lives, weather, dreamers, ledger, emulator }: Stage, stop: AbortSignal): Promise<boolean> {
   const isSilent = !await lookAtAll([...ledger.tasks.values()], dreamers, stop)
-  const death = await lives.stop()
+  const deaths = await lives.stop()
   const verdict = reachVerdict(ledger, emulator.predictions)
   verdict.findings.push(
     { what: 'processes that died by themselves', affected: lives.crashes.map((crash) => JSON.stringify(crash)) },
-    { what: 'processes that did not stop in peace', affected: death?.code === 0 ? [] : [JSON.stringify(death)] },
-    { what: 'services silent in the end', affected: isSilent ? [JSON.stringify(death)] : [] },
+    { what: 'processes that did not stop in peace', affected: deaths.filter(({ code }) => code !== 0).map((death) => JSON.stringify(death)) },
+    { what: 'services silent in the end', affected: isSilent ? [JSON.stringify(deaths)] : [] },
     { what: 'things that were not tried', affected: untried(verdict.accepted, lives.kills) }
   )
   printReport(verdict, lives, weather)

@@ -1,14 +1,16 @@
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Chance } from './chance.ts'
+import type { Lives } from './lives.ts'
+import type { Plan, Span } from './plan.ts'
 import { ServiceProcess, type Death } from './service-process.ts'
 import { killPoints, stopPoints, type KillPoint, type StopPoint, type Strike } from './strike-points.ts'
 
-/** What one life of the service is to go through; each ends with a `kill -9`. */
+/** What one life of the service is to go through; each ends with a `kill -9`, but for the one that is stopped. */
 export type Life =
   | { trouble: 'killed at a point', point: KillPoint }
   | { trouble: 'frozen at a point', point: StopPoint }
-  | { trouble: 'frozen' | 'killed' | 'disk full' | 'left alone' }
+  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'left alone' }
 
 export interface ServiceLivesOptions {
   url: string
@@ -19,23 +21,25 @@ export interface ServiceLivesOptions {
   tell: (event: string) => void
   /** The environment of the next life: half of them may be configured in another way. */
   nextEnv: () => Record<string, string>
-  /** ms, from and to */
-  frozenFor: [number, number]
+  plan: Pick<Plan, 'aliveFor' | 'frozenFor' | 'goneFor'>
   /** In what order the troubles come; asked again when all of them have been. */
   nextDeck: () => Life[]
+  /** Whether a process that was started then (ms since the epoch) may have ended for what it needs was away. */
+  mayFailToStart: (startedAt: number) => boolean
 }
 
 const strikeWithinMs = 4_000
-const aliveFor = { killed: [300, 3_500], 'left alone': [8_000, 20_000], afterwards: [500, 2_500] } as const
+const graceMs = 30_000
+const beforeAnotherStartMs = 500
 
 /** One process after another on the same data, each in trouble, none mourned for long. */
-export class ServiceLives {
-  /** By name: kills at each point and at random, stops, full disks. */
+export class ServiceLives implements Lives {
   readonly counts = new Map<string, number>()
-  /** Ends that nobody asked for. */
   readonly crashes: Death[] = []
   readonly #options: ServiceLivesOptions
   #current: ServiceProcess | undefined
+  /** ms since the epoch: no process starts before. */
+  #goneUntil = 0
 
   constructor (options: ServiceLivesOptions) {
     this.#options = options
@@ -47,38 +51,41 @@ export class ServiceLives {
     return [...this.counts].reduce((sum, [name, count]) => name.startsWith('kill') ? sum + count : sum, 0)
   }
 
-  /** One life after another until the signal; the last one is over by then, too. */
+  get isDead (): boolean {
+    return this.#current?.isDead ?? true
+  }
+
   async live (signal: AbortSignal): Promise<void> {
+    const { chance, plan, nextDeck } = this.#options
     for (let deck: Life[] = []; !signal.aborted;) {
-      if (deck.length === 0) deck = this.#options.nextDeck()
+      if (deck.length === 0) deck = nextDeck()
       const life = deck.pop()
       if (life === undefined) continue
       const death = await this.#live(life, signal)
       // The weather kept the process from passing its point: another one tries later.
-      if (life.trouble === 'killed at a point' && death.by === 'kill') deck.unshift(life)
+      if (life.trouble === 'killed at a point' && death.by !== 'strike') deck.unshift(life)
+      await this.#stayAway(chance.between(...plan.goneFor), signal)
     }
   }
 
-  /** A process without any trouble, on the same data. */
   async startAnew (signal: AbortSignal): Promise<void> {
     const service = this.#start()
     await service.ready(`${this.#options.url}/readyz`, signal)
     if (service.isDead) throw new Error('The service does not start; its log says why')
   }
 
-  /** @returns how it ended; code 0 is what it should be */
-  async stop (): Promise<Death | undefined> {
-    return await this.#current?.stop(30_000)
-  }
-
-  /** Leaves nothing behind, whatever state the process is in. */
-  async destroy (): Promise<void> {
+  /** Kills the process, in whatever trouble it is; the next one does not start before `ms` have passed. */
+  async fall (ms: number): Promise<void> {
+    this.#goneUntil = Date.now() + ms
     await this.#current?.kill()
   }
 
-  /** Whether the process that is to live has died by itself. */
-  get isDead (): boolean {
-    return this.#current?.isDead ?? true
+  async stop (): Promise<Death[]> {
+    return this.#current === undefined ? [] : [await this.#current.stop(graceMs)]
+  }
+
+  async destroy (): Promise<void> {
+    await this.#current?.kill()
   }
 
   #start (strike?: Strike): ServiceProcess {
@@ -87,27 +94,48 @@ export class ServiceLives {
     return this.#current
   }
 
+  async #stayAway (ms: number, signal: AbortSignal): Promise<void> {
+    this.#goneUntil = Math.max(this.#goneUntil, Date.now() + ms)
+    for (let left = ms; left > 0 && !signal.aborted; left = this.#goneUntil - Date.now()) {
+      await delay(left, undefined, { signal }).catch(() => undefined)
+    }
+  }
+
   async #live (life: Life, signal: AbortSignal): Promise<Death> {
     const { tell } = this.#options
-    tell(`a process starts, to be ${Object.values(life).join(' ')}`)
+    const startedAt = Date.now()
     const service = this.#start(this.#strikeOf(life))
+    tell(`process ${service.pid} starts, to be ${Object.values(life).join(' ')}`)
     // A process that dies under a step of its trouble ends the step too.
-    await Promise.race([service.death, this.#suffer(life, service, signal)]).catch((error: unknown) => {
-      if (!signal.aborted) throw error
+    const over = new AbortController()
+    const isOver = AbortSignal.any([signal, over.signal])
+    await Promise.race([service.death, this.#suffer(life, service, isOver)]).catch((error: unknown) => {
+      if (!isOver.aborted) throw error
     })
+    over.abort()
     const death = await service.kill()
-    tell(`it died: ${JSON.stringify(death)}`)
-    if (death.by === 'itself') this.crashes.push(death)
-    else this.#count('point' in life && death.by === 'strike' ? `kill ${life.point}` : 'kill at random')
+    tell(`process ${service.pid} died: ${JSON.stringify(death)}`)
+    await this.#record(life, death, service.hasStarted ? undefined : startedAt, signal)
     return death
   }
 
+  async #record (life: Life, death: Death, failedStartAt: number | undefined, signal: AbortSignal): Promise<void> {
+    if (death.by === 'kill') return this.#count('kill at random')
+    if (death.by === 'strike') return this.#count('point' in life ? `kill ${life.point}` : 'kill')
+    if (death.by === 'stop' && death.code === 0) return this.#count('stopped in peace')
+    if (death.by === 'itself' && failedStartAt !== undefined && this.#options.mayFailToStart(failedStartAt)) {
+      this.#count('could not start')
+      return await this.#stayAway(beforeAnotherStartMs, signal)
+    }
+    this.crashes.push(death)
+  }
+
   async #suffer (life: Life, service: ServiceProcess, signal: AbortSignal): Promise<void> {
-    const { chance } = this.#options
-    const wait = ([from, to]: readonly [number, number]) => delay(chance.between(from, to), undefined, { signal })
+    const { chance, plan: { aliveFor } } = this.#options
+    const wait = ([from, to]: Span) => delay(chance.between(from, to), undefined, { signal })
     const struckInTime = () => Promise.race([service.struck.then(() => true), delay(strikeWithinMs, false, { signal })])
     // It may come to its point before it listens: it resumes open tasks first.
-    await Promise.race([service.struck, service.ready(`${this.#options.url}/readyz`, signal)])
+    await Promise.race([service.struck, service.ready(`${this.#options.url}/livez`, signal)])
     switch (life.trouble) {
       case 'killed at a point':
         if (await struckInTime()) await service.death
@@ -124,6 +152,10 @@ export class ServiceLives {
         await wait(aliveFor.afterwards)
         await this.#fillDisk(service, wait)
         break
+      case 'stopped':
+        await wait(aliveFor.killed)
+        await service.stop(graceMs)
+        return
       case 'killed':
       case 'left alone':
         return await wait(aliveFor[life.trouble])
@@ -131,17 +163,17 @@ export class ServiceLives {
     await wait(aliveFor.afterwards)
   }
 
-  async #thaw (name: string, service: ServiceProcess, wait: (range: readonly [number, number]) => Promise<void>): Promise<void> {
-    const { frozenFor, tell } = this.#options
+  async #thaw (name: string, service: ServiceProcess, wait: (range: Span) => Promise<void>): Promise<void> {
+    const { plan, tell } = this.#options
     this.#count(name)
-    tell(name)
-    await wait(frozenFor)
+    tell(`process ${service.pid}: ${name}`)
+    await wait(plan.frozenFor)
     service.thaw()
-    tell('thawed')
+    tell(`process ${service.pid} thawed`)
   }
 
   /** One in three dies with the disk still full. */
-  async #fillDisk (service: ServiceProcess, wait: (range: readonly [number, number]) => Promise<void>): Promise<void> {
+  async #fillDisk (service: ServiceProcess, wait: (range: Span) => Promise<void>): Promise<void> {
     await service.setDisk('full')
     this.#count('disk full')
     this.#options.tell('disk full')

@@ -30,6 +30,7 @@ export class ServiceProcess {
   readonly #child: ChildProcess
   #askedTo: 'kill' | 'strike' | 'stop' | 'itself' = 'itself'
   #isDead = false
+  #hasStarted = false
 
   constructor ({ env, strike, log }: ServiceProcessOptions) {
     this.#child = spawn(process.execPath, [...nodeFlags, '--import', './chaos/kill-points.ts', 'server.ts'], {
@@ -56,13 +57,25 @@ export class ServiceProcess {
     return this.#isDead
   }
 
+  get pid (): number | undefined {
+    return this.#child.pid
+  }
+
+  /** Whether it was seen to answer. */
+  get hasStarted (): boolean {
+    return this.#hasStarted
+  }
+
   /** Resolves when `url` answers 200, or when the process has died. */
   async ready (url: string, signal: AbortSignal): Promise<void> {
-    while (!this.#isDead && !await answers(url)) await delay(20, undefined, { signal })
+    while (!this.#isDead && !this.#hasStarted) {
+      this.#hasStarted = await answers(url)
+      if (!this.#hasStarted) await delay(20, undefined, { signal })
+    }
   }
 
   kill (): Promise<Death> {
-    if (this.#askedTo === 'itself') this.#askedTo = 'kill'
+    if (this.#askedTo !== 'strike') this.#askedTo = 'kill'
     this.#child.kill('SIGKILL')
     return this.death
   }

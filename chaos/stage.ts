@@ -6,17 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { Chance } from './chance.ts'
+import { setCluster } from './cluster-scene.ts'
 import { Dreamers } from './dreamers.ts'
-import { freePort } from './free-port.ts'
 import { Ledger } from './ledger.ts'
 import type { Plan } from './plan.ts'
-import { ServiceLives } from './service-lives.ts'
+import { setSingle } from './single-scene.ts'
 import { Weather } from './weather.ts'
 
 /** Everybody who takes part, set up on free ports of 127.0.0.1 and in a folder of their own. */
 export type Stage = Awaited<ReturnType<typeof setStage>>
 
-export async function setStage ({ seed, deadlineSeconds, frozenFor, nextDeck }: Plan) {
+export async function setStage (plan: Plan) {
+  const { seed, deadlineSeconds, patienceMs, isCluster } = plan
   const chance = new Chance(seed)
   const chances = { weather: chance.fork(), lives: chance.fork(), env: chance.fork(), dreamers: chance.fork() }
   const folder = await mkdtemp(join(tmpdir(), 'dreamreel-chaos-'))
@@ -26,13 +27,9 @@ export async function setStage ({ seed, deadlineSeconds, frozenFor, nextDeck }: 
   const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
   const replicate = buildEmulator({ token: 'chaos', seed, rateLimits: false, allowHttpWebhooks: true, webhookSecret })
   const apiUrl = `${await replicate.listen({ port: 0, host: '127.0.0.1' })}/v1`
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
   const ledger = new Ledger()
 
   const env = {
-    PORT: String(port),
-    DATA_DIR: join(folder, 'data'),
     REPLICATE_API_URL: apiUrl,
     REPLICATE_API_TOKEN: 'chaos',
     REPLICATE_CREATE_TIMEOUT_MS: '4000',
@@ -41,21 +38,15 @@ export async function setStage ({ seed, deadlineSeconds, frozenFor, nextDeck }: 
     POLL_INTERVAL_MS: '200',
     TASK_DEADLINE_SECONDS: String(deadlineSeconds)
   }
-  /** Half of the lives are told by webhooks; half of these have to fetch the secret first. */
-  const nextEnv = (): Record<string, string> => {
-    if (chances.env.happens(0.5)) return { ...env, REPLICATE_WEBHOOKS: 'off' }
-    const secret = chances.env.happens(0.5) ? { REPLICATE_WEBHOOK_SECRET: webhookSecret } : {}
-    return { ...env, REPLICATE_WEBHOOKS: 'on', PUBLIC_URL: url, ...secret }
-  }
-
-  const lives = new ServiceLives({
-    url, log, tell, nextEnv, frozenFor, chance: chances.lives, nextDeck: () => nextDeck(chances.lives)
-  })
-  const dreamers = new Dreamers({ url, ledger, chance: chances.dreamers })
+  const setScene = isCluster ? setCluster : setSingle
+  const scene = await setScene({ plan, folder, log, tell, chances, env, webhookSecret })
+  const { lives, urls } = scene
+  const dreamers = new Dreamers({ urls, patienceMs, ledger, chance: chances.dreamers })
 
   /** @param keep whether the data and the log are still needed */
   async function clear (keep: boolean): Promise<void> {
     await lives.destroy()
+    await scene.clear(keep)
     await dreamers.close()
     await replicate.close()
     log.end()

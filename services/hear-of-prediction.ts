@@ -24,7 +24,8 @@ export async function hearOfPrediction (taskId: string, prediction: Prediction, 
       if (!predictionWatch.offer(prediction)) await taskStore.prompt([taskId])
       return 'heard'
     }
-    if (task.predictionId !== null || prediction.webhook === null || prediction.webhook !== webhookFor(taskId)) return 'ignored'
+    const ours = task.submission?.webhook ?? webhookFor(taskId)
+    if (task.predictionId !== null || prediction.webhook === null || prediction.webhook !== ours) return 'ignored'
     if (!await bind(task, prediction, taskStore)) return 'ignored'
   }
   return 'ignored'

@@ -37,6 +37,8 @@ const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
 /** One advisory lock for all who start at the same moment; the number is arbitrary. */
 const migrationLock = 4_302_007_105
 const patienceMs = 5_000
+/** A database that restarts while an instance starts. */
+const startPatienceMs = 10_000
 /** For the driver, which pg-boss hands it on to: a connection that died without a word is noticed. */
 const unansweredQueries = { query_timeout: 10_000, keepAlive: true }
 const retry = { first: 100, longest: 1_000 }
@@ -75,12 +77,15 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
     lastSaid = err.message
   })
   try {
-    await boss.start()
-    await boss.createQueue(generationQueue, queueOptions)
-    await migrate(boss.getDb())
+    await withPatience(async () => {
+      await boss.start()
+      await boss.createQueue(generationQueue, queueOptions)
+      await migrate(boss.getDb())
+    }, startPatienceMs)
   } catch (error) {
     await boss.stop({ graceful: false }).catch(() => undefined)
-    throw new StartError(`DATABASE_URL cannot be used: ${error instanceof Error ? sentenceOf(error) : String(error)}`, { cause: error })
+    const cause = error instanceof StoreUnavailableError ? error.cause : error
+    throw new StartError(`DATABASE_URL cannot be used: ${cause instanceof Error ? sentenceOf(cause) : String(cause)}`, { cause })
   }
   const db = boss.getDb()
   return {
@@ -122,8 +127,8 @@ async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T
   }
 }
 
-async function withPatience<T> (work: () => Promise<T>): Promise<T> {
-  const giveUpAt = performance.now() + patienceMs
+async function withPatience<T> (work: () => Promise<T>, ms = patienceMs): Promise<T> {
+  const giveUpAt = performance.now() + ms
   for (let attempt = 0; ; attempt++) {
     try {
       return await work()

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../chaos/free-port.ts'
 import { buildEmulator } from '../../replicate-emulator/app.ts'
-import { PostgresServer } from '../../test/postgres-server.ts'
+import { PostgresServer } from '../../chaos/postgres-server.ts'
 import { Instance } from './instance.ts'
 import { Nginx } from './nginx.ts'
 

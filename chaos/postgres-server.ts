@@ -3,7 +3,7 @@ import { chmod, chown, cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { freePort } from '../chaos/free-port.ts'
+import { freePort } from './free-port.ts'
 
 const run = promisify(execFile)
 /** `nobody`: PostgreSQL does not run as root. */
