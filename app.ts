@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import generationJobs from './plugins/generation-jobs.ts'
+import liveStatus from './plugins/live-status.ts'
 import lifecycle from './plugins/lifecycle.ts'
 import openapi from './plugins/openapi.ts'
 import problemDetails from './plugins/problem-details.ts'
@@ -32,6 +33,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(openapi)
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR, now })
+  await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)
   await app.register(generationJobs, {

@@ -54,7 +54,8 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   })
   taskStore.onNews((news) => {
     if (news.kind === 'gap') predictionWatch.recheckAll()
-    else for (const taskId of news.taskIds) news.kind === 'changed' ? predictionWatch.recheck(taskId) : predictionWatch.readNow(taskId)
+    else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.readNow(taskId)
+    else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.recheck(taskId)
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)

@@ -1,48 +1,82 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
-import { isOpen, presentTask, TaskSchema } from '../services/task.ts'
+import { etagOf, namesEtag } from '../services/status-etag.ts'
+import { isOpen, presentTask, TaskSchema, type Task } from '../services/task.ts'
 import { pollAfterSeconds } from './poll-after.ts'
+import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+import { waitSecondsOf } from './wait-preference.ts'
 
-const ParamsSchema = Type.Object({
-  task_id: Type.String({
-    description: 'The `task_id` that the creation answered, in lower or upper case',
-    examples: ['019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21']
-  })
+const HeadersSchema = Type.Object({
+  prefer: Type.Optional(Type.String({
+    description: '`wait=n` holds the answer until the task has ended, for n seconds at most, 60 at the longest', examples: ['wait=30']
+  })),
+  'if-none-match': Type.Optional(Type.String({
+    description: 'The `ETag` of an earlier answer: 304 where nothing has changed since', examples: ['"3"']
+  }))
 })
+
+const headers = {
+  'Cache-Control': Type.String({ description: 'Always `no-store`' }),
+  ETag: Type.String({ description: 'Changes with `revision`' }),
+  Vary: Type.String({ description: '`Prefer`' }),
+  'Preference-Applied': Type.Optional(Type.String({ description: '`wait=n` where the request preferred to wait' }))
+}
 
 /** What has become of a task. */
 const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore } = app
+  const { taskStore, taskSubscriptions } = app
 
   app.get('/video-status/:task_id', {
     schema: {
       operationId: 'getVideoStatus',
       summary: 'What has become of a dream',
-      description: 'Ask again after `Retry-After` seconds, and more slowly later on, until `status` is `completed` or `failed`.',
+      description: 'Ask again after `Retry-After` seconds, and more slowly later on, until `status` is `completed` or `failed`; or wait with `Prefer: wait=n`.',
       tags: ['Videos'],
-      params: ParamsSchema,
+      params: TaskParamsSchema,
+      headers: HeadersSchema,
       response: {
         200: {
           description: 'The task as it is now',
           headers: {
-            'Retry-After': Type.Integer({ description: 'Seconds to wait before asking again; absent once the task has ended' }),
-            'Cache-Control': Type.String({ description: 'Always `no-store`' })
+            'Retry-After': Type.Optional(Type.Integer({ description: 'Seconds to wait before asking again; absent once the task has ended' })),
+            ...headers
           },
           content: { 'application/json': { schema: Type.Ref(TaskSchema) } }
         },
+        304: { ...Type.Null(), description: 'Nothing has changed', headers },
         ...problemResponses('task_not_found', 'store_unavailable')
       }
     }
   }, async (request, reply) => {
-    const taskId = request.params.task_id.toLowerCase()
-    const task = await taskStore.get(taskId)
-    if (task === undefined) throw problem('task_not_found')
-    request.taskId = task.id
-    reply.header('cache-control', 'no-store')
+    const found = await taskOfRequest(request, taskStore)
+    const seconds = waitSecondsOf(request.headers.prefer)
+    const task = seconds === undefined || request.method === 'HEAD' ? found : await untilEnded(found, seconds, request)
+    const etag = etagOf(task)
+    reply.headers({ 'cache-control': 'no-store', etag, vary: 'Prefer' })
+    if (seconds !== undefined) reply.header('preference-applied', `wait=${seconds}`)
     if (isOpen(task)) reply.header('retry-after', pollAfterSeconds)
-    return presentTask(task)
+    if (!namesEtag(request.headers['if-none-match'], etag)) return presentTask(task)
+    reply.code(304)
   })
+
+  /** The task when it has ended, or as it is after so many seconds, or when nobody waits for the answer any more. */
+  async function untilEnded (found: Task, seconds: number, request: FastifyRequest): Promise<Task> {
+    const subscription = taskSubscriptions.subscribe(found.id)
+    const giveUpAt = performance.now() + seconds * 1_000
+    try {
+      for (;;) {
+        const task = await taskStore.get(found.id)
+        if (task === undefined) throw problem('task_not_found')
+        const ms = giveUpAt - performance.now()
+        if (!isOpen(task) || ms <= 0 || request.signal.aborted || taskSubscriptions.isStopping) return task
+        await subscription.next(ms, request.signal)
+      }
+    } finally {
+      subscription.close()
+    }
+  }
 }
 
 export default videoStatusRoutes

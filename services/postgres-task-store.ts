@@ -175,6 +175,7 @@ class PostgresTaskStore implements TaskStore {
         await this.#news.tell(db, 'changed', Array.from(ids))
         return ids
       })
+      this.hear({ kind: 'changed', taskIds: Array.from(moved), isOwn: true })
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error

@@ -6,6 +6,7 @@ import { LocalCallBudget, type CallBudget } from './call-budget.ts'
 import { GroupCommit } from './group-commit.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
+import type { TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
 import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
 import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type MoveOutcome, type TaskStore } from './task-store.ts'
@@ -37,6 +38,7 @@ class SqliteTaskStore implements TaskStore {
   /** Every open task up to this `seq` is held. */
   #heldUpTo = 0
   #held = new Set<string>()
+  #listeners: Array<(news: TaskNews) => void> = []
   /** What was read last, as it is on disk: nobody else writes to the file, and a move drops its task from here. */
   #recent = new LRUCache<string, Task>({ max: recentTasks })
 
@@ -69,7 +71,9 @@ class SqliteTaskStore implements TaskStore {
   async move (task: Task, move: Move): Promise<MoveOutcome> {
     const moved = moveTask(task, move, this.#now())
     if (moved === undefined) throw new IllegalMoveError(task, move)
-    return this.#writes.run(() => this.#compareAndSet(task, moved))
+    const outcome = await this.#writes.run(() => this.#compareAndSet(task, moved))
+    if (outcome.outcome === 'moved') for (const tell of this.#listeners) tell({ kind: 'changed', taskIds: [task.id], isOwn: true })
+    return outcome
   }
 
   async claim (limit: number): Promise<Task[]> {
@@ -102,10 +106,12 @@ class SqliteTaskStore implements TaskStore {
     })
   }
 
-  /** Nobody else can hold a task of this file, change one, or have one to sweep for. */
-  onLost (): void {}
+  onNews (listener: (news: TaskNews) => void): void {
+    this.#listeners.push(listener)
+  }
 
-  onNews (): void {}
+  /** Nobody else can hold a task of this file, wait for one, or have one to sweep for. */
+  onLost (): void {}
 
   async prompt (): Promise<void> {}
 

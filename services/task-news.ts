@@ -3,11 +3,12 @@ import type { Log } from './log.ts'
 import type { Database, PostgresDatabase } from './postgres-database.ts'
 
 /**
- * `changed`: these tasks have moved. `prompted`: whoever holds these should look at their predictions now. `gap`: news
+ * `changed`: these tasks have moved, here or elsewhere. `prompted`: whoever holds these should look at their predictions now. `gap`: news
  * may have been missed.
  */
 export type TaskNews =
-  | { kind: 'changed' | 'prompted', taskIds: string[] }
+  | { kind: 'changed', taskIds: string[], isOwn: boolean }
+  | { kind: 'prompted', taskIds: string[] }
   | { kind: 'gap' }
 
 const channel = 'dreamreel_tasks'
@@ -48,7 +49,8 @@ export class TaskNewsChannel {
   #receive (payload: string, hear: (news: TaskNews) => void): void {
     const [from, kind, ...taskIds] = payload.split(',')
     if (from === this.#self) return
-    if (kind === 'changed' || kind === 'prompted') hear({ kind, taskIds })
+    if (kind === 'changed') hear({ kind, taskIds, isOwn: false })
+    else if (kind === 'prompted') hear({ kind, taskIds })
     else this.#log.debug({ kind }, 'News of a kind that this release does not know')
   }
 }

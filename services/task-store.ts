@@ -28,7 +28,7 @@ export interface TaskStore {
   release (id: string): Promise<void>
   /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
   onLost (listener: (taskId: string) => void): void
-  /** Calls `listener` with what other instances say of tasks: only ever a hint to read again. */
+  /** Calls `listener` after each change of a task, made here or elsewhere: only ever a hint to read again. */
   onNews (listener: (news: TaskNews) => void): void
   /** Asks whoever holds these tasks, on another instance, to look at their predictions now. */
   prompt (taskIds: string[]): Promise<void>
