@@ -10,11 +10,14 @@ import replicateClient from './plugins/replicate-client.ts'
 import replicateWebhooks from './plugins/replicate-webhooks.ts'
 import requestLog from './plugins/request-log.ts'
 import taskStore from './plugins/task-store.ts'
+import cancelVideoRoutes from './routes/cancel-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
+import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
+import { isLoopback } from './services/loopback.ts'
 import { styleModels } from './services/models.ts'
 import { StyleSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
 
@@ -46,10 +49,12 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     now
   })
 
-  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, AcceptedTaskSchema, HealthSchema, ProblemSchema]
+  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, TaskListSchema, AcceptedTaskSchema, HealthSchema, ProblemSchema]
   for (const schema of schemas) app.addSchema(schema)
   await app.register(generateVideoRoutes, { deadlineSeconds: config.TASK_DEADLINE_SECONDS, now })
   await app.register(videoStatusRoutes)
+  await app.register(cancelVideoRoutes)
+  await app.register(videoListRoutes, { isPrivate: isLoopback(config.HOST) })
   if (app.replicateWebhooks.areOn) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)
   return app

@@ -12,10 +12,16 @@ interface ErrorKind {
 export const errors = {
   bad_request: { status: 400, detail: 'The request cannot be understood' },
   webhook_not_authentic: { status: 401, detail: 'The signature of the webhook does not fit, or it is older than five minutes' },
+  keys_required: {
+    status: 403,
+    detail: 'Without API keys this is open to callers on the machine itself only: whoever knows no id must not find others’ dreams'
+  },
   not_found: { status: 404, detail: 'There is nothing at this address' },
   task_not_found: { status: 404, detail: 'There is no task with this id' },
   method_not_allowed: { status: 405, detail: 'This address does not take this method' },
   request_timeout: { status: 408, detail: 'The request did not arrive in time, send it again' },
+  task_finished: { status: 409, detail: 'The task has ended already' },
+  task_not_finished: { status: 409, detail: 'The task has not ended yet: cancel it first' },
   payload_too_large: { status: 413, detail: 'The body of the request is too large' },
   uri_too_long: { status: 414, detail: 'The address of the request is too long' },
   unsupported_media_type: { status: 415, detail: 'The Content-Type of the request cannot be read here' },

@@ -5,6 +5,7 @@ import { parsePrefer } from '../services/prefer.ts'
 import { trimQuery } from '../services/query-string.ts'
 import type { Style } from '../services/styles.ts'
 import { newTask, statusOf, StyleSchema, type TaskStatus } from '../services/task.ts'
+import { ignoreBodies } from './ignored-body.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 
 export interface GenerateVideoRouteOptions {
@@ -50,13 +51,7 @@ const accepted = {
 const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, now }) => {
   const { taskStore, generationJobs } = app
 
-  // The shipped app sends no body, perhaps with a Content-Type: whatever comes is read to its end and ignored.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined))
-  app.addHook('onRequest', (request, _reply, done) => {
-    delete request.headers['content-type']
-    done()
-  })
+  ignoreBodies(app)
 
   app.post('/generate-video', {
     preValidation: trimQuery('dream'),

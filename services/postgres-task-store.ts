@@ -5,9 +5,9 @@ import { generationQueue, openPostgres, postgresCodeOf, type Database, type Post
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { TaskLeases } from './task-leases.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
-import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
+import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
 import { rowOf, taskColumns, taskOf } from './task-row.ts'
-import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type MoveOutcome, type TaskStore } from './task-store.ts'
+import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
 import { WriteGroup } from './write-group.ts'
 
 export interface PostgresTaskStoreOptions {
@@ -108,6 +108,23 @@ class PostgresTaskStore implements TaskStore {
 
   onLost (listener: (taskId: string) => void): void {
     this.#leases.onLost(listener)
+  }
+
+  async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
+    const rows = await this.#database.query(`select ${columns} from task where ($1::uuid is null or id < $1) and ($2::text[] is null or stage = any($2))
+      and ($3::text is null or style = $3) order by id desc limit $4`,
+    [before ?? null, status === undefined ? null : stagesOf(status), style ?? null, limit])
+    return rows.map(taskOfRow)
+  }
+
+  async remove (task: Task): Promise<boolean> {
+    const removed = await this.#database.transaction(async (db) => {
+      const { rows } = await db.executeSql('delete from task where id = $1 and version = $2 returning id', [task.id, task.version])
+      await this.#news.tell(db, 'changed', rows.map((row: Row) => String(row.id)))
+      return rows.length > 0
+    })
+    if (removed) this.hear({ kind: 'changed', taskIds: [task.id], isOwn: true })
+    return removed
   }
 
   onNews (listener: (news: TaskNews) => void): void {

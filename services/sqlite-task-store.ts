@@ -7,9 +7,9 @@ import { GroupCommit } from './group-commit.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
 import type { TaskNews } from './task-news.ts'
-import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
+import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
 import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
-import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type MoveOutcome, type TaskStore } from './task-store.ts'
+import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
 
 export interface SqliteTaskStoreOptions {
   /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
@@ -52,6 +52,9 @@ class SqliteTaskStore implements TaskStore {
       update: prepare(`update task set ${taskColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${open} and seq > ? order by seq`),
+      // `~` sorts behind every id.
+      list: prepare('select * from task where id < ? and (? is null or stage in (select value from json_each(?))) and (? is null or style = ?) order by id desc limit ?'),
+      remove: prepare('delete from task where id = ? and version = ?'),
       inFlight: prepare("select * from task where stage = 'generating'"),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
     }
@@ -72,7 +75,7 @@ class SqliteTaskStore implements TaskStore {
     const moved = moveTask(task, move, this.#now())
     if (moved === undefined) throw new IllegalMoveError(task, move)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, moved))
-    if (outcome.outcome === 'moved') for (const tell of this.#listeners) tell({ kind: 'changed', taskIds: [task.id], isOwn: true })
+    if (outcome.outcome === 'moved') this.#tell([task.id])
     return outcome
   }
 
@@ -106,6 +109,20 @@ class SqliteTaskStore implements TaskStore {
     })
   }
 
+  async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
+    const stages = status === undefined ? null : JSON.stringify(stagesOf(status))
+    return this.#read(() => Array.from(rows(this.#statements.list, before ?? '~', stages, stages, style ?? null, style ?? null, limit), taskOf))
+  }
+
+  async remove (task: Task): Promise<boolean> {
+    const isRemoved = await this.#writes.run(() => {
+      this.#recent.delete(task.id)
+      return this.#statements.remove.run(task.id, task.version).changes === 1
+    })
+    if (isRemoved) this.#tell([task.id])
+    return isRemoved
+  }
+
   onNews (listener: (news: TaskNews) => void): void {
     this.#listeners.push(listener)
   }
@@ -135,6 +152,10 @@ class SqliteTaskStore implements TaskStore {
     this.#writes.flush()
     this.#recent.clear()
     if (this.#database.isOpen) this.#database.close()
+  }
+
+  #tell (taskIds: string[]): void {
+    for (const tell of this.#listeners) tell({ kind: 'changed', taskIds, isOwn: true })
   }
 
   #find (id: string): Task | undefined {

@@ -1,6 +1,7 @@
 import type { CallBudget } from './call-budget.ts'
 import type { TaskNews } from './task-news.ts'
-import type { Move, Task } from './task.ts'
+import type { Style } from './styles.ts'
+import type { Move, Task, TaskStatus } from './task.ts'
 
 /**
  * Where tasks live. Every backend gives these guarantees, and one suite of tests checks them:
@@ -28,6 +29,10 @@ export interface TaskStore {
   release (id: string): Promise<void>
   /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
   onLost (listener: (taskId: string) => void): void
+  /** Newest first: by id, which begins with the time of the creation. */
+  list (query: ListTasks): Promise<Task[]>
+  /** Removes a task that has ended. False where it is gone already. */
+  remove (task: Task): Promise<boolean>
   /** Calls `listener` after each change of a task, made here or elsewhere: only ever a hint to read again. */
   onNews (listener: (news: TaskNews) => void): void
   /** Asks whoever holds these tasks, on another instance, to look at their predictions now. */
@@ -41,6 +46,14 @@ export interface TaskStore {
   /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
   ping (): Promise<void>
   close (): Promise<void>
+}
+
+export interface ListTasks {
+  status: TaskStatus | undefined
+  style: Style | undefined
+  /** only tasks whose id is before this one's */
+  before: string | undefined
+  limit: number
 }
 
 /** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null where it did not say. */

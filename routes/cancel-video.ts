@@ -1,0 +1,37 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { problem, problemResponses } from '../errors.ts'
+import { cancelVideo } from '../services/cancel-video.ts'
+import { presentTask, TaskSchema } from '../services/task.ts'
+import { ignoreBodies } from './ignored-body.ts'
+import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+
+/** Ends a task, and its prediction, at any point of its life. */
+const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
+  const { taskStore, predictionWatch, replicate } = app
+  ignoreBodies(app)
+
+  app.post('/video-status/:task_id/cancel', {
+    schema: {
+      operationId: 'cancelVideo',
+      summary: 'Give up a dream',
+      description: 'The task is `failed` with `error_code` `canceled` from then on, and what Replicate makes of it is cancelled as well. A body is ignored.',
+      tags: ['Videos'],
+      params: TaskParamsSchema,
+      response: {
+        200: { description: 'The task, ended', content: { 'application/json': { schema: Type.Ref(TaskSchema) } } },
+        ...problemResponses('task_not_found', 'task_finished', 'store_unavailable')
+      }
+    }
+  }, async (request) => {
+    const { id } = await taskOfRequest(request, taskStore)
+    const answer = await cancelVideo(id, { taskStore, predictionWatch, replicate, log: request.log })
+    switch (answer.outcome) {
+      case 'canceled': return presentTask(answer.task)
+      case 'finished': throw problem('task_finished')
+      case 'missing': throw problem('task_not_found')
+    }
+  })
+}
+
+export default cancelVideoRoutes

@@ -1,0 +1,80 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { problem, problemResponses } from '../errors.ts'
+import type { Style } from '../services/styles.ts'
+import { isOpen, presentTask, TaskSchema, type TaskStatus } from '../services/task.ts'
+import { cursorOf, idOfCursor } from '../services/list-cursor.ts'
+import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+
+export interface VideoListRouteOptions {
+  /** Whether only the machine itself can reach the service: without keys an id is all that keeps dreams apart. */
+  isPrivate: boolean
+}
+
+const usualItems = 20
+const mostItems = 100
+
+const QuerySchema = Type.Object({
+  status: Type.Optional(Type.Unsafe<TaskStatus>({ ...Type.Ref('TaskStatus'), description: 'Only tasks of this status' })),
+  style: Type.Optional(Type.Unsafe<Style>({ ...Type.Ref('Style'), description: 'Only tasks of this style' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, default: usualItems, description: 'How many at most; more than 100 counts as 100' })),
+  cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of an earlier page' }))
+})
+
+export const TaskListSchema = Type.Object({
+  items: Type.Array(Type.Ref('Task'), { description: 'Newest first' }),
+  next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'Leads to the next page; null on the last' })
+}, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
+
+/** All tasks, and their removal: for operators. */
+const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async (app, { isPrivate }) => {
+  const { taskStore } = app
+  app.addHook('onRequest', (_request, _reply, done) => done(isPrivate ? undefined : problem('keys_required')))
+
+  app.get('/video-status', {
+    schema: {
+      operationId: 'listVideoStatuses',
+      summary: 'All dreams, newest first',
+      description: 'A page stays what it is while new tasks arrive. Without API keys only for callers on the machine itself.',
+      tags: ['Videos'],
+      querystring: QuerySchema,
+      response: {
+        200: { description: 'A page', content: { 'application/json': { schema: Type.Ref(TaskListSchema) } } },
+        ...problemResponses('keys_required', 'validation_failed', 'store_unavailable')
+      }
+    }
+  }, async ({ query: { status, style, limit = usualItems, cursor } }, reply) => {
+    const before = cursor === undefined ? undefined : idOfCursor(cursor)
+    if (before === null) throw problem('validation_failed', { detail: 'cursor is none that this service has given', faults: [badCursor] })
+    const most = Math.min(limit, mostItems)
+    const tasks = await taskStore.list({ status, style, before, limit: most + 1 })
+    reply.header('cache-control', 'no-store')
+    const items = tasks.slice(0, most)
+    const last = items.at(-1)
+    return { items: items.map(presentTask), next_cursor: tasks.length > most && last !== undefined ? cursorOf(last.id) : null }
+  })
+
+  app.delete('/video-status/:task_id', {
+    schema: {
+      operationId: 'deleteVideo',
+      summary: 'Forget a dream',
+      description: 'Removes a task that has ended. Without API keys only for callers on the machine itself.',
+      tags: ['Videos'],
+      params: TaskParamsSchema,
+      response: {
+        204: { ...Type.Null(), description: 'The task is gone' },
+        ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'store_unavailable')
+      }
+    }
+  }, async (request, reply) => {
+    const task = await taskOfRequest(request, taskStore)
+    if (isOpen(task)) throw problem('task_not_finished')
+    if (!await taskStore.remove(task)) throw problem('task_not_found')
+    reply.code(204)
+    return null
+  })
+}
+
+const badCursor = { loc: ['query', 'cursor'], msg: 'must be one that this service has given', type: 'cursor' }
+
+export default videoListRoutes
