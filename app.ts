@@ -14,6 +14,7 @@ import cancelVideoRoutes from './routes/cancel-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
+import videoEventsRoutes from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
@@ -53,6 +54,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   for (const schema of schemas) app.addSchema(schema)
   await app.register(generateVideoRoutes, { deadlineSeconds: config.TASK_DEADLINE_SECONDS, now })
   await app.register(videoStatusRoutes)
+  await app.register(videoEventsRoutes)
   await app.register(cancelVideoRoutes)
   await app.register(videoListRoutes, { isPrivate: isLoopback(config.HOST) })
   if (app.replicateWebhooks.areOn) await app.register(replicateWebhookRoutes)

@@ -1,0 +1,51 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { Readable } from 'node:stream'
+import { problemResponses } from '../errors.ts'
+import { statusEvents } from '../services/status-events.ts'
+import { isOpen } from '../services/task.ts'
+import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+
+const HeadersSchema = Type.Object({
+  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received', examples: ['2'] }))
+})
+
+/** The status of a task as a stream of server-sent events. */
+const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
+  const { taskStore, taskSubscriptions } = app
+
+  app.get('/video-status/:task_id/events', {
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'streamVideoStatus',
+      summary: 'What becomes of a dream, as it happens',
+      description: 'Server-sent events named `status`, each with the task as `getVideoStatus` gives it as `data` and its `revision` as `id`: the present state first, then every change. Ends with the task; a client that reconnects after that gets 204.',
+      tags: ['Videos'],
+      params: TaskParamsSchema,
+      headers: HeadersSchema,
+      response: {
+        200: {
+          description: 'The stream',
+          headers: {
+            'Cache-Control': Type.String({ description: '`no-cache, no-transform`' }),
+            'X-Accel-Buffering': Type.String({ description: '`no`: nginx is not to hold events back' })
+          },
+          content: { 'text/event-stream': { schema: Type.String({ examples: ['event: status\nid: 2\ndata: {"task_id":"019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21","status":"processing"}\n\n'] }) } }
+        },
+        204: { ...Type.Null(), description: 'The task has ended, and `Last-Event-ID` is its last event: there is nothing to reconnect for' },
+        ...problemResponses('task_not_found', 'store_unavailable')
+      }
+    }
+  }, async (request, reply) => {
+    const task = await taskOfRequest(request, taskStore)
+    if (!isOpen(task) && lastEventOf(request.headers['last-event-id']) >= task.revision) return reply.code(204).send(null)
+    reply.headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
+    return reply.send(Readable.from(statusEvents(task.id, { taskStore, taskSubscriptions, signal: request.signal }), { highWaterMark: 1 }))
+  })
+}
+
+function lastEventOf (header: string | undefined): number {
+  return /^\d{1,9}$/.test(header ?? '') ? Number(header) : 0
+}
+
+export default videoEventsRoutes

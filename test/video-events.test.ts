@@ -1,0 +1,89 @@
+import type { FastifyInstance } from 'fastify'
+import { connect } from 'node:net'
+import t from 'tap'
+import type { TaskView } from '../services/task.ts'
+import { ended, postDream, startService, until } from './service.ts'
+
+interface StatusEvent { id: string, task: TaskView }
+
+/** A client on a real socket that collects events as they come. */
+async function listen (app: FastifyInstance, taskId: string, headers: Record<string, string> = {}) {
+  const url = app.listeningOrigin.startsWith('http') ? app.listeningOrigin : await app.listen({ port: 0, host: '127.0.0.1' })
+  const leaving = new AbortController()
+  const response = await fetch(`${url}/video-status/${taskId}/events`, { headers, signal: leaving.signal })
+  let text = ''
+  const done = (async () => {
+    for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString()
+  })()
+  const events = (): StatusEvent[] => Array.from(text.matchAll(/event: status\nid: (\d+)\ndata: (.*)\n\n/g), ([, id = '', data = '']) => ({ id, task: JSON.parse(data) }))
+  return { response, done, events, text: () => text, leave: () => leaving.abort() }
+}
+
+const start = async (t: Parameters<typeof startService>[0], generationMs = 600_000) => {
+  const service = await startService(t, { emulator: { generationMs } })
+  await service.app.listen({ port: 0, host: '127.0.0.1' })
+  return service
+}
+
+t.test('a stream begins with the task as it is, tells every change, and ends with it', async (t) => {
+  const { app, emulator } = await start(t)
+  const taskId = await postDream(app)
+  const client = await listen(app, taskId)
+  t.match(Object.fromEntries(client.response.headers), {
+    'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no'
+  })
+  await until(() => client.events().at(-1)?.task.status === 'processing' || undefined, 'the prediction to be told')
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  await client.done
+  const events = client.events()
+  t.match(client.text(), /^retry: 5000\n/)
+  t.match(events.at(-1), { id: '3', task: { status: 'completed', revision: 3 } })
+  t.same(events.at(-1)?.task, (await app.inject(`/video-status/${taskId}`)).json())
+  t.same(events.map(({ id }) => Number(id)), events.map(({ task }) => task.revision))
+  t.equal(app.taskSubscriptions.size, 0)
+})
+
+t.test('who has seen the end has nothing to reconnect for, who has not is told', async (t) => {
+  const { app } = await start(t, 30)
+  const taskId = await postDream(app)
+  await ended(app, taskId)
+  t.equal((await listen(app, taskId, { 'last-event-id': '3' })).response.status, 204)
+  for (const seen of ['2', 'nonsense', '']) {
+    const client = await listen(app, taskId, { 'last-event-id': seen })
+    await client.done
+    t.same(client.events().map(({ id }) => id), ['3'])
+  }
+})
+
+t.test('a client that leaves is forgotten, and one that does not read holds nothing up', async (t) => {
+  const { app, emulator } = await start(t)
+  const taskId = await postDream(app)
+  const leaving = await listen(app, taskId)
+  const { port } = new URL(app.listeningOrigin)
+  const deaf = connect(Number(port), '127.0.0.1')
+  t.teardown(() => deaf.destroy())
+  deaf.write(`GET /video-status/${taskId}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
+  deaf.pause()
+  leaving.leave()
+  await leaving.done.catch(() => undefined)
+  await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  t.match(await ended(app, taskId), { status: 'completed' })
+  await until(() => app.taskSubscriptions.size === 0 || undefined, 'both streams to end')
+})
+
+t.test('a closing instance ends its streams in order', async (t) => {
+  const { app } = await start(t)
+  const client = await listen(app, await postDream(app))
+  await until(() => client.events().length > 0 || undefined, 'the first event')
+  await app.close()
+  await client.done
+  t.notOk(client.events().some(({ task }) => task.status === 'completed'))
+})
+
+t.test('no task, no stream; and HEAD opens none', async (t) => {
+  const { app } = await start(t)
+  t.match((await app.inject('/video-status/nobody/events')).json(), { status: 404, code: 'task_not_found' })
+  const taskId = await postDream(app)
+  t.equal((await app.inject({ method: 'HEAD', url: `/video-status/${taskId}/events` })).statusCode, 405)
+})
