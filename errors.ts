@@ -27,6 +27,7 @@ export const errors = {
   unsupported_media_type: { status: 415, detail: 'The Content-Type of the request cannot be read here' },
   expectation_failed: { status: 417, detail: 'The only Expect header that can be met is 100-continue' },
   validation_failed: { status: 422, detail: 'A value of the request cannot be used' },
+  idempotency_key_reused: { status: 422, detail: 'This Idempotency-Key was used for another request within the last 24 hours' },
   headers_too_large: { status: 431, detail: 'The address and the headers of the request are larger than 128 KiB' },
   internal_error: { status: 500, detail: 'The service failed at this request, try again later' },
   bad_gateway: { status: 502, detail: 'No instance of the service answered, try again in a few seconds' },

@@ -1,10 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { problemResponses } from '../errors.ts'
+import { problem, problemResponses } from '../errors.ts'
+import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/idempotency-key.ts'
 import { parsePrefer } from '../services/prefer.ts'
 import { trimQuery } from '../services/query-string.ts'
 import type { Style } from '../services/styles.ts'
-import { newTask, statusOf, StyleSchema, type TaskStatus } from '../services/task.ts'
+import { newTask, StyleSchema, type Task, type TaskStatus } from '../services/task.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 
@@ -26,6 +27,11 @@ export const QuerySchema = Type.Object({
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
     description: '`respond-async` changes the code of the answer to 202 (RFC 7240)', examples: ['respond-async']
+  })),
+  'idempotency-key': Type.Optional(Type.String({
+    pattern: idempotencyKeyPattern,
+    description: 'A name of this request, up to 255 visible ASCII characters: sent again within 24 hours it is answered as the first time, and makes no second task. Without API keys all callers share their keys, so use random ones',
+    examples: ['8e03978e-40d5-43e8-bc93-6894a57f9324']
   }))
 })
 
@@ -42,7 +48,8 @@ const accepted = {
   headers: {
     Location: Type.String({ description: 'The address of the task’s status' }),
     'Retry-After': Type.Integer({ description: 'Seconds to wait before asking for the status' }),
-    Vary: Type.String({ description: '`Prefer`' })
+    Vary: Type.String({ description: '`Prefer`' }),
+    'Idempotency-Replayed': Type.Optional(Type.Literal('true', { description: 'The answer to an earlier request with this `Idempotency-Key`' }))
   },
   content: { 'application/json': { schema: Type.Ref(AcceptedTaskSchema) } }
 }
@@ -69,20 +76,32 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
           description: 'The same, to a client that sent `Prefer: respond-async`',
           headers: { ...accepted.headers, 'Preference-Applied': Type.String({ description: '`respond-async`' }) }
         },
-        ...problemResponses('payload_too_large', 'validation_failed', 'store_unavailable')
+        ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'store_unavailable')
       }
     }
   }, async (request, reply) => {
     const { dream, style } = request.query
-    const task = await taskStore.create(newTask(dream, style, deadlineSeconds, now()))
-    generationJobs.wake()
-    request.taskId = task.id
-    reply.headers({ location: `/video-status/${task.id}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
-    if (parsePrefer(request.headers.prefer).has('respond-async')) {
-      reply.code(202).header('preference-applied', 'respond-async')
-    }
-    return { task_id: task.id, status: statusOf(task) }
+    const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
+    const { taskId, code, isReplayed } = await createTask(newTask(dream, style, deadlineSeconds, now()), isAsync ? 202 : 200, request.headers['idempotency-key'])
+    request.taskId = taskId
+    reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
+    if (code === 202) reply.header('preference-applied', 'respond-async')
+    if (isReplayed) reply.header('idempotency-replayed', 'true')
+    return { task_id: taskId, status: 'pending' as const }
   })
+
+  async function createTask (task: Task, code: 200 | 202, header: string | undefined) {
+    if (header === undefined) {
+      await taskStore.create(task)
+    } else {
+      const request = { scope: '', key: bareKey(header), fingerprint: fingerprintOf(task.dream, task.style), code }
+      const once = await taskStore.createOnce(task, request)
+      if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
+      if (once.outcome === 'replayed') return { taskId: once.taskId, code: once.code, isReplayed: true }
+    }
+    generationJobs.wake()
+    return { taskId: task.id, code, isReplayed: false }
+  }
 }
 
 export default generateVideoRoutes

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
+import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
 import type { Log } from './log.ts'
 import { generationQueue, openPostgres, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
@@ -42,6 +43,8 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
   return store
 }
 
+interface CreateOnce { task: Task, request: IdempotentRequest }
+
 interface CompareAndSet { from: Task, to: Task }
 
 class PostgresTaskStore implements TaskStore {
@@ -52,6 +55,7 @@ class PostgresTaskStore implements TaskStore {
   #now
   #log
   #creates
+  #createsOnce
   #moves
   #reads
   #orphanTimer
@@ -65,6 +69,9 @@ class PostgresTaskStore implements TaskStore {
     this.#log = log
     this.#leases = new TaskLeases({ boss: database.boss, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
+    this.#createsOnce = new WriteGroup<CreateOnce, OnceOutcome>({
+      commit: (creates) => this.#insertOnce(creates), keyOf: ({ request }) => `${request.scope} ${request.key}`, ...groups
+    })
     this.#moves = new WriteGroup<CompareAndSet, MoveOutcome>({ commit: (moves) => this.#moveAll(moves), keyOf: ({ from }) => from.id, ...groups })
     // No cache: all reads of one turn become one query, and the next turn asks again.
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
@@ -76,6 +83,11 @@ class PostgresTaskStore implements TaskStore {
   async create (task: Task): Promise<Task> {
     this.#assertOpen()
     return this.#creates.run(task)
+  }
+
+  async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
+    this.#assertOpen()
+    return this.#createsOnce.run({ task, request })
   }
 
   async get (id: string): Promise<Task | undefined> {
@@ -164,7 +176,7 @@ class PostgresTaskStore implements TaskStore {
   async close (): Promise<void> {
     if (this.#isClosed) return
     clearInterval(this.#orphanTimer)
-    await Promise.all([this.#creates.settle(), this.#moves.settle(), this.#adopting])
+    await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#moves.settle(), this.#adopting])
     await this.#leases.close()
     await this.#news.close()
     this.#isClosed = true
@@ -176,12 +188,28 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async #insert (tasks: Task[]): Promise<Task[]> {
-    await this.#database.transaction(async (db) => {
-      // Done twice where a commit was not heard of: then nothing is left to insert.
-      await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1) on conflict do nothing`, [rowsOf(tasks)])
-      await this.#database.boss.insert(generationQueue, tasks.map(({ id }) => ({ id })), { db })
-    })
+    await this.#database.transaction((db) => this.#insertInto(db, tasks))
     return tasks
+  }
+
+  /** Done twice where a commit was not heard of: then nothing is left to insert. */
+  async #insertInto (db: Database, tasks: Task[]): Promise<void> {
+    await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1) on conflict do nothing`, [rowsOf(tasks)])
+    await this.#database.boss.insert(generationQueue, tasks.map(({ id }) => ({ id })), { db })
+  }
+
+  async #insertOnce (creates: CreateOnce[]): Promise<OnceOutcome[]> {
+    const rows = creates.map(({ task, request }) => keyRowOf(request, task.id, this.#now()))
+    const holders = await this.#database.transaction(async (db) => {
+      const known = await holdersOfKeys(db, rows)
+      const tasks = creates.flatMap(({ task }) => known.has(task.id) ? [task] : [])
+      if (tasks.length > 0) await this.#insertInto(db, tasks)
+      return Array.from(known.values())
+    })
+    return creates.map(({ task, request }) => {
+      const holder = holders.find(({ scope, key }) => scope === request.scope && key === request.key)
+      return holder === undefined || holder.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
+    })
   }
 
   /** A prediction that is taken undoes the whole group, so each of its moves is then made on its own. */
@@ -228,7 +256,24 @@ class PostgresTaskStore implements TaskStore {
     const rows = await this.#database.query(`select id from task where ${open} and not exists (
       select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, orphanBatch])
     if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
+    await this.#database.query('delete from idempotency_key where created_at <= $1', [this.#now() - keyLifeMs])
   }
+}
+
+/**
+ * Takes the keys that nobody has, or had longer ago than they live.
+ * @returns whose each key is now, by the id of the task that it made
+ */
+async function holdersOfKeys (db: Database, rows: KeyRow[]): Promise<Map<string, KeyRow>> {
+  const keyColumns = 'scope, key, fingerprint, task_id, code, created_at'
+  // In one order for all, so that two instances with the same keys wait for each other and do not lock each other out.
+  await db.executeSql(`insert into idempotency_key as old (${keyColumns})
+    select ${keyColumns} from json_populate_recordset(null::idempotency_key, $1) order by scope, key
+    on conflict (scope, key) do update set (fingerprint, task_id, code, created_at) = (excluded.fingerprint, excluded.task_id, excluded.code, excluded.created_at)
+    where old.created_at <= excluded.created_at - $2::bigint`, [JSON.stringify(rows), keyLifeMs])
+  const { rows: holders } = await db.executeSql(`select ${keyColumns} from idempotency_key
+    where (scope, key) in (select scope, key from json_populate_recordset(null::idempotency_key, $1))`, [JSON.stringify(rows)])
+  return new Map(holders.map((row: KeyRow) => [row.task_id, row]))
 }
 
 /** @returns the ids of the tasks that were as expected and have moved */

@@ -1,4 +1,5 @@
 import type { Fault } from '../errors.ts'
+import { idempotencyKeyPattern } from './idempotency-key.ts'
 
 /** The part of ajv's errors that is looked at. */
 export interface SchemaFault {
@@ -23,6 +24,10 @@ const typeNames: Record<string, string> = {
   object: 'an object'
 }
 
+const patternWords: Record<string, string> = {
+  [idempotencyKeyPattern]: 'must be 1 to 255 visible ASCII characters'
+}
+
 const wordings: Record<string, Wording> = {
   required: { type: 'missing', msg: () => 'is required' },
   enum: { type: 'enum', msg: ({ allowedValues }) => `must be one of ${list(allowedValues)}` },
@@ -32,7 +37,7 @@ const wordings: Record<string, Wording> = {
   maxLength: { type: 'too_long', msg: ({ limit }) => `must be at most ${number(limit)} characters long` },
   minimum: { type: 'too_small', msg: ({ limit }) => `must be at least ${number(limit)}` },
   maximum: { type: 'too_large', msg: ({ limit }) => `must be at most ${number(limit)}` },
-  pattern: { type: 'pattern', msg: ({ pattern }) => `must match the pattern ${pattern}` },
+  pattern: { type: 'pattern', msg: ({ pattern }) => patternWords[String(pattern)] ?? `must match the pattern ${pattern}` },
   format: { type: 'format', msg: ({ format }) => `must be a valid ${format}` }
 }
 

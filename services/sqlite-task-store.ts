@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from './call-budget.ts'
 import { GroupCommit } from './group-commit.ts'
+import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
 import type { TaskNews } from './task-news.ts'
@@ -53,6 +54,9 @@ class SqliteTaskStore implements TaskStore {
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${open} and seq > ? order by seq`),
       // `~` sorts behind every id.
+      findKey: prepare('select * from idempotency_key where scope = ? and key = ?'),
+      insertKey: prepare("insert into idempotency_key (scope, key, fingerprint, task_id, code, created_at) select ?1 ->> 'scope', ?1 ->> 'key', ?1 ->> 'fingerprint', ?1 ->> 'task_id', ?1 ->> 'code', ?1 ->> 'created_at'"),
+      forgetKeys: prepare('delete from idempotency_key where created_at <= ?'),
       list: prepare('select * from task where id < ? and (? is null or stage in (select value from json_each(?))) and (? is null or style = ?) order by id desc limit ?'),
       remove: prepare('delete from task where id = ? and version = ?'),
       inFlight: prepare("select * from task where stage = 'generating'"),
@@ -64,6 +68,18 @@ class SqliteTaskStore implements TaskStore {
     return this.#writes.run(() => {
       this.#statements.insert.run(...valuesOf(task))
       return task
+    })
+  }
+
+  createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
+    return this.#writes.run((): OnceOutcome => {
+      const now = this.#now()
+      this.#statements.forgetKeys.run(now - keyLifeMs)
+      const known = this.#statements.findKey.get(request.scope, request.key)
+      if (known !== undefined) return outcomeOfKey(asKeyRow(known), request)
+      this.#statements.insertKey.run(JSON.stringify(keyRowOf(request, task.id, now)))
+      this.#statements.insert.run(...valuesOf(task))
+      return { outcome: 'created' }
     })
   }
 
@@ -214,6 +230,10 @@ function valuesOf (task: Task): SQLInputValue[] {
 /** The boundary where a row becomes typed: the table is `strict`, and written with `valuesOf` alone. */
 function asTaskRow (row: unknown): TaskRow & { seq: number } {
   return row as TaskRow & { seq: number }
+}
+
+function asKeyRow (row: unknown): KeyRow {
+  return row as KeyRow
 }
 
 function * rows (statement: StatementSync, ...parameters: SQLInputValue[]) {

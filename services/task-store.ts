@@ -1,5 +1,6 @@
 import type { CallBudget } from './call-budget.ts'
 import type { TaskNews } from './task-news.ts'
+import type { IdempotentRequest, OnceOutcome } from './idempotency-key.ts'
 import type { Style } from './styles.ts'
 import type { Move, Task, TaskStatus } from './task.ts'
 
@@ -17,6 +18,8 @@ import type { Move, Task, TaskStatus } from './task.ts'
  */
 export interface TaskStore {
   create (task: Task): Promise<Task>
+  /** The same, unless the key of the request has made a task within 24 hours: of all who come with one key, one makes one. */
+  createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome>
   /** @param id lower-case; anything that is not the id of a task gives undefined */
   get (id: string): Promise<Task | undefined>
   /** @param task as the caller last saw it: the move happens only if it still is so */

@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto'
+import type { Style } from './styles.ts'
+
+/** 1 to 255 visible ASCII characters, bare or between quotes. */
+export const idempotencyKeyPattern = '^(?:"[!-~]{1,255}"|(?!""$)[!-~]{1,255})$'
+export const keyLifeMs = 24 * 60 * 60 * 1_000
+
+/** A request that is to make one task however often it comes. */
+export interface IdempotentRequest {
+  /** Whose key it is; without API keys all callers share one scope. */
+  scope: string
+  key: string
+  /** Tells this request from another one with the same key. */
+  fingerprint: string
+  /** the code of the first answer, given again with each replay */
+  code: 200 | 202
+}
+
+/** What became of it: `replayed` is the answer that the first one was given. */
+export type OnceOutcome =
+  | { outcome: 'created' }
+  | { outcome: 'replayed', taskId: string, code: number }
+  | { outcome: 'key_reused' }
+
+export interface KeyRow { scope: string, key: string, fingerprint: string, task_id: string, code: number, created_at: number }
+
+/** A quoted key and a bare one are the same. */
+export function bareKey (header: string): string {
+  return /^"(.+)"$/.exec(header)?.[1] ?? header
+}
+
+export function fingerprintOf (dream: string, style: Style): string {
+  return createHash('sha256').update(JSON.stringify([dream, style])).digest('base64url')
+}
+
+export function keyRowOf ({ scope, key, fingerprint, code }: IdempotentRequest, taskId: string, now: number): KeyRow {
+  return { scope, key, fingerprint, task_id: taskId, code, created_at: now }
+}
+
+/** What a key that exists already means for a request. */
+export function outcomeOfKey (row: KeyRow, { fingerprint }: IdempotentRequest): OnceOutcome {
+  return row.fingerprint === fingerprint ? { outcome: 'replayed', taskId: row.task_id, code: row.code } : { outcome: 'key_reused' }
+}
