@@ -13,6 +13,7 @@ COPY package.json app.ts config.ts errors.ts server-options.ts server.ts ./
 COPY migrations migrations
 COPY plugins plugins
 COPY routes routes
+COPY scripts/move-to-postgres.ts scripts/
 COPY services services
 RUN mkdir /data compile-cache && chown node:node /data compile-cache
 VOLUME /data

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { PgBoss } from 'pg-boss'
 import { backoffDelay, wait } from './backoff.ts'
@@ -24,6 +25,11 @@ export interface PostgresDatabase {
    * @throws StoreUnavailableError, or whatever else `work` throws
    */
   transaction: <T>(work: (db: Database) => Promise<T>) => Promise<T>
+  /**
+   * Does something else with the database, pg-boss's own calls, and again where the database went away meanwhile.
+   * @throws StoreUnavailableError when it stays away or cannot do its work
+   */
+  patiently: <T>(work: () => Promise<T>) => Promise<T>
   close: () => Promise<void>
 }
 
@@ -39,8 +45,15 @@ const migrationLock = 4_302_007_105
 const patienceMs = 5_000
 /** A database that restarts while an instance starts. */
 const startPatienceMs = 10_000
-/** For the driver, which pg-boss hands it on to: a connection that died without a word is noticed. */
-const unansweredQueries = { query_timeout: 10_000, keepAlive: true }
+/** For the driver, which pg-boss hands it on to. */
+const driverOptions = {
+  // A connection that died without a word is noticed.
+  query_timeout: 10_000,
+  keepAlive: true,
+  // Between leaving the pool and reaching whoever waits for it a connection has no listener: were it cut just then, its
+  // error would end the process. Whoever uses it next meets the error.
+  onConnect: (client: EventEmitter) => { client.on('error', () => {}) }
+}
 const retry = { first: 100, longest: 1_000 }
 
 /** A heartbeat is missed after 10 s, the least that pg-boss allows, and seen to be missed within 2 more. */
@@ -66,7 +79,7 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
     max: 10,
     connectionTimeoutMillis: patienceMs,
     options: '-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000',
-    ...unansweredQueries,
+    ...driverOptions,
     schedule: false,
     monitorIntervalSeconds: 2,
     superviseIntervalSeconds: 2
@@ -91,6 +104,7 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
   return {
     boss,
     query: (text, values) => withPatience(async () => (await db.executeSql(text, values)).rows),
+    patiently: (work) => withPatience(work),
     transaction: (work) => withPatience(() => inTransaction(db, work)),
     close: () => boss.stop({ graceful: false })
   }

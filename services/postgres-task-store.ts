@@ -67,7 +67,7 @@ class PostgresTaskStore implements TaskStore {
     this.#news = news
     this.#now = now
     this.#log = log
-    this.#leases = new TaskLeases({ boss: database.boss, log })
+    this.#leases = new TaskLeases({ database, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
     this.#createsOnce = new WriteGroup<CreateOnce, OnceOutcome>({
       commit: (creates) => this.#insertOnce(creates), keyOf: ({ request }) => `${request.scope} ${request.key}`, ...groups
@@ -188,14 +188,8 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async #insert (tasks: Task[]): Promise<Task[]> {
-    await this.#database.transaction((db) => this.#insertInto(db, tasks))
+    await this.#database.transaction((db) => insertTasks(db, tasks, this.#database))
     return tasks
-  }
-
-  /** Done twice where a commit was not heard of: then nothing is left to insert. */
-  async #insertInto (db: Database, tasks: Task[]): Promise<void> {
-    await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1) on conflict do nothing`, [rowsOf(tasks)])
-    await this.#database.boss.insert(generationQueue, tasks.map(({ id }) => ({ id })), { db })
   }
 
   async #insertOnce (creates: CreateOnce[]): Promise<OnceOutcome[]> {
@@ -203,7 +197,7 @@ class PostgresTaskStore implements TaskStore {
     const holders = await this.#database.transaction(async (db) => {
       const known = await holdersOfKeys(db, rows)
       const tasks = creates.flatMap(({ task }) => known.has(task.id) ? [task] : [])
-      if (tasks.length > 0) await this.#insertInto(db, tasks)
+      if (tasks.length > 0) await insertTasks(db, tasks, this.#database)
       return Array.from(known.values())
     })
     return creates.map(({ task, request }) => {
@@ -274,6 +268,49 @@ async function holdersOfKeys (db: Database, rows: KeyRow[]): Promise<Map<string,
   const { rows: holders } = await db.executeSql(`select ${keyColumns} from idempotency_key
     where (scope, key) in (select scope, key from json_populate_recordset(null::idempotency_key, $1))`, [JSON.stringify(rows)])
   return new Map(holders.map((row: KeyRow) => [row.task_id, row]))
+}
+
+/** What became of tasks that came from elsewhere. */
+export interface Takeover {
+  taken: Task[]
+  /** They were here already, and are left as they are here. */
+  known: Task[]
+  /** Their prediction belongs to another task here. */
+  refused: Task[]
+}
+
+/**
+ * Takes over tasks as another store has them, at whatever point of their life. Open ones go on from there at once.
+ * @throws StoreUnavailableError when none of them was taken, or it is not known
+ */
+export async function takeOver (tasks: Task[], database: PostgresDatabase): Promise<Takeover> {
+  const ids = tasks.map(({ id }) => id)
+  const inserted = await database.transaction((db) => insertTasks(db, tasks, database))
+  const present = new Set((await database.query('select id from task where id = any($1::uuid[])', [ids])).map(({ id }) => id))
+  return {
+    taken: tasks.filter(({ id }) => inserted.has(id)),
+    known: tasks.filter(({ id }) => present.has(id) && !inserted.has(id)),
+    refused: tasks.filter(({ id }) => !present.has(id))
+  }
+}
+
+/** Takes over what other stores have noted of requests with a key; a key that is in use here stays as it is here. */
+export async function takeOverKeys (keys: KeyRow[], database: PostgresDatabase): Promise<void> {
+  await database.transaction((db) => holdersOfKeys(db, keys))
+}
+
+/**
+ * Each with a job where it is open. One that is here already, from elsewhere or from a commit that was not heard of, is
+ * left alone with its job.
+ * @returns the ids of the others
+ */
+async function insertTasks (db: Database, tasks: Task[], { boss }: PostgresDatabase): Promise<Set<unknown>> {
+  const { rows } = await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1)
+    on conflict do nothing returning id`, [rowsOf(tasks)])
+  const inserted = new Set(rows.map(({ id }: Row) => id))
+  const jobs = tasks.filter((task) => isOpen(task) && inserted.has(task.id)).map(({ id }) => ({ id }))
+  if (jobs.length > 0) await boss.insert(generationQueue, jobs, { db })
+  return inserted
 }
 
 /** @returns the ids of the tasks that were as expected and have moved */

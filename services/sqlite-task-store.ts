@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { accessSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from './call-budget.ts'
@@ -21,6 +21,7 @@ export interface SqliteTaskStoreOptions {
 
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
 const recentTasks = 1_000
+const databaseFile = 'dreamreel.db'
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
 
 /**
@@ -29,6 +30,44 @@ const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
  */
 export function createSqliteTaskStore (options: SqliteTaskStoreOptions): TaskStore {
   return new SqliteTaskStore(options)
+}
+
+export interface TaskFolder {
+  /** Every task, ended ones too, in the order of their creation. */
+  tasks: (batchSize: number) => Generator<Task[]>
+  /** What is noted of all requests with a key. */
+  keys: (batchSize: number) => Generator<KeyRow[]>
+  close: () => void
+}
+
+/**
+ * Opens a folder that has tasks, to read all of them. Until `close` it belongs to this process alone.
+ * @throws StartError when it has no database, another process works on it or a newer release wrote it
+ */
+export function openTaskFolder (dataDir: string): TaskFolder {
+  if (!existsSync(join(dataDir, databaseFile))) throw new StartError(`DATA_DIR ${dataDir} holds no tasks: there is no ${databaseFile} in it`)
+  const database = openDatabase(databasePath(dataDir))
+  const next = database.prepare('select * from task where seq > ? order by seq limit ?')
+  const nextKeys = database.prepare('select * from idempotency_key where (scope, key) > (?, ?) order by scope, key limit ?')
+  return {
+    * tasks (batchSize) {
+      let seq = 0
+      for (let found = next.all(seq, batchSize); found.length > 0; found = next.all(seq, batchSize)) {
+        const batch = found.map(asTaskRow)
+        yield batch.map(taskOf)
+        seq = batch.at(-1)?.seq ?? seq
+      }
+    },
+    * keys (batchSize) {
+      let [scope, key] = ['', '']
+      for (let found = nextKeys.all(scope, key, batchSize); found.length > 0; found = nextKeys.all(scope, key, batchSize)) {
+        const batch = found.map(asKeyRow)
+        yield batch
+        ;({ scope, key } = batch.at(-1) ?? { scope, key })
+      }
+    },
+    close: () => database.close()
+  }
 }
 
 class SqliteTaskStore implements TaskStore {
@@ -219,7 +258,7 @@ function databasePath (dataDir: string): string {
   } catch (error) {
     throw new StartError(`DATA_DIR ${dataDir} cannot be written to`, { cause: error })
   }
-  return join(dataDir, 'dreamreel.db')
+  return join(dataDir, databaseFile)
 }
 
 function valuesOf (task: Task): SQLInputValue[] {

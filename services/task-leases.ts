@@ -1,10 +1,9 @@
-import type { PgBoss } from 'pg-boss'
 import type { Log } from './log.ts'
-import { generationQueue } from './postgres-database.ts'
+import { generationQueue, type PostgresDatabase } from './postgres-database.ts'
 import { WriteGroup } from './write-group.ts'
 
 export interface TaskLeasesOptions {
-  boss: PgBoss
+  database: PostgresDatabase
   log: Log
 }
 
@@ -50,7 +49,7 @@ export class TaskLeases {
    * @returns the ids of at most `limit` tasks, the ones of the highest priority and then the oldest first
    */
   async claim (limit: number, leastPriority?: number): Promise<string[]> {
-    const jobs = await this.#options.boss.fetch(generationQueue, {
+    const jobs = await this.#options.database.boss.fetch(generationQueue, {
       batchSize: Math.min(limit, batch), includeMetadata: true, ...(leastPriority !== undefined && { minPriority: leastPriority })
     })
     for (const { id, retryCount } of jobs) this.#held.set(id, { id, retryCount })
@@ -72,11 +71,11 @@ export class TaskLeases {
   }
 
   async #handAllBack (handbacks: Handback[]): Promise<void[]> {
-    const { boss } = this.#options
+    const { boss, patiently } = this.#options.database
     const ended = handbacks.filter(({ isEnded }) => isEnded).map(({ attempt }) => attempt)
     const open = handbacks.filter(({ isEnded }) => !isEnded).map(({ attempt }) => attempt)
-    if (ended.length > 0) await boss.complete(generationQueue, ended)
-    if (open.length > 0) await boss.fail(generationQueue, open, { message: 'handed back' })
+    if (ended.length > 0) await patiently(() => boss.complete(generationQueue, ended))
+    if (open.length > 0) await patiently(() => boss.fail(generationQueue, open, { message: 'handed back' }))
     return handbacks.map(() => undefined)
   }
 
@@ -89,7 +88,7 @@ export class TaskLeases {
 
   async #renewAll (): Promise<void> {
     const attempts = Array.from(this.#held.values())
-    const kept = new Set(settledOf(await this.#options.boss.touch(generationQueue, attempts)))
+    const kept = new Set(settledOf(await this.#options.database.boss.touch(generationQueue, attempts)))
     for (const attempt of attempts) {
       if (kept.has(attempt.id) || this.#held.get(attempt.id) !== attempt) continue
       this.#held.delete(attempt.id)
