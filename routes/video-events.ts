@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import { problemResponses } from '../errors.ts'
 import { statusEvents } from '../services/status-events.ts'
-import { isOpen } from '../services/task.ts'
+import { isOpen, TaskSchema } from '../services/task.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 
 const HeadersSchema = Type.Object({
@@ -25,12 +25,13 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
       headers: HeadersSchema,
       response: {
         200: {
-          description: 'The stream',
+          description: 'The stream: `data` of each event is a task',
           headers: {
             'Cache-Control': Type.String({ description: '`no-cache, no-transform`' }),
             'X-Accel-Buffering': Type.String({ description: '`no`: nginx is not to hold events back' })
           },
-          content: { 'text/event-stream': { schema: Type.String({ examples: ['event: status\nid: 2\ndata: {"task_id":"019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21","status":"processing"}\n\n'] }) } }
+          // Generators read it as the type of each event's `data`.
+          content: { 'text/event-stream': { schema: Type.Ref(TaskSchema) } }
         },
         204: { ...Type.Null(), description: 'The task has ended, and `Last-Event-ID` is its last event: there is nothing to reconnect for' },
         ...problemResponses('task_not_found', 'store_unavailable')
