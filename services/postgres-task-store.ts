@@ -4,6 +4,7 @@ import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow,
 import type { Log } from './log.ts'
 import { generationQueue, openPostgres, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
+import { StartError } from './start-error.ts'
 import { TaskLeases } from './task-leases.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
@@ -39,8 +40,13 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
   const database = await openPostgres(options)
   const news = new TaskNewsChannel(database, options.log)
   const store = new PostgresTaskStore(database, news, options)
-  await news.listen((heard) => store.hear(heard))
-  return store
+  try {
+    await database.patiently(() => news.listen((heard) => store.hear(heard)))
+    return store
+  } catch (error) {
+    await store.close()
+    throw new StartError('DATABASE_URL cannot be used: it takes no LISTEN', { cause: error })
+  }
 }
 
 interface CreateOnce { task: Task, request: IdempotentRequest }
@@ -232,7 +238,10 @@ class PostgresTaskStore implements TaskStore {
   /** Open tasks in the order of the ids; the job of any other one is over. */
   async #tasksOf (ids: string[]): Promise<Task[]> {
     if (ids.length === 0) return []
-    const found = await Promise.all(ids.map((id) => this.#reads.load(id)))
+    const found = await Promise.all(ids.map((id) => this.#reads.load(id))).catch((error: unknown) => {
+      this.#leases.abandon(ids)
+      throw error
+    })
     const tasks = found.filter((task) => task !== undefined && isOpen(task)) as Task[]
     const isTask = new Set(tasks.map(({ id }) => id))
     await Promise.all(ids.filter((id) => !isTask.has(id)).map((id) => this.#leases.release(id, true)))

@@ -64,6 +64,11 @@ export class TaskLeases {
     await this.#handbacks.run({ attempt, isEnded })
   }
 
+  /** Renews these no more: somebody else is given them when that is noticed. */
+  abandon (taskIds: string[]): void {
+    for (const taskId of taskIds) this.#held.delete(taskId)
+  }
+
   async close (): Promise<void> {
     clearInterval(this.#timer)
     await this.#renewing
