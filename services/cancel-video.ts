@@ -40,5 +40,5 @@ export async function cancelVideo (taskId: string, options: CancelVideoOptions):
 async function cancelUpstream (taskId: string, predictionId: string, { predictionWatch, replicate, log }: CancelVideoOptions): Promise<void> {
   if (predictionWatch.recheck(taskId)) return
   const { outcome } = await replicate.cancel(predictionId, { signal: AbortSignal.timeout(upstreamTimeoutMs) })
-  log.info({ prediction_id: predictionId, outcome }, 'Prediction cancelled')
+  log.info({ prediction_id: predictionId, outcome }, 'Asked Replicate to cancel a prediction')
 }

@@ -220,7 +220,8 @@ class PostgresTaskStore implements TaskStore {
         await this.#news.tell(db, 'changed', Array.from(ids))
         return ids
       })
-      this.hear({ kind: 'changed', taskIds: Array.from(moved), isOwn: true })
+      // All of them: where a commit was not heard of, the second try does not know what the first one has moved.
+      this.hear({ kind: 'changed', taskIds: moves.map(({ from }) => from.id), isOwn: true })
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error

@@ -115,7 +115,7 @@ export async function settleSubmission (task: Task, life: TaskLife): Promise<Tas
     current = await life.taskStore.get(task.id)
   }
   if (current?.version !== task.version) {
-    if (current?.predictionId === null) await cancelOrphan(task, submission, life)
+    if (current?.stage === 'failed' && current.predictionId === null) await cancelOrphan(task, submission, life)
     return current
   }
   return end(task, isBlind ? 'submission_unknown' : 'deadline_exceeded', life)
@@ -131,7 +131,10 @@ async function adopt (task: Task, candidates: Prediction[], life: TaskLife): Pro
   return 'none'
 }
 
-/** The task ended while nobody knew of a prediction: one that names it is cancelled, what may be another task's is left alone. */
+/**
+ * The task ended while nobody knew of a prediction: one that names it is cancelled, what may be another task's is left
+ * alone. Not for a task that is still open: another instance may have handed it over once more, under the same address.
+ */
 async function cancelOrphan (task: Task, submission: Submission, life: TaskLife): Promise<void> {
   const look = await findSubmitted(submission, life.replicate, { submissionMs: submissionMs(life), signal: life.signal })
   if (look.outcome !== 'found') return

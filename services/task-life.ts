@@ -49,7 +49,7 @@ export async function end (task: Task, failure: TaskFailureCode, life: TaskLife,
 /** Best effort: whatever becomes of it, `Cancel-After` ends the prediction at the task's deadline. */
 export async function cancelUpstream (predictionId: string, task: Task, { replicate, log, signal }: TaskLife): Promise<ReadOutcome> {
   const answer = await replicate.cancel(predictionId, { signal })
-  log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Prediction cancelled')
+  log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Asked Replicate to cancel a prediction')
   return answer
 }
 
