@@ -1,10 +1,10 @@
 import { readConfig } from '../config.ts'
 import { openPostgres, type PostgresDatabase } from '../services/postgres-database.ts'
-import { takeOver, takeOverKeys } from '../services/postgres-task-store.ts'
 import { sqliteResultOf } from '../services/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/sqlite-task-store.ts'
 import { StartError } from '../services/start-error.ts'
 import { isOpen, type Task } from '../services/task.ts'
+import { takeOver, takeOverKeys } from '../services/take-over.ts'
 import { StoreUnavailableError } from '../services/task-store.ts'
 
 /**

@@ -1,14 +1,15 @@
 import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
-import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
+import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
 import type { Log } from './log.ts'
-import { generationQueue, openPostgres, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
+import { generationQueue, openPostgres, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { holdersOfKeys } from './postgres-idempotency-keys.ts'
+import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { StartError } from './start-error.ts'
 import { TaskLeases } from './task-leases.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
-import { rowOf, taskColumns, taskOf } from './task-row.ts'
 import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
 import { WriteGroup } from './write-group.ts'
 
@@ -20,7 +21,6 @@ export interface PostgresTaskStoreOptions {
   log: Log
 }
 
-const columns = taskColumns.join(', ')
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const groups = { mostInGroup: 100, groupsAtOnce: 2 }
@@ -50,8 +50,6 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
 }
 
 interface CreateOnce { task: Task, request: IdempotentRequest }
-
-interface CompareAndSet { from: Task, to: Task }
 
 class PostgresTaskStore implements TaskStore {
   #database
@@ -129,7 +127,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
-    const rows = await this.#database.query(`select ${columns} from task where ($1::uuid is null or id < $1) and ($2::text[] is null or stage = any($2))
+    const rows = await this.#database.query(`select ${taskColumnList} from task where ($1::uuid is null or id < $1) and ($2::text[] is null or stage = any($2))
       and ($3::text is null or style = $3) order by id desc limit $4`,
     [before ?? null, status === undefined ? null : stagesOf(status), style ?? null, limit])
     return rows.map(taskOfRow)
@@ -231,7 +229,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async #readAll (ids: readonly string[]): Promise<Array<Task | undefined>> {
-    const rows = await this.#database.query(`select ${columns} from task where id = any($1::uuid[])`, [ids])
+    const rows = await this.#database.query(`select ${taskColumnList} from task where id = any($1::uuid[])`, [ids])
     const tasks = new Map(rows.map((row) => [row.id, taskOfRow(row)]))
     return ids.map((id) => tasks.get(id))
   }
@@ -262,93 +260,6 @@ class PostgresTaskStore implements TaskStore {
     if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
     await this.#database.query('delete from idempotency_key where created_at <= $1', [this.#now() - keyLifeMs])
   }
-}
-
-/**
- * Takes the keys that nobody has, or had longer ago than they live.
- * @returns whose each key is now, by the id of the task that it made
- */
-async function holdersOfKeys (db: Database, rows: KeyRow[]): Promise<Map<string, KeyRow>> {
-  const keyColumns = 'scope, key, fingerprint, task_id, code, created_at'
-  // In one order for all, so that two instances with the same keys wait for each other and do not lock each other out.
-  await db.executeSql(`insert into idempotency_key as old (${keyColumns})
-    select ${keyColumns} from json_populate_recordset(null::idempotency_key, $1) order by scope, key
-    on conflict (scope, key) do update set (fingerprint, task_id, code, created_at) = (excluded.fingerprint, excluded.task_id, excluded.code, excluded.created_at)
-    where old.created_at <= excluded.created_at - $2::bigint`, [JSON.stringify(rows), keyLifeMs])
-  const { rows: holders } = await db.executeSql(`select ${keyColumns} from idempotency_key
-    where (scope, key) in (select scope, key from json_populate_recordset(null::idempotency_key, $1))`, [JSON.stringify(rows)])
-  return new Map(holders.map((row: KeyRow) => [row.task_id, row]))
-}
-
-/** What became of tasks that came from elsewhere. */
-export interface Takeover {
-  taken: Task[]
-  /** They were here already, and are left as they are here. */
-  known: Task[]
-  /** Their prediction belongs to another task here. */
-  refused: Task[]
-}
-
-/**
- * Takes over tasks as another store has them, at whatever point of their life. Open ones go on from there at once.
- * @throws StoreUnavailableError when none of them was taken, or it is not known
- */
-export async function takeOver (tasks: Task[], database: PostgresDatabase): Promise<Takeover> {
-  const ids = tasks.map(({ id }) => id)
-  const inserted = await database.transaction((db) => insertTasks(db, tasks, database))
-  const present = new Set((await database.query('select id from task where id = any($1::uuid[])', [ids])).map(({ id }) => id))
-  return {
-    taken: tasks.filter(({ id }) => inserted.has(id)),
-    known: tasks.filter(({ id }) => present.has(id) && !inserted.has(id)),
-    refused: tasks.filter(({ id }) => !present.has(id))
-  }
-}
-
-/** Takes over what other stores have noted of requests with a key; a key that is in use here stays as it is here. */
-export async function takeOverKeys (keys: KeyRow[], database: PostgresDatabase): Promise<void> {
-  await database.transaction((db) => holdersOfKeys(db, keys))
-}
-
-/**
- * Each with a job where it is open. One that is here already, from elsewhere or from a commit that was not heard of, is
- * left alone with its job.
- * @returns the ids of the others
- */
-async function insertTasks (db: Database, tasks: Task[], { boss }: PostgresDatabase): Promise<Set<unknown>> {
-  const { rows } = await db.executeSql(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1)
-    on conflict do nothing returning id`, [rowsOf(tasks)])
-  const inserted = new Set(rows.map(({ id }: Row) => id))
-  const jobs = tasks.filter((task) => isOpen(task) && inserted.has(task.id)).map(({ id }) => ({ id }))
-  if (jobs.length > 0) await boss.insert(generationQueue, jobs, { db })
-  return inserted
-}
-
-/** @returns the ids of the tasks that were as expected and have moved */
-async function compareAndSet (db: Database, moves: CompareAndSet[]): Promise<Set<string>> {
-  const changed = taskColumns.filter((column) => column !== 'id')
-  const { rows } = await db.executeSql(`update task set (${changed.join(', ')}) = row(${changed.map((column) => `moved.${column}`).join(', ')})
-    from json_populate_recordset(null::task, $1) moved where task.id = moved.id and task.version = moved.version - 1 returning task.id`,
-  [rowsOf(moves.map(({ to }) => to))])
-  return new Set(rows.map((row: Row) => String(row.id)))
-}
-
-function rowsOf (tasks: Task[]): string {
-  return JSON.stringify(tasks.map(rowOf))
-}
-
-/** PostgreSQL's bigint comes as text. */
-function taskOfRow (row: Row): Task {
-  return taskOf({
-    ...row as Record<keyof ReturnType<typeof rowOf>, unknown>,
-    created_at: numberOrNull(row.created_at),
-    updated_at: numberOrNull(row.updated_at),
-    deadline_at: numberOrNull(row.deadline_at),
-    prediction_created_at: numberOrNull(row.prediction_created_at)
-  })
-}
-
-function numberOrNull (value: unknown): number | null {
-  return value === null ? null : Number(value)
 }
 
 function isPredictionTaken (error: unknown): boolean {
