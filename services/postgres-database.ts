@@ -42,7 +42,8 @@ export const generationQueue = 'generate'
 const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
 /** One advisory lock for all who start at the same moment; the number is arbitrary. */
 const migrationLock = 4_302_007_105
-const patienceMs = 5_000
+/** How long a request waits for a database that is away. */
+export const patienceMs = 5_000
 /** A database that restarts while an instance starts. */
 const startPatienceMs = 10_000
 /** For the driver, which pg-boss hands it on to. */

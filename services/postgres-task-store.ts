@@ -3,7 +3,7 @@ import type { CallBudget } from './call-budget.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
-import { generationQueue, openPostgres, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { generationQueue, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { StartError } from './start-error.ts'
@@ -23,7 +23,7 @@ export interface PostgresTaskStoreOptions {
 
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-const groups = { mostInGroup: 100, groupsAtOnce: 2 }
+const groups = { mostInGroup: 100, groupsAtOnce: 2, longestWaitMs: patienceMs }
 const readsAtOnce = 500
 const uniqueViolation = '23505'
 /** Of a job whose task is past its deadline: it goes ahead of all others. */

@@ -34,7 +34,8 @@ export class TaskLeases {
       commit: (handbacks) => this.#handAllBack(handbacks),
       keyOf: ({ attempt }) => attempt.id,
       mostInGroup: batch,
-      groupsAtOnce: 1
+      groupsAtOnce: 1,
+      longestWaitMs: Infinity
     })
     this.#timer = setInterval(() => this.#renew(), renewalMs).unref()
   }

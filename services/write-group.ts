@@ -1,7 +1,10 @@
+import { StoreUnavailableError } from './task-store.ts'
+
 interface Write<W, R> {
   write: W
   resolve: (result: R) => void
   reject: (reason: unknown) => void
+  since: number
 }
 
 export interface WriteGroupOptions<W, R> {
@@ -13,6 +16,8 @@ export interface WriteGroupOptions<W, R> {
   mostInGroup: number
   /** how many groups may be under way at a time */
   groupsAtOnce: number
+  /** ms after which a write whose turn has not come is refused: while the database is away groups take long to fail */
+  longestWaitMs: number
 }
 
 /**
@@ -29,9 +34,10 @@ export class WriteGroup<W, R> {
     this.#options = options
   }
 
+  /** @throws StoreUnavailableError where its turn did not come in time, or what the commit of its group throws */
   run (write: W): Promise<R> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject })
+      this.#waiting.push({ write, resolve, reject, since: performance.now() })
       this.#schedule()
     })
   }
@@ -49,7 +55,9 @@ export class WriteGroup<W, R> {
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      const commit = this.#commit(this.#takeGroup()).finally(() => {
+      const group = this.#takeGroup()
+      if (group.length === 0) return
+      const commit = this.#commit(group).finally(() => {
         this.#underWay.delete(commit)
         this.#schedule()
       })
@@ -59,11 +67,16 @@ export class WriteGroup<W, R> {
   }
 
   #takeGroup (): Array<Write<W, R>> {
-    const { keyOf, mostInGroup } = this.#options
+    const { keyOf, mostInGroup, longestWaitMs } = this.#options
+    const tooOld = performance.now() - longestWaitMs
     const keys = new Set<string>()
     const group: Array<Write<W, R>> = []
     const left: Array<Write<W, R>> = []
     for (const entry of this.#waiting) {
+      if (entry.since < tooOld) {
+        entry.reject(new StoreUnavailableError(new Error(`No turn within ${longestWaitMs} ms`)))
+        continue
+      }
       const key = keyOf(entry.write)
       const isTaken = group.length < mostInGroup && !keys.has(key)
       keys.add(key)

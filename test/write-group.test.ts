@@ -1,0 +1,60 @@
+import t from 'tap'
+import { WriteGroup } from '../services/write-group.ts'
+import { until } from './service.ts'
+
+/** Writes of numbers, each group held up until it is let go. */
+function holdUp (options: { mostInGroup?: number, longestWaitMs?: number } = {}) {
+  const groups: Array<{ writes: number[], letGo: (error?: Error) => void }> = []
+  const group = new WriteGroup<number, number>({
+    commit: (writes) => new Promise((resolve, reject) => {
+      groups.push({ writes, letGo: (error) => error === undefined ? resolve(writes.map((write) => write * 10)) : reject(error) })
+    }),
+    keyOf: (write) => String(write % 10),
+    mostInGroup: 10,
+    groupsAtOnce: 1,
+    longestWaitMs: Infinity,
+    ...options
+  })
+  return { groups, group }
+}
+
+t.test('writes that come while others are under way share the next group, never two of one key', async (t) => {
+  const { groups, group } = holdUp()
+  const answers = [group.run(1)]
+  await until(() => groups.length === 1 || undefined, 'the first group')
+  answers.push(group.run(2), group.run(12), group.run(3))
+  groups[0]?.letGo()
+  await until(() => groups.length === 2 || undefined, 'the second group')
+  t.same(groups[1]?.writes, [2, 3])
+  groups[1]?.letGo()
+  await until(() => groups.length === 3 || undefined, 'the third group')
+  groups[2]?.letGo()
+  t.same(await Promise.all(answers), [10, 20, 120, 30])
+  await group.settle()
+})
+
+t.test('a group that fails fails its own writes alone', async (t) => {
+  const { groups, group } = holdUp({ mostInGroup: 1 })
+  const failing = group.run(1)
+  const next = group.run(2)
+  await until(() => groups.length === 1 || undefined, 'the first group')
+  groups[0]?.letGo(new Error('away'))
+  await t.rejects(failing, { message: 'away' })
+  await until(() => groups.length === 2 || undefined, 'the second group')
+  groups[1]?.letGo()
+  t.equal(await next, 20)
+})
+
+t.test('a write whose turn does not come in time is refused, and never made', async (t) => {
+  const { groups, group } = holdUp({ longestWaitMs: 20 })
+  const first = group.run(1)
+  await until(() => groups.length === 1 || undefined, 'the first group')
+  const late = group.run(2)
+  const since = performance.now()
+  await until(() => performance.now() - since > 30 || undefined, 'the time to be over')
+  const refused = t.rejects(late, { name: 'StoreUnavailableError' })
+  groups[0]?.letGo()
+  t.equal(await first, 10)
+  await refused
+  t.equal(groups.length, 1)
+})
