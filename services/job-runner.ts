@@ -1,4 +1,5 @@
 import { backoffDelay, wait } from './backoff.ts'
+import { ClaimLoop } from './claim-loop.ts'
 import type { Log } from './log.ts'
 import { isOpen, type Task } from './task.ts'
 import type { TaskStore } from './task-store.ts'
@@ -35,12 +36,12 @@ const overdueBatch = 100
 export class JobRunner {
   #options
   #running = new Map<string, Held>()
-  #claiming: Promise<void> | undefined
-  #wakeAgain = false
-  #timer: NodeJS.Timeout | undefined
+  #claims
 
   constructor (options: JobRunnerOptions) {
     this.#options = options
+    const { lookIntervalMs, log } = options
+    this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
     options.taskStore.onLost((taskId) => this.#running.get(taskId)?.lost.abort(new Error('Somebody else holds the task now')))
   }
 
@@ -51,34 +52,18 @@ export class JobRunner {
 
   /** Resumes every open task, up to the limit, and goes on to claim until stopped. */
   start (): void {
-    this.#timer = setInterval(() => this.wake(), this.#options.lookIntervalMs).unref()
-    this.wake()
+    this.#claims.start()
   }
 
   /** Says that there may be something to claim. Returns at once; the work begins in a later turn of the event loop. */
   wake (): void {
-    if (this.#options.stopping.signal.aborted) return
-    if (this.#claiming !== undefined) {
-      this.#wakeAgain = true
-      return
-    }
-    this.#claiming = new Promise<void>((resolve) => setImmediate(resolve))
-      .then(() => this.#claim())
-      .catch((err: unknown) => this.#options.log.warn({ err }, 'Could not claim tasks; looking again soon'))
-      .finally(() => {
-        this.#claiming = undefined
-        if (this.#wakeAgain) {
-          this.#wakeAgain = false
-          this.wake()
-        }
-      })
+    this.#claims.wake()
   }
 
   /** Claims nothing more, brings every job to a safe point and hands its task back. Never waits for a generation. */
   async stop (): Promise<void> {
-    clearInterval(this.#timer)
     this.#options.stopping.abort(new Error('The instance is stopping'))
-    await this.#claiming
+    await this.#claims.stop()
     await Promise.all(Array.from(this.#running.values(), ({ done }) => done))
   }
 

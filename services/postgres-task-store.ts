@@ -1,13 +1,13 @@
 import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
+import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { generationQueue, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { StartError } from './start-error.ts'
-import { TaskLeases } from './task-leases.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
 import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
@@ -71,7 +71,7 @@ class PostgresTaskStore implements TaskStore {
     this.#news = news
     this.#now = now
     this.#log = log
-    this.#leases = new TaskLeases({ database, log })
+    this.#leases = new JobLeases<object>({ database, queue: generationQueue, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
     this.#createsOnce = new WriteGroup<CreateOnce, OnceOutcome>({
       commit: (creates) => this.#insertOnce(creates), keyOf: ({ request }) => `${request.scope} ${request.key}`, ...groups
@@ -123,7 +123,10 @@ class PostgresTaskStore implements TaskStore {
   }
 
   onLost (listener: (taskId: string) => void): void {
-    this.#leases.onLost(listener)
+    this.#leases.onLost((taskId) => {
+      this.#log.warn({ task_id: taskId }, 'The lease of a task was lost; another instance goes on with it')
+      listener(taskId)
+    })
   }
 
   async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
@@ -235,7 +238,8 @@ class PostgresTaskStore implements TaskStore {
   }
 
   /** Open tasks in the order of the ids; the job of any other one is over. */
-  async #tasksOf (ids: string[]): Promise<Task[]> {
+  async #tasksOf (jobs: Array<{ id: string }>): Promise<Task[]> {
+    const ids = jobs.map(({ id }) => id)
     if (ids.length === 0) return []
     const found = await Promise.all(ids.map((id) => this.#reads.load(id))).catch((error: unknown) => {
       this.#leases.abandon(ids)
