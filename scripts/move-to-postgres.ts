@@ -39,8 +39,9 @@ interface Moved { taken: number, open: number, known: number, refused: Task[] }
 
 async function moveAll (folder: TaskFolder, database: PostgresDatabase): Promise<Moved> {
   const moved: Moved = { taken: 0, open: 0, known: 0, refused: [] }
+  const deliveries = folder.deliveries(Date.now())
   for (const batch of folder.tasks(batchSize)) {
-    const { taken, known, refused } = await takeOver(batch, database)
+    const { taken, known, refused } = await takeOver(batch, deliveries, database)
     moved.taken += taken.length
     moved.open += taken.filter(isOpen).length
     moved.known += known.length

@@ -70,16 +70,16 @@ export class JobLeases<Data extends object> {
   }
 
   /**
-   * Ends a job and puts another one in its place, both or neither. Nothing happens where the lease is lost.
+   * Ends a job for good and puts the next one in its place, both or neither. Nothing happens where the lease is lost.
    * @throws StoreUnavailableError: it is held as before
    */
-  async replace (id: string, next: { data: Data, startAfterSeconds: number }): Promise<void> {
+  async end (id: string, next: { data: Data, startAfter: number } | undefined): Promise<void> {
     const { queue, database } = this.#options
     const attempt = this.#held.get(id)
     if (attempt === undefined) return
     await database.transaction(async (db) => {
-      const settled = settledOf(await database.boss.complete(queue, attempt, null, { db }))
-      if (settled.length > 0) await database.boss.insert(queue, [{ data: next.data, startAfter: next.startAfterSeconds }], { db })
+      const ended = settledOf(await database.boss.complete(queue, attempt, null, { db }))
+      if (ended.length > 0 && next !== undefined) await database.boss.insert(queue, [next], { db })
     })
     this.#held.delete(id)
   }
@@ -124,6 +124,6 @@ export class JobLeases<Data extends object> {
 
 /** pg-boss answers `jobs`, the ids that it was asked for; its type leaves out `settled`, those that it did something to. */
 function settledOf (response: object): string[] {
-  if (!('settled' in response) || !Array.isArray(response.settled)) throw new Error('This version of pg-boss does not say which leases it renewed')
+  if (!('settled' in response) || !Array.isArray(response.settled)) throw new Error('This version of pg-boss does not say to which jobs it did something')
   return response.settled
 }

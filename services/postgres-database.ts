@@ -38,6 +38,7 @@ export type Row = Record<string, unknown>
 export type Database = ReturnType<PgBoss['getDb']>
 
 export const generationQueue = 'generate'
+export const deliveryQueue = 'deliver'
 
 const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
 /** One advisory lock for all who start at the same moment; the number is arbitrary. */
@@ -93,7 +94,7 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
   try {
     await withPatience(async () => {
       await boss.start()
-      await boss.createQueue(generationQueue, queueOptions)
+      for (const queue of [generationQueue, deliveryQueue]) await boss.createQueue(queue, queueOptions)
       await migrate(boss.getDb())
     }, startPatienceMs)
   } catch (error) {

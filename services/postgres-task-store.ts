@@ -1,9 +1,11 @@
 import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
+import { callsBack } from './callback-deliveries.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
+import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
 import { generationQueue, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
@@ -65,6 +67,7 @@ class PostgresTaskStore implements TaskStore {
   #orphanTimer
   #adopting: Promise<void> | undefined
   #isClosed = false
+  readonly deliveries
 
   constructor (database: PostgresDatabase, news: TaskNewsChannel, { now, log }: PostgresTaskStoreOptions) {
     this.#database = database
@@ -81,6 +84,7 @@ class PostgresTaskStore implements TaskStore {
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
       cache: false, maxBatchSize: readsAtOnce, batchScheduleFn: (send) => { setImmediate(send) }
     })
+    this.deliveries = new PostgresCallbackDeliveries({ database, find: (taskId) => this.#reads.load(taskId), log })
     this.#orphanTimer = setInterval(() => this.#adoptOrphans(), orphanLookMs).unref()
   }
 
@@ -184,7 +188,7 @@ class PostgresTaskStore implements TaskStore {
     if (this.#isClosed) return
     clearInterval(this.#orphanTimer)
     await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#moves.settle(), this.#adopting])
-    await this.#leases.close()
+    await Promise.all([this.#leases.close(), this.deliveries.close()])
     await this.#news.close()
     this.#isClosed = true
     await this.#database.close()
@@ -218,11 +222,14 @@ class PostgresTaskStore implements TaskStore {
     try {
       const moved = await this.#database.transaction(async (db) => {
         const ids = await compareAndSet(db, moves)
+        const toTell = moves.filter(({ to }) => ids.has(to.id) && callsBack(to))
+        await insertDeliveries(db, toTell.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
         await this.#news.tell(db, 'changed', Array.from(ids))
         return ids
       })
       // All of them: where a commit was not heard of, the second try does not know what the first one has moved.
       this.hear({ kind: 'changed', taskIds: moves.map(({ from }) => from.id), isOwn: true })
+      if (moves.some(({ to }) => callsBack(to))) this.deliveries.announce()
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error

@@ -3,8 +3,10 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from './call-budget.ts'
+import { callsBack, type DueDelivery } from './callback-deliveries.ts'
 import { GroupCommit } from './group-commit.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
+import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
 import type { TaskNews } from './task-news.ts'
@@ -35,6 +37,8 @@ export function createSqliteTaskStore (options: SqliteTaskStoreOptions): TaskSto
 export interface TaskFolder {
   /** Every task, ended ones too, in the order of their creation. */
   tasks: (batchSize: number) => Generator<Task[]>
+  /** What callback addresses are still to be told. */
+  deliveries: (now: number) => DueDelivery[]
   /** What is noted of all requests with a key. */
   keys: (batchSize: number) => Generator<KeyRow[]>
   close: () => void
@@ -58,6 +62,7 @@ export function openTaskFolder (dataDir: string): TaskFolder {
         seq = batch.at(-1)?.seq ?? seq
       }
     },
+    deliveries: (now) => deliveriesIn(database, now),
     * keys (batchSize) {
       let [scope, key] = ['', '']
       for (let found = nextKeys.all(scope, key, batchSize); found.length > 0; found = nextKeys.all(scope, key, batchSize)) {
@@ -81,11 +86,15 @@ class SqliteTaskStore implements TaskStore {
   #listeners: Array<(news: TaskNews) => void> = []
   /** What was read last, as it is on disk: nobody else writes to the file, and a move drops its task from here. */
   #recent = new LRUCache<string, Task>({ max: recentTasks })
+  readonly deliveries
 
   constructor ({ dataDir, now }: SqliteTaskStoreOptions) {
     this.#database = openDatabase(databasePath(dataDir))
     this.#writes = new GroupCommit(this.#database)
     this.#now = now
+    this.deliveries = new SqliteCallbackDeliveries({
+      database: this.#database, writes: this.#writes, find: (taskId) => this.#find(taskId), read: (work) => this.#read(work), now
+    })
     const prepare = (sql: string): StatementSync => this.#database.prepare(sql)
     this.#statements = {
       insert: prepare(`insert into task (${taskColumns.join(', ')}) values (${taskColumns.map(() => '?').join(', ')})`),
@@ -131,6 +140,7 @@ class SqliteTaskStore implements TaskStore {
     if (moved === undefined) throw new IllegalMoveError(task, move)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, moved))
     if (outcome.outcome === 'moved') this.#tell([task.id])
+    if (outcome.outcome === 'moved' && callsBack(outcome.task)) this.deliveries.announce()
     return outcome
   }
 
@@ -172,7 +182,9 @@ class SqliteTaskStore implements TaskStore {
   async remove (task: Task): Promise<boolean> {
     const isRemoved = await this.#writes.run(() => {
       this.#recent.delete(task.id)
-      return this.#statements.remove.run(task.id, task.version).changes === 1
+      const isRemoved = this.#statements.remove.run(task.id, task.version).changes === 1
+      if (isRemoved) this.deliveries.remove(task.id)
+      return isRemoved
     })
     if (isRemoved) this.#tell([task.id])
     return isRemoved
@@ -227,7 +239,9 @@ class SqliteTaskStore implements TaskStore {
     this.#recent.delete(task.id)
     try {
       const { changes } = this.#statements.update.run(...valuesOf(moved), task.id, task.version)
-      return changes === 1 ? { outcome: 'moved', task: moved } : { outcome: 'stale' }
+      if (changes === 0) return { outcome: 'stale' }
+      if (callsBack(moved)) this.deliveries.add(moved.id)
+      return { outcome: 'moved', task: moved }
     } catch (error) {
       if (sqliteResultOf(error) !== sqliteResult.uniqueViolation) throw error
       return { outcome: 'prediction_taken' }

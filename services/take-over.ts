@@ -1,4 +1,6 @@
+import type { DueDelivery } from './callback-deliveries.ts'
 import type { KeyRow } from './idempotency-key.ts'
+import { insertDeliveries } from './postgres-callback-deliveries.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { insertTasks } from './postgres-task-table.ts'
@@ -14,12 +16,18 @@ export interface Takeover {
 }
 
 /**
- * Takes over tasks as another store has them, at whatever point of their life. Open ones go on from there at once.
+ * Takes over tasks as another store has them, at whatever point of their life. Open ones go on from there at once, and
+ * who was to be told of the others is told from here.
+ * @param deliveries what is still to be told, of these tasks or any others
  * @throws StoreUnavailableError when none of them was taken, or it is not known
  */
-export async function takeOver (tasks: Task[], database: PostgresDatabase): Promise<Takeover> {
+export async function takeOver (tasks: Task[], deliveries: DueDelivery[], database: PostgresDatabase): Promise<Takeover> {
   const ids = tasks.map(({ id }) => id)
-  const inserted = await database.transaction((db) => insertTasks(db, tasks, database))
+  const inserted = await database.transaction(async (db) => {
+    const taken = await insertTasks(db, tasks, database)
+    await insertDeliveries(db, deliveries.filter(({ taskId }) => taken.has(taskId)), database)
+    return taken
+  })
   const present = new Set((await database.query('select id from task where id = any($1::uuid[])', [ids])).map(({ id }) => id))
   return {
     taken: tasks.filter(({ id }) => inserted.has(id)),

@@ -22,12 +22,13 @@ export interface TaskRow {
   progress: number | null
   video_url: string | null
   failure: TaskFailureCode | null
+  callback_url: string | null
 }
 
 /** In the order of `rowOf`. */
 export const taskColumns = [
   'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
-  'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure'
+  'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
 ] as const satisfies Array<keyof TaskRow>
 
 export function rowOf (task: Task): TaskRow {
@@ -47,7 +48,8 @@ export function rowOf (task: Task): TaskRow {
     prediction_created_at: task.predictionCreatedAt,
     progress: task.progress,
     video_url: task.videoUrl,
-    failure: task.failure
+    failure: task.failure,
+    callback_url: task.callbackUrl
   }
 }
 
@@ -76,6 +78,7 @@ export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
     predictionCreatedAt: known.prediction_created_at,
     progress: known.progress,
     videoUrl: known.video_url,
-    failure: known.failure
+    failure: known.failure,
+    callbackUrl: known.callback_url
   }
 }

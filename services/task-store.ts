@@ -1,4 +1,5 @@
 import type { CallBudget } from './call-budget.ts'
+import type { CallbackDeliveries } from './callback-deliveries.ts'
 import type { TaskNews } from './task-news.ts'
 import type { IdempotentRequest, OnceOutcome } from './idempotency-key.ts'
 import type { Style } from './styles.ts'
@@ -7,7 +8,8 @@ import type { Move, Task, TaskStatus } from './task.ts'
 /**
  * Where tasks live. Every backend gives these guarantees, and one suite of tests checks them:
  *
- * - Durable: when the promise of `create` or `move` resolves, the change survives `kill -9` and a power cut.
+ * - Durable: when the promise of `create` or `move` resolves, the change survives `kill -9` and a power cut, and with
+ *   the end of a task the delivery to its callback address.
  * - One outcome: `move` is a compare-and-set on the task's `version`. Of all who move the same task at the same
  *   moment exactly one wins; the others get `stale` and have changed nothing. No move leaves the table in `task.ts`.
  * - One prediction, one task: a prediction id is bound to at most one task, ever.
@@ -46,6 +48,8 @@ export interface TaskStore {
   takeSweep (intervalMs: number): Promise<boolean>
   /** What calls of this kind may still use of the provider's limit, shared with all who share the store. */
   callBudget (kind: CallKind, perMinute: number): CallBudget
+  /** Who is still to be told that a task has ended. */
+  readonly deliveries: CallbackDeliveries
   /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
   ping (): Promise<void>
   close (): Promise<void>

@@ -43,6 +43,8 @@ export interface Task {
   readonly progress: number | null
   readonly videoUrl: string | null
   readonly failure: TaskFailureCode | null
+  /** Who is told of the end, an address; nobody where it is null. */
+  readonly callbackUrl: string | null
 }
 
 /** What can happen to a task. There is no "set stage": these moves are all there is. */
@@ -85,7 +87,7 @@ export function isOpen (task: Task): boolean {
  * @param deadlineSeconds how long the task may take in all
  * @param now ms since the epoch
  */
-export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number): Task {
+export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, callbackUrl: string | null = null): Task {
   return {
     id: uuidv7(),
     stage: 'queued',
@@ -102,7 +104,8 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     predictionCreatedAt: null,
     progress: null,
     videoUrl: null,
-    failure: null
+    failure: null,
+    callbackUrl
   }
 }
 

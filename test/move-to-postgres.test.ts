@@ -99,6 +99,31 @@ t.test('a request that is sent again after the move is told the task that it mad
   t.same(again, made.map(({ id }) => ({ outcome: 'replayed', taskId: id, code: 200 })))
 })
 
+t.test('who was to be told of an end is told after the move, at the attempt that was due', async (t) => {
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now })
+  const ended = async () => {
+    const result = await store.move(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+    if (result.outcome !== 'moved') throw new Error(result.outcome)
+    return result.task
+  }
+  const tasks = [await ended(), await ended(), await ended()]
+  const [told, later, due] = await store.deliveries.claim(3)
+  if (told === undefined || later === undefined || due === undefined) throw new Error('No deliveries')
+  await store.deliveries.settle(told)
+  await store.deliveries.settle(later, { inMs: 3_600_000 })
+  await store.deliveries.settle(due, { inMs: 1 })
+  await store.close()
+  for (const twice of [0, 3]) t.match(await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended, { code: 0, stdout: `${twice} were there before` })
+  const { store: postgres } = await openPostgres(t, databaseUrl)
+  t.match(await postgres.deliveries.claim(10), [{ task: tasks[2], attempt: 2 }])
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  const { rows } = await client.query("select data from pgboss.job where name = 'deliver' and start_after > now() + interval '59 minutes'")
+  await client.end()
+  t.same(rows, [{ data: { taskId: tasks[1]?.id, attempt: 2 } }])
+})
+
 t.test('a task whose prediction belongs to another task in PostgreSQL is named, and the others are moved', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]

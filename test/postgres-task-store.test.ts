@@ -48,6 +48,29 @@ t.test('of two stores each task is given to one, and what one changes the other 
   t.match(await second.get(task.id), { failure: 'canceled' })
 })
 
+t.test('who lost the lease of a delivery cannot settle it any more', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  await first.move(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+  const [lost] = await first.deliveries.claim(1)
+  if (lost === undefined) throw new Error('No delivery')
+  t.same(await second.deliveries.claim(1), [])
+  await forgetHeartbeats(databaseUrl)
+  const taken = await until(async () => (await second.deliveries.claim(1))[0], 'the other to take over')
+  await first.deliveries.settle(lost, { inMs: 0 })
+  await second.deliveries.settle(taken, { inMs: 1 })
+  t.match(await until(async () => (await second.deliveries.claim(10))[0], 'the next attempt'), { attempt: 2 })
+  t.same(await first.deliveries.claim(10), [])
+})
+
+async function forgetHeartbeats (databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  await client.query("update pgboss.job set heartbeat_on = now() - interval '1 hour'")
+  await client.end()
+}
+
 t.test('what is handed back goes to another at once, and a lease that is taken over is known to be lost', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
@@ -60,10 +83,7 @@ t.test('what is handed back goes to another at once, and a lease that is taken o
 
   const lost: string[] = []
   second.onLost((taskId) => lost.push(taskId))
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
-  await client.query("update pgboss.job set heartbeat_on = now() - interval '1 hour'")
-  await client.end()
+  await forgetHeartbeats(databaseUrl)
   await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
   await until(() => lost.length === 1 || undefined, 'the loss to be noticed')
   t.same(lost, [task.id])

@@ -142,11 +142,58 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.notOk((await store.claim(10)).some(({ id }) => id === overdue.id))
   })
 
-  scenario('what was acknowledged survives a kill, and every open task is given out after it', async (t, store, backend) => {
+  const aCaller = () => aTask({ callbackUrl: 'https://app.example/dreams' })
+
+  async function claimDelivery (store: TaskStore) {
+    return until(async () => (await store.deliveries.claim(1))[0], 'a delivery to be due')
+  }
+
+  scenario('the end of a task with a callback address is given out once, whoever ended it', async (t, store) => {
+    let announced = 0
+    store.deliveries.onDue(() => { announced++ })
+    await moved(store, await store.create(aTask()), fail)
+    const task = await moved(store, await store.create(aCaller()), submit, bind('prediction-1'), { type: 'advance', progress: 5 })
+    t.same(await store.deliveries.claim(10), [])
+    t.equal(announced, 0)
+    await Promise.all([complete, fail, complete].map((move) => store.move(task, move)))
+    t.ok(announced >= 1)
+    const claims = await Promise.all([store.deliveries.claim(10), store.deliveries.claim(10)])
+    t.match(claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])
+    t.equal(claims.flat().length, 1)
+  })
+
+  scenario('a delivery comes again when its next attempt is due, until it is settled for good', async (t, store) => {
+    const task = await moved(store, await store.create(aCaller()), fail)
+    const later = await moved(store, await store.create(aCaller()), fail)
+    const [first, other] = await store.deliveries.claim(10)
+    if (first === undefined || other === undefined) throw new Error('No deliveries')
+    t.same([first.task, other.task], [task, later])
+    await store.deliveries.settle(other, { inMs: 3_600_000 })
+    await store.deliveries.settle(first, { inMs: 20 })
+    const second = await claimDelivery(store)
+    t.match(second, { task, attempt: 2 })
+    await store.deliveries.settle(second)
+    t.same(await store.deliveries.claim(10), [])
+  })
+
+  scenario('a task that is removed takes its delivery along', async (t, store) => {
+    const task = await moved(store, await store.create(aCaller()), fail)
+    const held = await moved(store, await store.create(aCaller()), fail)
+    t.ok(await store.remove(task))
+    const [delivery] = await store.deliveries.claim(10)
+    if (delivery === undefined) throw new Error('No delivery')
+    t.same(delivery.task, held)
+    t.ok(await store.remove(held))
+    await store.deliveries.settle(delivery, { inMs: 0 })
+    t.same(await store.deliveries.claim(10), [])
+  })
+
+  scenario('what was acknowledged survives a kill: every open task is given out after it, and every delivery', async (t, store, backend) => {
     const open = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
     const bound = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    const ended = await moved(store, await store.create(aTask()), fail)
+    const ended = await moved(store, await store.create(aCaller()), fail)
     await store.claim(10)
+    await store.deliveries.claim(10)
     await backend.kill(store)
     const successor = await backend.open()
     t.teardown(() => successor.close())
@@ -158,6 +205,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
       return claimed.length >= 4 || undefined
     }, 'the open tasks to be given out')
     t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, bound])
+    t.match(await claimDelivery(successor), { task: ended, attempt: 1 })
   })
 
   scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {
