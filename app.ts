@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
+import callbacks from './plugins/callbacks.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import liveStatus from './plugins/live-status.ts'
 import lifecycle from './plugins/lifecycle.ts'
@@ -18,6 +19,7 @@ import videoEventsRoutes from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
+import { CallbackMessageSchema } from './services/callback-message.ts'
 import { isLoopback } from './services/loopback.ts'
 import { styleModels } from './services/models.ts'
 import { StyleSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
@@ -50,9 +52,14 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     now
   })
 
-  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, TaskListSchema, AcceptedTaskSchema, HealthSchema, ProblemSchema]
+  const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
+  await app.register(callbacks, { secret: config.WEBHOOK_SECRET, allowPrivate })
+
+  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, TaskListSchema, AcceptedTaskSchema, CallbackMessageSchema, HealthSchema, ProblemSchema]
   for (const schema of schemas) app.addSchema(schema)
-  await app.register(generateVideoRoutes, { deadlineSeconds: config.TASK_DEADLINE_SECONDS, now })
+  await app.register(generateVideoRoutes, {
+    deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.WEBHOOK_SECRET !== undefined, allowPrivate }, now
+  })
   await app.register(videoStatusRoutes)
   await app.register(videoEventsRoutes)
   await app.register(cancelVideoRoutes)

@@ -63,6 +63,13 @@ export const ConfigSchema = Type.Object({
   REPLICATE_WEBHOOK_SECRET: Type.Optional(Type.String({
     description: 'What Replicate signs its webhooks with. Asked of its API where it is not given'
   })),
+  WEBHOOK_SECRET: Type.Optional(Type.String({
+    description: 'What the service signs its messages to a `callback_url` with, `whsec_` and 24 to 64 bytes in base64; several, parted by spaces, while a new one takes the place of an old one. Without it there are no callbacks'
+  })),
+  ALLOW_PRIVATE_CALLBACKS: Type.Boolean({
+    default: false,
+    description: 'Whether a `callback_url` may be http, at any port, and lead into private networks: only where every caller may reach those'
+  }),
   PUBLIC_URL: Type.Optional(Type.String({
     pattern: '^https?://[^\\s?#]+$',
     title: 'an http or https address without a query',
@@ -180,9 +187,12 @@ function addressFaults (given: Given): string[] {
     .map((name) => `${name} must be an http or https address`)
 }
 
-function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, PUBLIC_URL: publicUrl }: Given): string[] {
+function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, WEBHOOK_SECRET: own, PUBLIC_URL: publicUrl }: Given): string[] {
   const faults: string[] = []
   if (webhooks === 'on' && publicUrl === undefined) faults.push('REPLICATE_WEBHOOKS can be on only with a PUBLIC_URL')
+  if (own !== undefined && !own.split(' ').every(isWebhookSecret)) {
+    faults.push('WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, or several of these with single spaces between them')
+  }
   if (secret !== undefined && !isWebhookSecret(secret)) faults.push('REPLICATE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64')
   return faults
 }

@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
-
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+import packageJson from '../package.json' with { type: 'json' }
+import { taskEndedCallback } from '../routes/task-ended-callback.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
 export default fp(async (app) => {
@@ -12,7 +11,7 @@ export default fp(async (app) => {
       openapi: '3.1.0',
       info: {
         title: 'Dreamreel',
-        version,
+        version: packageJson.version,
         description: 'Turns the description of a dream into a video. Post a dream and a style, get a task id at once, and fetch the video when it is made.',
         license: { name: 'MIT', identifier: 'MIT' }
       },
@@ -22,6 +21,12 @@ export default fp(async (app) => {
         { name: 'Videos', description: 'From the dream to its video' },
         { name: 'Health', description: 'For whoever runs the service' }
       ]
+    },
+    // Of a route's own `callbacks` the plugin takes no more than the body and the responses.
+    transformObject: (given) => {
+      const document = 'openapiObject' in given ? given.openapiObject : given.swaggerObject
+      Object.assign(document.paths?.['/generate-video']?.post ?? {}, { callbacks: { taskEnded: taskEndedCallback } })
+      return document
     },
     refResolver: {
       buildLocalReference: (schema, _baseUri, _fragment, index) => typeof schema.$id === 'string' ? schema.$id : `schema-${index}`

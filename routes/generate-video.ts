@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
+import { readCallbackUrl, type CallbackRules } from '../services/callback-url.ts'
 import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/idempotency-key.ts'
 import { parsePrefer } from '../services/prefer.ts'
-import { trimQuery } from '../services/query-string.ts'
+import { readQuery, UnusableValue } from '../services/query-string.ts'
 import type { Style } from '../services/styles.ts'
 import { newTask, StyleSchema, type Task, type TaskStatus } from '../services/task.ts'
 import { ignoreBodies } from './ignored-body.ts'
@@ -11,6 +12,7 @@ import { pollAfterSeconds } from './poll-after.ts'
 
 export interface GenerateVideoRouteOptions {
   deadlineSeconds: number
+  callbackRules: CallbackRules
   now: () => number
 }
 
@@ -21,7 +23,12 @@ export const QuerySchema = Type.Object({
     description: 'What happens in the dream: 1 to 2,000 characters, counted after trimming',
     examples: ['A whale swims through the clouds above my school']
   }),
-  style: Type.Unsafe<Style>({ ...Type.Ref(StyleSchema), examples: ['Realistic'] })
+  style: Type.Unsafe<Style>({ ...Type.Ref(StyleSchema), examples: ['Realistic'] }),
+  callback_url: Type.Optional(Type.String({
+    maxLength: 2048,
+    description: 'An https address, at port 443 of a public host, that is sent a signed message when the task has ended. Only where the service has a `WEBHOOK_SECRET`',
+    examples: ['https://app.example.com/dreams']
+  }))
 })
 
 const HeadersSchema = Type.Object({
@@ -55,13 +62,13 @@ const accepted = {
 }
 
 /** Takes a dream and answers at once; the video is made in the background. */
-const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, now }) => {
+const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, callbackRules, now }) => {
   const { taskStore, generationJobs } = app
 
   ignoreBodies(app)
 
   app.post('/generate-video', {
-    preValidation: trimQuery('dream'),
+    preValidation: [readQuery('dream', (text) => text.trim()), readQuery('callback_url', usableCallbackUrl)],
     schema: {
       operationId: 'generateVideo',
       summary: 'Make a video of a dream',
@@ -80,9 +87,10 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
       }
     }
   }, async (request, reply) => {
-    const { dream, style } = request.query
+    const { dream, style, callback_url: callbackUrl = null } = request.query
     const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
-    const { taskId, code, isReplayed } = await createTask(newTask(dream, style, deadlineSeconds, now()), isAsync ? 202 : 200, request.headers['idempotency-key'])
+    const task = newTask(dream, style, deadlineSeconds, now(), callbackUrl)
+    const { taskId, code, isReplayed } = await createTask(task, isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
     reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
     if (code === 202) reply.header('preference-applied', 'respond-async')
@@ -90,11 +98,16 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     return { task_id: taskId, status: 'pending' as const }
   })
 
+  function usableCallbackUrl (text: string): string | UnusableValue {
+    const read = readCallbackUrl(text, callbackRules)
+    return read.ok ? read.url : new UnusableValue(read.fault)
+  }
+
   async function createTask (task: Task, code: 200 | 202, header: string | undefined) {
     if (header === undefined) {
       await taskStore.create(task)
     } else {
-      const request = { scope: '', key: bareKey(header), fingerprint: fingerprintOf(task.dream, task.style), code }
+      const request = { scope: '', key: bareKey(header), fingerprint: fingerprintOf(task), code }
       const once = await taskStore.createOnce(task, request)
       if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
       if (once.outcome === 'replayed') return { taskId: once.taskId, code: once.code, isReplayed: true }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Style } from './styles.ts'
+import type { Task } from './task.ts'
 
 /** 1 to 255 visible ASCII characters, bare or between quotes. */
 export const idempotencyKeyPattern = '^(?:"[!-~]{1,255}"|(?!""$)[!-~]{1,255})$'
@@ -29,8 +29,10 @@ export function bareKey (header: string): string {
   return /^"(.+)"$/.exec(header)?.[1] ?? header
 }
 
-export function fingerprintOf (dream: string, style: Style): string {
-  return createHash('sha256').update(JSON.stringify([dream, style])).digest('base64url')
+/** Of what a request asks for; a request with nobody to call back has no third part. */
+export function fingerprintOf ({ dream, style, callbackUrl }: Pick<Task, 'dream' | 'style' | 'callbackUrl'>): string {
+  const parts = callbackUrl === null ? [dream, style] : [dream, style, callbackUrl]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
 }
 
 export function keyRowOf ({ scope, key, fingerprint, code }: IdempotentRequest, taskId: string, now: number): KeyRow {

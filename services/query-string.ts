@@ -1,28 +1,23 @@
-/** Why a value of a query string cannot be used, whatever the route makes of it. */
-const valueFaults = {
-  encoding: 'must be valid percent-encoded UTF-8',
-  null_character: 'must not contain U+0000',
-  repeated: 'must be given once'
-} as const
-
 /**
  * Stands in the parsed query for a value that cannot be used. It is no string, number or boolean, so that any schema
  * refuses it; whoever reports the faults of the schema says this one in its place.
  */
 export class UnusableValue {
-  readonly type: keyof typeof valueFaults
+  /** stable, for programs */
+  readonly type: string
   readonly msg: string
 
-  constructor (type: keyof typeof valueFaults) {
+  constructor ({ type, msg }: { type: string, msg: string }) {
     this.type = type
-    this.msg = valueFaults[type]
+    this.msg = msg
     Object.freeze(this)
   }
 }
 
-const badEncoding = new UnusableValue('encoding')
-const nullCharacter = new UnusableValue('null_character')
-const repeated = new UnusableValue('repeated')
+/** Why a value cannot be used, whatever the route makes of it. */
+const badEncoding = new UnusableValue({ type: 'encoding', msg: 'must be valid percent-encoded UTF-8' })
+const nullCharacter = new UnusableValue({ type: 'null_character', msg: 'must not contain U+0000' })
+const repeated = new UnusableValue({ type: 'repeated', msg: 'must be given once' })
 
 /** What comes after so many pairs is not looked at, like any parameter that nobody knows. */
 const maxPairs = 1000
@@ -63,16 +58,14 @@ function decode (text: string): string | undefined {
 }
 
 /**
- * A `preValidation` hook that trims members of the query, so that the schema counts the trimmed text and the handler
- * sees nothing else.
+ * A `preValidation` hook that puts something else in the place of a member of the query that is text, so that the schema
+ * checks that and the handler sees nothing else.
  */
-export function trimQuery (...names: string[]) {
+export function readQuery (name: string, read: (text: string) => string | UnusableValue) {
   return (request: { query: unknown }, _reply: unknown, done: () => void): void => {
     const query = request.query as Record<string, unknown>
-    for (const name of names) {
-      const value = query[name]
-      if (typeof value === 'string') query[name] = value.trim()
-    }
+    const value = query[name]
+    if (typeof value === 'string') query[name] = read(value)
     done()
   }
 }

@@ -1,6 +1,7 @@
 import type { LimitNews } from './call-limiter.ts'
 import type { HttpAnswer } from './http-exchange.ts'
 import { jsonOf } from './prediction.ts'
+import { delayOfRetryAfter, secondsToMs } from './retry-after.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 
 /** What went wrong at Replicate or on the way to it, as the rest of the service sees it. */
@@ -129,7 +130,7 @@ function problemWords (problem: unknown): string | undefined {
 }
 
 function retryAfterOf (headers: HttpAnswer['headers'], problem: unknown): number | null {
-  return boundedDelay(delayOfHeader(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
+  return boundedDelay(delayOfRetryAfter(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
 }
 
 function boundedDelay (ms: number | undefined): number | null {
@@ -140,16 +141,6 @@ function wholeNumber (text: unknown): number | null {
   return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : null
 }
 
-/** Seconds or a date; a date is compared with the answer's own, so that a wrong clock here does no harm. */
-function delayOfHeader (headers: HttpAnswer['headers']): number | undefined {
-  const header = headers['retry-after']
-  if (typeof header !== 'string') return undefined
-  if (!header.endsWith('GMT')) return secondsToMs(header)
-  const until = Date.parse(header)
-  const since = Date.parse(String(headers.date))
-  return Number.isNaN(until) ? undefined : until - (Number.isNaN(since) ? Date.now() : since)
-}
-
 function delayOfBody (problem: unknown): number | undefined {
   if (typeof problem !== 'object' || problem === null || !('retry_after' in problem)) return undefined
   return secondsToMs(problem.retry_after)
@@ -157,9 +148,4 @@ function delayOfBody (problem: unknown): number | undefined {
 
 function delayOfLimit (headers: HttpAnswer['headers']): number | undefined {
   return headers['ratelimit-remaining'] === '0' ? secondsToMs(headers['ratelimit-reset']) : undefined
-}
-
-function secondsToMs (seconds: unknown): number | undefined {
-  if (typeof seconds !== 'string' && typeof seconds !== 'number') return undefined
-  return /^\d{1,12}(\.\d+)?$/.test(String(seconds)) ? Number(seconds) * 1000 : undefined
 }

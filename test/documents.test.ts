@@ -3,6 +3,7 @@ import t from 'tap'
 import { ConfigError, readConfig } from '../config.ts'
 import { envExample, withConfigurationTable } from '../scripts/config-documents.ts'
 import { openApiDocument } from '../scripts/openapi-document.ts'
+import { newSecret } from './callback-receiver.ts'
 
 const committed = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8')
 
@@ -27,6 +28,18 @@ t.test('every fault of the configuration is named at once, and no token', async 
   t.type(thrown, ConfigError)
   for (const name of Object.keys(environment)) t.match(thrown.message, new RegExp(`- ${name} must be `), name)
   t.notMatch(thrown.message, 'a token with spaces')
+})
+
+t.test('a secret that cannot sign ends the start, several that can are taken', async (t) => {
+  const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', WEBHOOK_SECRET: secret })
+  for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newSecret()},${newSecret()}`, `${newSecret()}  ${newSecret()}`, `${newSecret()} `]) {
+    const thrown = t.throws(() => read(secret), { message: /- WEBHOOK_SECRET must be whsec_/ }) as ConfigError
+    t.notOk(thrown.message.includes(secret))
+  }
+  const both = `${newSecret()} ${newSecret()}`
+  t.match(read(both), { WEBHOOK_SECRET: both, ALLOW_PRIVATE_CALLBACKS: false })
+  t.throws(() => readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'yes' }), { message: /ALLOW_PRIVATE_CALLBACKS must be true or false/ })
+  t.match(readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'true' }), { ALLOW_PRIVATE_CALLBACKS: true })
 })
 
 t.test('an empty value counts as none', async (t) => {

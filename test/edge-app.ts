@@ -8,7 +8,7 @@ import { problem, ProblemSchema, problemResponses } from '../errors.ts'
 import problemDetails from '../plugins/problem-details.ts'
 import requestLog from '../plugins/request-log.ts'
 import { serverOptions, type ServerOptions } from '../server-options.ts'
-import { trimQuery } from '../services/query-string.ts'
+import { readQuery } from '../services/query-string.ts'
 import { StoreUnavailableError } from '../services/task-store.ts'
 
 const StyleSchema = Type.Unsafe<string>({ $id: 'Style', type: 'string', enum: ['Realistic', 'Animated', 'Cursed'] })
@@ -57,7 +57,7 @@ function addRoutes (scope: FastifyInstance) {
   })
   app.post('/generate-video', {
     schema: { querystring: GenerateQuerySchema, response: problemResponses('validation_failed') },
-    preValidation: trimQuery('dream')
+    preValidation: readQuery('dream', (text) => text.trim())
   }, async ({ query }) => query)
   app.get('/two-parts/:number', {
     schema: { params: Type.Object({ number: Type.Integer() }), querystring: GenerateQuerySchema }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseQueryString, trimQuery, UnusableValue } from '../services/query-string.ts'
+import { parseQueryString, readQuery, UnusableValue } from '../services/query-string.ts'
 
 function parse (text: string): Record<string, unknown> {
   return { ...parseQueryString(text) }
@@ -56,12 +56,13 @@ t.test('only the first thousand pairs are read', async (t) => {
   t.equal(Object.keys(parseQueryString(pairs.join('&'))).length, 1000)
 })
 
-t.test('trimming changes the named strings only', async (t) => {
-  const query = parseQueryString('dream=%20%E3%80%80x%0A&style=+y&other=%ff')
-  let continued = false
-  trimQuery('dream', 'other', 'missing')({ query }, undefined, () => { continued = true })
-  t.ok(continued)
-  t.equal(query.dream, 'x')
-  t.equal(query.style, ' y')
+t.test('a member that is text is read into something else, anything else stays as it is', async (t) => {
+  const query = parseQueryString('dream=+x+&style=+y&other=%FF')
+  let continued = 0
+  const upperCase = (text: string) => text.toUpperCase()
+  for (const name of ['dream', 'other', 'missing']) readQuery(name, upperCase)({ query }, undefined, () => { continued++ })
+  t.equal(continued, 3)
+  t.same([query.dream, query.style], [' X ', ' y'])
   t.ok(query.other instanceof UnusableValue)
+  t.notOk('missing' in query)
 })

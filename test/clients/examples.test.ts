@@ -1,17 +1,20 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { Webhook } from 'standardwebhooks'
 import t, { type Test } from 'tap'
-import { startService } from '../service.ts'
+import { freePort } from '../../chaos/free-port.ts'
+import { newSecret } from '../callback-receiver.ts'
+import { startService, until } from '../service.ts'
 
 const document = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')
 
-/** The example in a language, as a reader would copy it. */
-function exampleIn (language: string): string {
-  const [, code] = new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``).exec(document) ?? []
-  if (code === undefined) throw new Error(`There is no example in ${language}`)
-  return code
+/** The examples in a language, as a reader would copy them: of a client, and of a receiver of callbacks. */
+function examplesIn (language: string): [client: string, receiver: string] {
+  const [client, receiver] = Array.from(document.matchAll(new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``, 'g')), ([, code]) => code)
+  if (client === undefined || receiver === undefined) throw new Error(`An example in ${language} is missing`)
+  return [client, receiver]
 }
 
 async function run (t: Test, program: string, file: string, code: string, url: string): Promise<string> {
@@ -30,9 +33,36 @@ for (const { language, program, file } of examples) {
   t.test(`the example in ${language} makes a video, and says why where there is none`, async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
-    t.match(await run(t, program, file, exampleIn(language), url), /^completed http:.*\.mp4\n$/)
+    const [client] = examplesIn(language)
+    t.match(await run(t, program, file, client, url), /^completed http:.*\.mp4\n$/)
     emulator.addOutcome({ status: 'failed', error: 'E005' })
-    t.match(await run(t, program, file, exampleIn(language), url), /^failed The provider’s content policy .*\n$/)
+    t.match(await run(t, program, file, client, url), /^failed The provider’s content policy .*\n$/)
     t.equal(emulator.predictions.length, 2)
+  })
+
+  t.test(`the receiver in ${language} believes what the service sends, and nothing else`, async (t) => {
+    const [secret, port] = [newSecret(), await freePort()]
+    const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: `${newSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
+    const path = `${t.testdir()}/${file}`
+    await writeFile(path, examplesIn(language)[1])
+    const child = spawn(program, [path], { env: { PATH: process.env.PATH, WEBHOOK_SECRET: secret, PORT: String(port) }, stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => child.kill())
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => { output += text })
+    const address = `http://127.0.0.1:${port}/`
+    const forge = (headers: Record<string, string>) => fetch(address, { method: 'POST', headers, body: '{}' })
+    await until(() => forge({}).then(({ status }) => status === 401 || undefined, () => undefined), 'the receiver to listen')
+
+    const now = Math.floor(Date.now() / 1_000)
+    const sign = (at: number) => ({ 'webhook-id': 'x', 'webhook-timestamp': String(at), 'webhook-signature': new Webhook(secret).sign('x', new Date(at * 1_000), '{}') })
+    for (const forged of [sign(now - 400), sign(now + 400), { ...sign(now), 'webhook-id': 'y' }, { ...sign(now), 'webhook-signature': 'v1,' }, { ...sign(now), 'webhook-timestamp': 'now' }]) {
+      t.equal((await forge(forged)).status, 401)
+    }
+    t.equal(output, '')
+    for (const expected of [/^video\.completed http:.*\.mp4\n$/, /\nvideo\.failed The provider’s content policy .*\n$/]) {
+      await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed', callback_url: address } })
+      await until(() => expected.test(output) || undefined, `${expected}: ${output}`)
+      emulator.addOutcome({ status: 'failed', error: 'E005' })
+    }
   })
 }

@@ -1,0 +1,33 @@
+import fp from 'fastify-plugin'
+import packageJson from '../package.json' with { type: 'json' }
+import { callBack, callbackSchedule } from '../services/call-back.ts'
+import { CallbackClient } from '../services/callback-client.ts'
+import { CallbackSigner } from '../services/callback-message.ts'
+import { CallbackRunner } from '../services/callback-runner.ts'
+
+export interface CallbacksOptions {
+  /** what callbacks are signed with; those that are due wait while there is none */
+  secret: string | undefined
+  allowPrivate: boolean
+}
+
+/** An instance that stops waits as long for a receiver that does not answer. */
+const timeoutMs = 10_000
+const mostAtOnce = 64
+const lookIntervalMs = 2_000
+
+/** Tells callback addresses of the end of their tasks, from the moment the instance is ready until it closes. */
+export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
+  if (secret === undefined) return
+  const { taskStore: { deliveries }, log } = app
+  const given = {
+    client: new CallbackClient({ allowPrivate, timeoutMs }),
+    signer: new CallbackSigner(secret),
+    schedule: callbackSchedule,
+    userAgent: `Dreamreel/${packageJson.version}`,
+    log
+  }
+  const runner = new CallbackRunner({ deliveries, callBack: (delivery) => callBack(delivery, given), mostAtOnce, lookIntervalMs, log })
+  app.addHook('onReady', async () => runner.start())
+  app.addHook('onClose', () => runner.stop())
+}, { name: 'callbacks', dependencies: ['task-store'] })

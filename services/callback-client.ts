@@ -1,0 +1,86 @@
+import { lookup as resolve } from 'node:dns'
+import { isIP, type LookupFunction } from 'node:net'
+import { buildConnector, Client } from 'undici'
+import { readCallbackUrl } from './callback-url.ts'
+import { isPublicAddress } from './public-address.ts'
+import { delayOfRetryAfter } from './retry-after.ts'
+
+export interface CallbackClientOptions {
+  allowPrivate: boolean
+  /** ms for everything together: the name, connecting, sending, and the head of the answer */
+  timeoutMs: number
+  /** how names are resolved */
+  lookup?: LookupFunction
+}
+
+/** What a callback address said. `reason` is the code of what went wrong on the way, or of why it may not be called. */
+export type CallbackAnswer =
+  | { outcome: 'answered', status: number, retryAfterMs: number | undefined }
+  | { outcome: 'unreachable', reason: string }
+
+const maxHeaderSize = 16 * 1024
+
+/**
+ * Posts to addresses that strangers chose. The address that is connected to is the one that was checked, whatever the
+ * name resolves to before or after; nothing is followed, and of the answer only the head is read.
+ */
+export class CallbackClient {
+  #options
+  #connect
+
+  constructor (options: CallbackClientOptions) {
+    this.#options = options
+    this.#connect = connectorFor(options)
+  }
+
+  /** Never rejects. */
+  async post (address: string, headers: Record<string, string>, body: string): Promise<CallbackAnswer> {
+    // What was allowed when the address was given may not be any more.
+    const read = readCallbackUrl(address, { canSign: true, ...this.#options })
+    if (!read.ok) return { outcome: 'unreachable', reason: read.fault.type }
+    const { origin, pathname, search } = new URL(read.url)
+    // One for each call: what is kept open to a stranger only costs.
+    const client = new Client(origin, { connect: this.#connect, maxHeaderSize })
+    try {
+      const signal = AbortSignal.timeout(this.#options.timeoutMs)
+      const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal })
+      answer.body.on('error', () => {})
+      return { outcome: 'answered', status: answer.statusCode, retryAfterMs: delayOfRetryAfter(answer.headers) }
+    } catch (error) {
+      return { outcome: 'unreachable', reason: reasonOf(error) }
+    } finally {
+      await client.destroy()
+    }
+  }
+}
+
+class NotPublicError extends Error {
+  readonly code = 'not_public'
+}
+
+function connectorFor ({ allowPrivate, timeoutMs, lookup = resolve }: CallbackClientOptions): buildConnector.connector {
+  const connect = buildConnector({ timeout: timeoutMs, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
+  return (options, callback) => {
+    // No lookup is made for these.
+    if (!allowPrivate && isIP(options.hostname) !== 0 && !isPublicAddress(options.hostname)) callback(new NotPublicError(), null)
+    else connect(options, callback)
+  }
+}
+
+/** Leaves out what a name resolves to besides public addresses; where nothing is left it fails. */
+export function publicOnly (lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, found) => {
+      const addresses = Array.isArray(found) ? found.filter(({ address }) => isPublicAddress(address)) : []
+      const [first] = addresses
+      if (error !== null || first === undefined) callback(error ?? new NotPublicError(), [])
+      else if (options.all) callback(null, addresses)
+      else callback(null, first.address, first.family)
+    })
+  }
+}
+
+function reasonOf (error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+}

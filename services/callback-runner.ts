@@ -1,0 +1,75 @@
+import { backoffDelay, wait } from './backoff.ts'
+import type { CallbackDeliveries, CallbackDelivery } from './callback-deliveries.ts'
+import { ClaimLoop } from './claim-loop.ts'
+import type { Log } from './log.ts'
+
+export interface CallbackRunnerOptions {
+  deliveries: CallbackDeliveries
+  /** Makes one attempt. @returns when to make the next one; undefined where it is over */
+  callBack: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
+  mostAtOnce: number
+  /** how often, in ms, to look for attempts that have become due */
+  lookIntervalMs: number
+  log: Log
+}
+
+const storeAway = { first: 200, longest: 10_000 }
+
+/** Makes the deliveries of a store as they become due, from its start until it is stopped. */
+export class CallbackRunner {
+  #options
+  #claims
+  #running = new Set<Promise<void>>()
+  #stopping = new AbortController()
+
+  constructor (options: CallbackRunnerOptions) {
+    this.#options = options
+    const { deliveries, lookIntervalMs, log } = options
+    this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
+    deliveries.onDue(() => this.#claims.wake())
+  }
+
+  start (): void {
+    this.#claims.start()
+  }
+
+  /** Waits for the answers of what has been sent, which are bounded, so that nobody is told twice. */
+  async stop (): Promise<void> {
+    this.#stopping.abort(new Error('The instance is stopping'))
+    await this.#claims.stop()
+    await Promise.all(this.#running)
+  }
+
+  async #claim (): Promise<void> {
+    const { deliveries, mostAtOnce } = this.#options
+    const free = mostAtOnce - this.#running.size
+    if (free <= 0) return
+    const claimed = await deliveries.claim(free)
+    for (const delivery of claimed) this.#carry(delivery)
+    if (claimed.length === free) this.#claims.wake()
+  }
+
+  #carry (delivery: CallbackDelivery): void {
+    const done = this.#options.callBack(delivery)
+      .then((next) => this.#settle(delivery, next))
+      .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
+      .finally(() => {
+        const wasFull = this.#running.size >= this.#options.mostAtOnce
+        this.#running.delete(done)
+        if (wasFull) this.#claims.wake()
+      })
+    this.#running.add(done)
+  }
+
+  /** A store that is away is no reason to tell anybody twice, while the process lives. */
+  async #settle (delivery: CallbackDelivery, next: { inMs: number } | undefined): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#options.deliveries.settle(delivery, next)
+      } catch (err) {
+        if (attempt === 0) this.#options.log.warn({ err, task_id: delivery.task.id }, 'The task store is away; a callback waits to be settled')
+        await wait(backoffDelay(attempt, storeAway), this.#stopping.signal)
+      }
+    }
+  }
+}
