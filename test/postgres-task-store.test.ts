@@ -11,12 +11,12 @@ t.setTimeout(90_000)
 
 const write = () => {}
 const log = { debug: write, info: write, warn: write, error: write }
-const openStore = (databaseUrl: string) => createPostgresTaskStore({ databaseUrl, now: Date.now, log })
+const openStore = (databaseUrl: string, now = Date.now) => createPostgresTaskStore({ databaseUrl, now, log })
 
 testTaskStore(t, async (t) => {
   const databaseUrl = await createDatabase(t)
   return {
-    open: () => openStore(databaseUrl),
+    open: (now) => openStore(databaseUrl, now),
     kill: (store) => store.close()
   }
 })

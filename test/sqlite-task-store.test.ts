@@ -15,7 +15,7 @@ const aTask = (dream = 'A dream') => newTask(dream, 'Cursed', 840, Date.now())
 testTaskStore(t, async (t) => {
   const dataDir = t.testdir()
   return {
-    open: async () => createSqliteTaskStore({ dataDir, now }),
+    open: async (now = Date.now) => createSqliteTaskStore({ dataDir, now }),
     kill: (store) => store.close()
   }
 })

@@ -5,8 +5,11 @@ import { until } from './service.ts'
 
 /** A backend under test: stores opened with the same `t` share one body of data. */
 export interface Backend {
-  /** Opens a store on the data, as a process that starts does. The suite closes it. */
-  open (): Promise<TaskStore>
+  /**
+   * Opens a store on the data, as a process that starts does. The suite closes it.
+   * @param now its clock, ms since the epoch; the real one where nothing is said
+   */
+  open (now?: () => number): Promise<TaskStore>
   /** Leaves it as `kill -9` does: the next `open` sees what was durable, and nothing was handed back. */
   kill (store: TaskStore): Promise<void>
 }
@@ -206,6 +209,25 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     }, 'the open tasks to be given out')
     t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, bound])
     t.match(await claimDelivery(successor), { task: ended, attempt: 1 })
+  })
+
+  scenario('an idempotency key is free again after 24 hours, and not before', async (t, store, backend) => {
+    await backend.kill(store)
+    let now = Date.now()
+    const later = await backend.open(() => now)
+    t.teardown(() => later.close())
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+    const first = aTask()
+    t.same(await later.createOnce(first, request), { outcome: 'created' })
+    now += 86_400_000 - 1
+    t.same(await later.createOnce(aTask(), request), { outcome: 'replayed', taskId: first.id, code: 200 })
+    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await later.createOnce(aTask(), { ...request, scope: 'another' }), { outcome: 'created' }, 'each scope has its own keys')
+    now += 1
+    const second = aTask()
+    t.same(await later.createOnce(second, { ...request, fingerprint: 'another' }), { outcome: 'created' })
+    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'replayed', taskId: second.id, code: 200 })
+    t.ok(await later.get(first.id), 'the task of the old key is still there')
   })
 
   scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {

@@ -2,15 +2,15 @@ import type { FastifyInstance } from 'fastify'
 import { connect } from 'node:net'
 import t from 'tap'
 import type { TaskView } from '../services/task.ts'
+import { createDatabase } from './postgres.ts'
 import { ended, postDream, startService, until } from './service.ts'
 
 interface StatusEvent { id: string, task: TaskView }
 
 /** A client on a real socket that collects events as they come. */
 async function listen (app: FastifyInstance, taskId: string, headers: Record<string, string> = {}) {
-  const url = app.listeningOrigin.startsWith('http') ? app.listeningOrigin : await app.listen({ port: 0, host: '127.0.0.1' })
   const leaving = new AbortController()
-  const response = await fetch(`${url}/video-status/${taskId}/events`, { headers, signal: leaving.signal })
+  const response = await fetch(`${app.listeningOrigin}/video-status/${taskId}/events`, { headers, signal: leaving.signal })
   let text = ''
   const done = (async () => {
     for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString()
@@ -19,8 +19,8 @@ async function listen (app: FastifyInstance, taskId: string, headers: Record<str
   return { response, done, events, text: () => text, leave: () => leaving.abort() }
 }
 
-const start = async (t: Parameters<typeof startService>[0], generationMs = 600_000) => {
-  const service = await startService(t, { emulator: { generationMs } })
+const start = async (t: Parameters<typeof startService>[0], generationMs = 600_000, env: Record<string, string> = {}) => {
+  const service = await startService(t, { emulator: { generationMs }, env })
   await service.app.listen({ port: 0, host: '127.0.0.1' })
   return service
 }
@@ -79,6 +79,30 @@ t.test('a closing instance ends its streams in order', async (t) => {
   await app.close()
   await client.done
   t.notOk(client.events().some(({ task }) => task.status === 'completed'))
+})
+
+t.test('what happens on another instance is told, and a stream that ended with its instance goes on at that one', async (t) => {
+  const env = { DATABASE_URL: await createDatabase(t) }
+  const { app: worker, emulator, apiUrl } = await start(t, 600_000, env)
+  const taskId = await postDream(worker)
+  await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
+  const { app: other } = await start(t, 600_000, { ...env, REPLICATE_API_URL: apiUrl })
+  const [leaver, stayer] = [await listen(other, taskId), await listen(worker, taskId)]
+  await until(() => leaver.events().at(-1)?.task.status === 'processing' || undefined, 'the stream to begin')
+  t.equal((await other.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })).statusCode, 200)
+  await Promise.all([leaver.done, stayer.done])
+  t.same(leaver.events().at(-1), stayer.events().at(-1))
+  t.match(stayer.events().at(-1), { task: { status: 'failed', error_code: 'canceled' } })
+
+  const second = await postDream(worker)
+  const cut = await listen(other, second)
+  await until(() => cut.events().at(-1)?.task.status === 'processing' || undefined, 'the stream to begin')
+  await other.close()
+  await cut.done
+  const resumed = await listen(worker, second, { 'last-event-id': cut.events().at(-1)?.id ?? '' })
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  await resumed.done
+  t.match(resumed.events().at(-1), { task: { status: 'completed' } })
 })
 
 t.test('no task, no stream; and HEAD opens none', async (t) => {
