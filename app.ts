@@ -42,6 +42,9 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)
+  // Before the jobs, so that these stop first, while the receivers that were called are waited for.
+  const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
+  await app.register(callbacks, { secret: config.WEBHOOK_SECRET, allowPrivate })
   await app.register(generationJobs, {
     models: styleModels(config),
     replicateApiUrl: config.REPLICATE_API_URL,
@@ -51,9 +54,6 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     now
   })
-
-  const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
-  await app.register(callbacks, { secret: config.WEBHOOK_SECRET, allowPrivate })
 
   const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, TaskListSchema, AcceptedTaskSchema, CallbackMessageSchema, HealthSchema, ProblemSchema]
   for (const schema of schemas) app.addSchema(schema)

@@ -13,7 +13,8 @@ export interface CallbacksOptions {
 
 /** An instance that stops waits as long for a receiver that does not answer. */
 const timeoutMs = 10_000
-const mostAtOnce = 64
+/** Receivers that hang hold up the others only when there are more of them than this. */
+const mostAtOnce = 256
 const lookIntervalMs = 2_000
 
 /** Tells callback addresses of the end of their tasks, from the moment the instance is ready until it closes. */
@@ -29,5 +30,8 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   }
   const runner = new CallbackRunner({ deliveries, callBack: (delivery) => callBack(delivery, given), mostAtOnce, lookIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
-  app.addHook('onClose', () => runner.stop())
+  // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
+  let stopped: Promise<void> | undefined
+  app.addHook('preClose', async () => { stopped = runner.stop() })
+  app.addHook('onClose', () => stopped)
 }, { name: 'callbacks', dependencies: ['task-store'] })

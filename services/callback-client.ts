@@ -1,5 +1,5 @@
 import { lookup as resolve } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
+import type { LookupFunction } from 'node:net'
 import { buildConnector, Client } from 'undici'
 import { readCallbackUrl } from './callback-url.ts'
 import { isPublicAddress } from './public-address.ts'
@@ -19,6 +19,8 @@ export type CallbackAnswer =
   | { outcome: 'unreachable', reason: string }
 
 const maxHeaderSize = 16 * 1024
+/** Heads of 1xx before that of the answer. There may be any number, and a process that reads a flood of them does nothing else. */
+const mostInterim = 4
 
 /**
  * Posts to addresses that strangers chose. The address that is connected to is the one that was checked, whatever the
@@ -30,7 +32,9 @@ export class CallbackClient {
 
   constructor (options: CallbackClientOptions) {
     this.#options = options
-    this.#connect = connectorFor(options)
+    const { allowPrivate, timeoutMs: timeout, lookup = resolve } = options
+    // An address in place of a name is not looked up: `post` refuses it before.
+    this.#connect = buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
   }
 
   /** Never rejects. */
@@ -43,7 +47,7 @@ export class CallbackClient {
     const client = new Client(origin, { connect: this.#connect, maxHeaderSize })
     try {
       const signal = AbortSignal.timeout(this.#options.timeoutMs)
-      const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal })
+      const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: atMost(mostInterim) })
       answer.body.on('error', () => {})
       return { outcome: 'answered', status: answer.statusCode, retryAfterMs: delayOfRetryAfter(answer.headers) }
     } catch (error) {
@@ -58,12 +62,15 @@ class NotPublicError extends Error {
   readonly code = 'not_public'
 }
 
-function connectorFor ({ allowPrivate, timeoutMs, lookup = resolve }: CallbackClientOptions): buildConnector.connector {
-  const connect = buildConnector({ timeout: timeoutMs, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
-  return (options, callback) => {
-    // No lookup is made for these.
-    if (!allowPrivate && isIP(options.hostname) !== 0 && !isPublicAddress(options.hostname)) callback(new NotPublicError(), null)
-    else connect(options, callback)
+class TooManyInterimError extends Error {
+  readonly code = 'too_many_interim'
+}
+
+/** What is thrown ends the request. */
+function atMost (limit: number): () => void {
+  let count = 0
+  return () => {
+    if (++count > limit) throw new TooManyInterimError()
   }
 }
 

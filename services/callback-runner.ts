@@ -19,7 +19,7 @@ const storeAway = { first: 200, longest: 10_000 }
 export class CallbackRunner {
   #options
   #claims
-  #running = new Set<Promise<void>>()
+  #running = new Map<string, Promise<void>>()
   #stopping = new AbortController()
 
   constructor (options: CallbackRunnerOptions) {
@@ -37,7 +37,7 @@ export class CallbackRunner {
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('The instance is stopping'))
     await this.#claims.stop()
-    await Promise.all(this.#running)
+    await Promise.all(this.#running.values())
   }
 
   async #claim (): Promise<void> {
@@ -45,7 +45,8 @@ export class CallbackRunner {
     const free = mostAtOnce - this.#running.size
     if (free <= 0) return
     const claimed = await deliveries.claim(free)
-    for (const delivery of claimed) this.#carry(delivery)
+    // Whose lease was lost and came back is on its way already, and is settled with the lease of now.
+    for (const delivery of claimed.filter(({ id }) => !this.#running.has(id))) this.#carry(delivery)
     if (claimed.length === free) this.#claims.wake()
   }
 
@@ -55,10 +56,10 @@ export class CallbackRunner {
       .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
       .finally(() => {
         const wasFull = this.#running.size >= this.#options.mostAtOnce
-        this.#running.delete(done)
+        this.#running.delete(delivery.id)
         if (wasFull) this.#claims.wake()
       })
-    this.#running.add(done)
+    this.#running.set(delivery.id, done)
   }
 
   /** A store that is away is no reason to tell anybody twice, while the process lives. */

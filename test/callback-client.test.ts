@@ -97,6 +97,20 @@ t.test('a redirect is an answer, not a way', async (t) => {
   t.equal(trapped.connections, 0)
 })
 
+t.test('some interim heads come before an answer, and a flood of them is none', async (t) => {
+  const client = new CallbackClient({ allowPrivate: true, timeoutMs })
+  const interim = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'
+  for (const [words, answer] of [
+    [interim.repeat(3) + 'HTTP/1.1 204 No Content\r\n\r\n', { outcome: 'answered', status: 204 }],
+    [interim.repeat(10_000), { outcome: 'unreachable', reason: 'too_many_interim' }]
+  ] as const) {
+    const server = createSocketServer((socket) => socket.on('error', () => {}).once('data', () => socket.write(words)))
+    t.teardown(() => server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), answer)
+  }
+})
+
 t.test('whatever goes wrong on the way has a name, and ends', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs: 300, lookup: namesAt([]) })
   t.same(await client.post('http://nowhere.example/', {}, '{}'), { outcome: 'unreachable', reason: 'ENOTFOUND' })

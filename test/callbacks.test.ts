@@ -1,3 +1,4 @@
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { newSecret, startReceiver, verified, type Received } from './callback-receiver.ts'
 import { createDatabase } from './postgres.ts'
@@ -23,6 +24,44 @@ function post (app: App, callbackUrl: string, { style = 'Cursed', headers = {} }
 async function received (all: Received[], count = 1): Promise<Received[]> {
   return until(() => all.length >= count ? all : undefined, `${count} callbacks`)
 }
+
+t.test('a lease that is lost while a receiver takes its time, and comes back, is no second message', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const { app } = await startService(t, { env: { ...callbackEnv, DATABASE_URL: databaseUrl } })
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  const stateOf = async () => (await client.query("select state, retry_count from pgboss.job where name = 'deliver'")).rows[0]
+  let answer = () => {}
+  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+  await post(app, told.url)
+  await received(told.received)
+  await until(async () => {
+    await client.query("update pgboss.job set heartbeat_on = now() - interval '1 minute' where name = 'deliver' and state = 'active' and retry_count = 0")
+    const { state, retry_count: retries } = await stateOf()
+    return (state === 'active' && retries > 0) || undefined
+  }, 'the lease to be lost and claimed again')
+  answer()
+  await until(async () => (await stateOf()).state === 'completed' || undefined, 'the delivery to be settled')
+  t.equal(told.received.length, 1)
+})
+
+t.test('an instance that stops begins nothing new while it waits for a receiver', async (t) => {
+  const { app, emulator, logLines } = await startService(t, { env: callbackEnv, emulator: { generationMs: 600_000 } })
+  let answer = () => {}
+  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() })
+  await post(app, told.url)
+  const cancelled = (await post(app, told.url)).json().task_id
+  await until(() => emulator.predictions.length === 2 || undefined, 'both predictions')
+  await app.inject({ method: 'POST', url: `/video-status/${cancelled}/cancel` })
+  await received(told.received)
+  const closed = app.close()
+  await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
+  t.notOk(logLines.some((line) => line.includes('Callback')), 'the receiver is still waited for')
+  answer()
+  await closed
+  t.ok(logLines.some((line) => line.includes('Callback delivered')))
+})
 
 for (const [store, envOf] of Object.entries(stores)) {
   t.test(`${store}: who gave an address is told once how the task ended`, async (t) => {
