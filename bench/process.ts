@@ -55,8 +55,7 @@ export class MeasuredProcess {
   }
 
   async stop (): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await once(this.#child, 'close').catch(() => undefined)
+    if (this.#child.kill('SIGKILL')) await once(this.#child, 'close').catch(() => undefined)
     await rm(this.#folder, { recursive: true, force: true })
   }
 }

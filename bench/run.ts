@@ -3,14 +3,15 @@ import { PostgresServer } from '../chaos/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { compareThroughput } from './throughput.ts'
+import { measureClients } from './waiting-clients.ts'
 import { measureWaiting, measureWaitingTogether } from './waiting.ts'
 
 /**
  * Measures the service against a bare Fastify with the same routes, schemas and a Map, one after another on the same
- * cores. Absolute figures depend on the machine: the ratios are what counts. Ends by itself after about twelve minutes;
+ * cores. Absolute figures depend on the machine: the ratios are what counts. Ends by itself after about sixteen minutes;
  * an argument names the one part to measure.
  */
-const parts = { throughput, backlog, waiting, postgres }
+const parts = { throughput, backlog, waiting, clients, postgres }
 const [chosen] = process.argv.slice(2)
 if (chosen !== undefined && !(chosen in parts)) throw new Error(`The parts are ${Object.keys(parts).join(', ')}`)
 for (const [name, measure] of Object.entries(parts)) if (chosen === undefined || chosen === name) await measure()
@@ -25,6 +26,10 @@ async function backlog (): Promise<void> {
 
 async function waiting (): Promise<void> {
   print([await measureWaiting('sweeps', {}), await measureWaiting('a read for each', { REPLICATE_SWEEP_FROM: '1000000' })])
+}
+
+async function clients (): Promise<void> {
+  print(await measureClients())
 }
 
 async function postgres (): Promise<void> {

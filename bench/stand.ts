@@ -11,13 +11,19 @@ const startCommand = packageJson.scripts.start.replace(/^node /, '')
 
 export interface Row { what: string, service: string, bare: string, ratio: string, target: string }
 
-export function startEmulator (generationMs: number, latencyMs = 0): Promise<MeasuredProcess> {
+export function startEmulator (generationMs: number, latencyMs = 0, env: Record<string, string> = {}): Promise<MeasuredProcess> {
   return MeasuredProcess.start('replicate-emulator/server.ts', ports.emulator, '/emulator/state', {
     EMULATOR_PORT: String(ports.emulator),
     EMULATOR_RATE_LIMITS: 'off',
     EMULATOR_GENERATION_MS: String(generationMs),
-    EMULATOR_LATENCY_MS: String(latencyMs)
+    EMULATOR_LATENCY_MS: String(latencyMs),
+    ...env
   })
+}
+
+/** @param instance 0, 1 or 2: each has a port of its own */
+export function serviceUrl (instance: 0 | 1 | 2 = 0): string {
+  return `http://127.0.0.1:${ports.services[instance]}`
 }
 
 /** @param instance 0, 1 or 2: each has a port of its own */
@@ -54,5 +60,11 @@ export function absolute (what: string, service: string, target: string): Row {
 }
 
 export function median (values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+  return percentile(values, 0.5)
+}
+
+/** @param share 0 is the least, 1 the greatest */
+export function percentile (values: number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(Math.floor(values.length * share), values.length - 1)] ?? Number.NaN
 }
