@@ -6,7 +6,10 @@ import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 
-/** The emulator and the service together, with no account: `npm run demo`. PORT and EMULATOR_PORT may name other ports. */
+/**
+ * The emulator and the service together, with no account: `npm run demo`. PORT and EMULATOR_PORT may name other
+ * ports, WEBHOOK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
+ */
 const emulator = buildEmulator({ generationMs: 8_000 })
 const emulatorAddress = await emulator.listen({ port: Number(process.env.EMULATOR_PORT ?? 3001), host: '127.0.0.1' })
 
@@ -15,6 +18,8 @@ const app = await buildApp(readConfig({
   POLL_INTERVAL_MS: '1000',
   DATA_DIR: await mkdtemp(join(tmpdir(), 'dreamreel-demo-')),
   PORT: process.env.PORT,
+  WEBHOOK_SECRET: process.env.WEBHOOK_SECRET,
+  ALLOW_PRIVATE_CALLBACKS: process.env.ALLOW_PRIVATE_CALLBACKS,
   REPLICATE_API_URL: `${emulatorAddress}/v1`,
   REPLICATE_API_TOKEN: 'demo'
 }))
