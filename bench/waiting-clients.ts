@@ -44,16 +44,20 @@ interface Figures { what: string, kilobytes?: number, cpu?: number, requests?: n
 /** With the ratio to polling where both have the figure. */
 function present ({ what, kilobytes, cpu, requests, ...times }: Figures, polling: Figures) {
   const beside = (value: number | undefined, unit: string, base: number | undefined) =>
-    value === undefined || base === undefined ? '' : `${value.toPrecision(3)} ${unit}${value === base ? '' : ` (${(value / base).toPrecision(2)})`}`
+    value === undefined || base === undefined ? '' : `${digits(value, 3)}${unit}${value === base ? '' : ` (${digits(value / base, 2)})`}`
   return {
     what,
-    'memory for each': beside(kilobytes, 'kB', polling.kilobytes),
-    'CPU of one core': beside(cpu, '%', polling.cpu),
+    'memory for each': beside(kilobytes, ' kB', polling.kilobytes),
+    'CPU of one core': beside(cpu, ' %', polling.cpu),
     'requests a second': beside(requests, '', polling.requests),
-    'median until told': beside(times.median, 'ms', polling.median),
-    '99th': beside(times.p99, 'ms', polling.p99),
-    last: beside(times.last, 'ms', polling.last)
+    'median until told': beside(times.median, ' ms', polling.median),
+    '99th': beside(times.p99, ' ms', polling.p99),
+    last: beside(times.last, ' ms', polling.last)
   }
+}
+
+function digits (value: number, significant: number): string {
+  return value.toLocaleString('en-US', { maximumSignificantDigits: significant })
 }
 
 async function onStand<T> (measure: (stand: Stand) => Promise<T>): Promise<T> {
