@@ -12,11 +12,15 @@ export interface DreamersOptions {
   patienceMs: { POST: number, GET: number }
   chance: Chance
   ledger: Ledger
+  /** of the receiver of callbacks, another one each time */
+  newAddress: () => string
 }
 
 const meanPauseMs = 125
 const connectMs = 4_000
 const mostPosts = 64
+/** of the POSTs that give an address to call back */
+const calledBackShare = 0.5
 /** ms from one look at a task to the next: while it is open, and at least once it has ended. */
 const lookEvery = { open: 600, ended: 4_000 }
 const mostLooks = 32
@@ -30,17 +34,19 @@ export class Dreamers {
   readonly #ledger
   readonly #chance
   readonly #dreams
+  readonly #newAddress
   readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: connectMs } })
   readonly #posting = new Set<Promise<void>>()
   readonly #nextLook = new Map<AcceptedTask, number>()
   #turn = 0
 
-  constructor ({ urls, patienceMs, chance, ledger }: DreamersOptions) {
+  constructor ({ urls, patienceMs, chance, ledger, newAddress }: DreamersOptions) {
     this.#urls = urls
     this.#patienceMs = patienceMs
     this.#chance = chance
     this.#ledger = ledger
     this.#dreams = new Dreams(chance)
+    this.#newAddress = newAddress
   }
 
   /** Posts about 8 dreams a second, each exactly once, until the signal. */
@@ -79,12 +85,13 @@ export class Dreamers {
   }
 
   async #post ({ key, text, style }: Dream): Promise<void> {
-    const query = new URLSearchParams({ dream: text, style })
-    const answer = await this.#ask('POST', `/generate-video?${query}`, () => this.#ledger.sent(key))
+    const address = this.#chance.happens(calledBackShare) ? this.#newAddress() : undefined
+    const query = new URLSearchParams({ dream: text, style, ...(address !== undefined && { callback_url: address }) })
+    const answer = await this.#ask('POST', `/generate-video?${query}`, () => this.#ledger.sent(key, address))
     if (answer?.status !== 200) return
     const { task_id: id } = answer.body as { task_id?: string }
     if (id === undefined) return
-    this.#nextLook.set(this.#ledger.accepted(key, id), Date.now())
+    this.#nextLook.set(this.#ledger.accepted(key, id, address), Date.now())
   }
 
   /** Whom one instance does not answer asks the next, at most each once. */

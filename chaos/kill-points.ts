@@ -21,14 +21,25 @@ function pass (point: StrikePoint): void {
 if (strike !== undefined) {
   watchWrites()
   watchCreates()
+  watchCallbacks()
 }
 
-/** Before the row is written, so nothing of it is on disk. */
 function watchWrites (): void {
-  onTaskWrite((stage) => {
-    if (stage === 'submitting') pass('before_mark')
-    if (stage === 'completed' || stage === 'failed') pass('before_finish')
+  onTaskWrite({
+    // Before the row is written, so nothing of it is on disk.
+    asked: ({ stage }) => {
+      if (stage === 'submitting') pass('before_mark')
+      if (isEnd(stage)) pass('before_finish')
+    },
+    // That somebody is to be told is on disk by now, or never will be.
+    committed: ({ stage, callback_url: address }) => {
+      if (isEnd(stage) && address !== null) pass('after_finish')
+    }
   })
+}
+
+function isEnd (stage: unknown): boolean {
+  return stage === 'completed' || stage === 'failed'
 }
 
 /** Only the create of a prediction: reads and cancels pay nothing. */
@@ -46,15 +57,33 @@ function watchCreates (): void {
   })
 }
 
+function watchCallbacks (): void {
+  onCallback('undici:client:sendHeaders', () => pass('before_callback'))
+  // Whoever asked hears of the answer after this only, so nothing of it is on disk.
+  onCallback('undici:request:headers', ({ response }) => {
+    if (response?.statusCode === 204) pass('after_callback_answer')
+  })
+}
+
 interface UndiciEvent {
-  request: { method: string, path: string }
+  request: { method: string, path: string, headers: string[] }
   response?: { statusCode: number }
 }
 
 function onCreate (channel: string, act: (event: UndiciEvent) => void): void {
-  subscribe(channel, (message) => {
-    // The boundary: https://undici.nodejs.org/#/docs/api/DiagnosticsChannel.md
-    const event = message as UndiciEvent
+  onRequest(channel, (event) => {
     if (event.request.method === 'POST' && event.request.path.endsWith('/predictions')) act(event)
   })
+}
+
+/** A request that is signed by Standard Webhooks: the service sends no other. */
+function onCallback (channel: string, act: (event: UndiciEvent) => void): void {
+  onRequest(channel, (event) => {
+    if (event.request.headers.includes('webhook-signature')) act(event)
+  })
+}
+
+function onRequest (channel: string, act: (event: UndiciEvent) => void): void {
+  // The boundary: https://undici.nodejs.org/#/docs/api/DiagnosticsChannel.md
+  subscribe(channel, (message) => act(message as UndiciEvent))
 }

@@ -5,6 +5,8 @@ export interface AcceptedTask {
   readonly id: string
   /** of the dream */
   readonly key: string
+  /** where its end is to be told */
+  readonly address: string | undefined
   last: TaskView | undefined
   isLost: boolean
   /** What went back or changed after the end, in words. */
@@ -18,15 +20,19 @@ export class Ledger {
   readonly tasks = new Map<string, AcceptedTask>()
   /** By the key of the dream: POSTs that may have arrived, whatever became of the answer. */
   readonly posts = new Map<string, number>()
+  /** The key of the dream that was POSTed with this `callback_url`. */
+  readonly addresses = new Map<string, string>()
   /** Answers that are neither what was asked for nor a refusal that a service may give, by method and status. */
   readonly strange = new Map<string, number>()
 
-  sent (key: string): void {
+  /** @param address an own one for each POST that has one */
+  sent (key: string, address: string | undefined): void {
     this.posts.set(key, (this.posts.get(key) ?? 0) + 1)
+    if (address !== undefined) this.addresses.set(address, key)
   }
 
-  accepted (key: string, id: string): AcceptedTask {
-    const task = { id, key, last: undefined, isLost: false, moves: [] }
+  accepted (key: string, id: string, address: string | undefined): AcceptedTask {
+    const task = { id, key, address, last: undefined, isLost: false, moves: [] }
     this.tasks.set(id, task)
     return task
   }

@@ -25,19 +25,24 @@ interface Form {
   goneFor: Span
   /** that a client waits for an answer */
   patienceMs: { POST: number, GET: number }
+  /** from the end of the last task until its callback address has been told, at most */
+  longestCallbackMs: number
 }
 
+/** Who was refused is told again within 7.5 s. */
 const single = {
   aliveFor: { killed: [300, 3_500], 'left alone': [8_000, 20_000], afterwards: [500, 2_500] },
   goneFor: [0, 0],
-  patienceMs: { POST: 4_000, GET: 4_000 }
+  patienceMs: { POST: 4_000, GET: 4_000 },
+  longestCallbackMs: 12_000
 } as const
 /** Who takes over needs up to 15 s; a POST is answered within 5 s also while the database is away. */
 const cluster = {
   aliveFor: { killed: [2_000, 10_000], 'left alone': [8_000, 20_000], afterwards: [1_000, 8_000] },
   frozenFor: [6_000, 16_000],
   goneFor: [0, 3_000],
-  patienceMs: { POST: 8_000, GET: 3_000 }
+  patienceMs: { POST: 8_000, GET: 3_000 },
+  longestCallbackMs: 24_000
 } as const
 const forms = {
   single: { long: { ...single, deadlineSeconds: 120, frozenFor: [6_000, 22_000] }, short: { ...single, deadlineSeconds: 45, frozenFor: [6_000, 8_000] } },

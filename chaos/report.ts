@@ -1,3 +1,4 @@
+import type { CallbackReceiver } from './callback-receiver.ts'
 import type { Lives } from './lives.ts'
 import type { Verdict } from './verdict.ts'
 import type { Weather } from './weather.ts'
@@ -5,7 +6,7 @@ import type { Weather } from './weather.ts'
 /** At most so many tasks or predictions are named for each finding. */
 const mostNamed = 20
 
-export function printReport (verdict: Verdict, lives: Lives, weather: Weather): void {
+export function printReport (verdict: Verdict, lives: Lives, weather: Weather, receiver: CallbackReceiver): void {
   print('Clients', [
     ['POSTs sent', verdict.posts],
     ['tasks accepted', verdict.accepted],
@@ -15,6 +16,7 @@ export function printReport (verdict: Verdict, lives: Lives, weather: Weather): 
   ])
   print('Trouble', [...indented(lives.counts)])
   print('Calls broken', [...indented(weather.struck)])
+  print('Callbacks', [...indented(receiver.counts)])
   print('Must be none', verdict.findings.map(({ what, affected }) => [what, affected.length]))
 }
 

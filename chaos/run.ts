@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import { judgeCallbacks, untold } from './callback-verdict.ts'
 import type { Dreamers } from './dreamers.ts'
 import type { AcceptedTask } from './ledger.ts'
 import { readPlan, type Plan } from './plan.ts'
@@ -8,9 +9,9 @@ import { setStage, type Stage } from './stage.ts'
 import { reachVerdict } from './verdict.ts'
 
 /**
- * Proves that nothing is lost and nothing is paid for twice: real processes of the service that are killed, frozen and
- * out of disk, or many on a PostgreSQL that goes and comes back, in front of an emulator that fails in every way, and
- * clients that write down what they are told.
+ * Proves that nothing is lost, nothing is paid for twice, and nobody is forgotten who wants to be called back: real
+ * processes of the service that are killed, frozen and out of disk, or many on a PostgreSQL that goes and comes back, in
+ * front of an emulator that fails in every way, and clients that write down what they are told.
  * Exit code 0 where all that must be none is none. Bounded, on 127.0.0.1 alone, and nothing is left behind.
  */
 const lastDreamsMs = 2_000
@@ -51,8 +52,8 @@ function planOfArguments (): Plan {
   }
 }
 
-/** Everything at once, then calm: no faults, a free disk, processes that live, until every task has ended or should have. */
-async function storm ({ lives, weather, dreamers, ledger }: Stage, { stormMs, deadlineSeconds }: Plan, stop: AbortSignal): Promise<void> {
+/** Everything at once, then calm: no faults, a free disk, processes that live, until every task has ended and is told of, or should be. */
+async function storm ({ lives, weather, dreamers, receiver, ledger }: Stage, { stormMs, deadlineSeconds, longestCallbackMs }: Plan, stop: AbortSignal): Promise<void> {
   const until = (ms: number) => bounded(stop, ms)
   const over = new AbortController()
   const watching = dreamers.watch(over.signal)
@@ -61,26 +62,34 @@ async function storm ({ lives, weather, dreamers, ledger }: Stage, { stormMs, de
       lives.live(until(stormMs)), weather.blow(until(stormMs)), dreamers.post(until(stormMs - lastDreamsMs))
     ])
     stop.throwIfAborted()
+    receiver.calm()
     await lives.startAnew(until(longestStartMs))
-    const giveUpAt = Date.now() + deadlineSeconds * 1000 + marginMs
-    while (ledger.open.length > 0 && Date.now() < giveUpAt && !lives.isDead) await delay(100, undefined, { signal: stop })
+    await waitWhile(() => ledger.open.length > 0 && !lives.isDead, deadlineSeconds * 1000 + marginMs, stop)
+    await waitWhile(() => untold(ledger, receiver.callbacks).length > 0 && !lives.isDead, longestCallbackMs, stop)
   } finally {
     over.abort()
     await watching
   }
 }
 
-async function judge ({ lives, weather, dreamers, ledger, emulator }: Stage, stop: AbortSignal): Promise<boolean> {
+/** At most so many ms. */
+async function waitWhile (isSo: () => boolean, ms: number, stop: AbortSignal): Promise<void> {
+  const giveUpAt = Date.now() + ms
+  while (isSo() && Date.now() < giveUpAt) await delay(100, undefined, { signal: stop })
+}
+
+async function judge ({ lives, weather, dreamers, receiver, ledger, emulator }: Stage, stop: AbortSignal): Promise<boolean> {
   const isSilent = !await lookAtAll([...ledger.tasks.values()], dreamers, stop)
   const deaths = await lives.stop()
   const verdict = reachVerdict(ledger, emulator.predictions)
   verdict.findings.push(
+    ...judgeCallbacks(ledger, receiver.callbacks),
     { what: 'processes that died by themselves', affected: lives.crashes.map((crash) => JSON.stringify(crash)) },
     { what: 'processes that did not stop in peace', affected: deaths.filter(({ code }) => code !== 0).map((death) => JSON.stringify(death)) },
     { what: 'services silent in the end', affected: isSilent ? [JSON.stringify(deaths)] : [] },
-    { what: 'things that were not tried', affected: untried(verdict.accepted, lives.kills) }
+    { what: 'things that were not tried', affected: untried(verdict.accepted, lives.kills, receiver.callbacks.length) }
   )
-  printReport(verdict, lives, weather)
+  printReport(verdict, lives, weather, receiver)
   printFindings(verdict)
   return verdict.findings.every(({ affected }) => affected.length === 0)
 }
@@ -97,8 +106,10 @@ async function lookAtAll (tasks: AcceptedTask[], dreamers: Dreamers, stop: Abort
 }
 
 /** A run that did nothing proves nothing. */
-function untried (accepted: number, kills: number): string[] {
-  return [...accepted === 0 ? ['no task was accepted'] : [], ...kills === 0 ? ['no kill struck'] : []]
+function untried (accepted: number, kills: number, callbacks: number): string[] {
+  return [
+    accepted === 0 && 'no task was accepted', kills === 0 && 'no kill struck', callbacks === 0 && 'no callback was made'
+  ].filter((what) => what !== false)
 }
 
 function bounded (stop: AbortSignal, ms: number): AbortSignal {

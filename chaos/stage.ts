@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildEmulator } from '../replicate-emulator/app.ts'
+import { CallbackReceiver } from './callback-receiver.ts'
 import { Chance } from './chance.ts'
 import { setCluster } from './cluster-scene.ts'
 import { Dreamers } from './dreamers.ts'
@@ -19,7 +20,7 @@ export type Stage = Awaited<ReturnType<typeof setStage>>
 export async function setStage (plan: Plan) {
   const { seed, deadlineSeconds, patienceMs, isCluster } = plan
   const chance = new Chance(seed)
-  const chances = { weather: chance.fork(), lives: chance.fork(), env: chance.fork(), dreamers: chance.fork() }
+  const chances = { weather: chance.fork(), lives: chance.fork(), env: chance.fork(), dreamers: chance.fork(), receiver: chance.fork() }
   const folder = await mkdtemp(join(tmpdir(), 'dreamreel-chaos-'))
   const log = createWriteStream(join(folder, 'service.log'))
   /** Between the lines of the service, so that one file tells what happened in which order. */
@@ -28,6 +29,8 @@ export async function setStage (plan: Plan) {
   const replicate = buildEmulator({ token: 'chaos', seed, rateLimits: false, allowHttpWebhooks: true, webhookSecret })
   const apiUrl = `${await replicate.listen({ port: 0, host: '127.0.0.1' })}/v1`
   const ledger = new Ledger()
+  const receiver = new CallbackReceiver(chances.receiver)
+  await receiver.listen()
 
   const env = {
     REPLICATE_API_URL: apiUrl,
@@ -36,12 +39,14 @@ export async function setStage (plan: Plan) {
     REPLICATE_CREATES_PER_MINUTE: '100000',
     REPLICATE_READS_PER_MINUTE: '100000',
     POLL_INTERVAL_MS: '200',
-    TASK_DEADLINE_SECONDS: String(deadlineSeconds)
+    TASK_DEADLINE_SECONDS: String(deadlineSeconds),
+    WEBHOOK_SECRET: receiver.secret,
+    ALLOW_PRIVATE_CALLBACKS: 'true'
   }
   const setScene = isCluster ? setCluster : setSingle
   const scene = await setScene({ plan, folder, log, tell, chances, env, webhookSecret })
   const { lives, urls } = scene
-  const dreamers = new Dreamers({ urls, patienceMs, ledger, chance: chances.dreamers })
+  const dreamers = new Dreamers({ urls, patienceMs, ledger, chance: chances.dreamers, newAddress: () => receiver.newAddress() })
 
   /** @param keep whether the data and the log are still needed */
   async function clear (keep: boolean): Promise<void> {
@@ -49,6 +54,7 @@ export async function setStage (plan: Plan) {
     await scene.clear(keep)
     await dreamers.close()
     await replicate.close()
+    await receiver.close()
     log.end()
     await once(log, 'close')
     if (!keep) await rm(folder, { recursive: true, force: true })
@@ -56,5 +62,5 @@ export async function setStage (plan: Plan) {
 
   const { emulator } = replicate
   const weather = new Weather({ emulator, tell, chance: chances.weather })
-  return { folder, ledger, lives, dreamers, emulator, weather, clear }
+  return { folder, ledger, lives, dreamers, receiver, emulator, weather, clear }
 }

@@ -1,5 +1,8 @@
-/** Where a process dies by its own `kill -9`: between two steps of a task's life. */
-export const killPoints = ['before_mark', 'after_mark', 'after_post_sent', 'after_answer', 'before_finish'] as const
+/** Where a process dies by its own `kill -9`: between two steps of a task's life, or of a callback's. */
+export const killPoints = [
+  'before_mark', 'after_mark', 'after_post_sent', 'after_answer', 'before_finish', 'after_finish',
+  'before_callback', 'after_callback_answer'
+] as const
 /** Where a process freezes itself: the mark is on disk, and the POST is asked for, or right about to be written. */
 export const stopPoints = ['stop_after_mark', 'stop_before_sending'] as const
 
