@@ -27,8 +27,8 @@ const lookIntervalMs = 1_000
 const createsAtOnce = 32
 /** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
 const mostAtGate = 2 * createsAtOnce
-/** With webhooks a read is only the net below them. */
-const netIntervalMs = 60_000
+/** With a webhook a read is only the net below it. */
+const leastNetIntervalMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
 export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepFrom, ...given }) => {
@@ -36,8 +36,8 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const { taskStore, replicate, replicateWebhooks, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
-  const intervalMs = replicateWebhooks.areOn ? Math.max(pollIntervalMs, netIntervalMs) : pollIntervalMs
-  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs: intervalMs, sweepFrom, now, log, signal })
+  const netIntervalMs = Math.max(pollIntervalMs, leastNetIntervalMs)
+  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, netIntervalMs, sweepFrom, now, log, signal })
   const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, onRoom: () => app.generationJobs.wake(), log, signal })
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
   const generation = { ...given, taskStore, replicate, createGate, predictionWatch, webhookFor, log }

@@ -19,7 +19,7 @@ export async function generateVideo (claimed: Task, options: GenerateVideoOption
     signal.throwIfAborted()
     if (task.stage === 'queued') task = await submit(task, life)
     else if (task.stage === 'submitting') task = await settleSubmission(task, life)
-    else task = await awaitVideo(task, life)
+    else task = await awaitVideo(task, task === claimed, life)
   }
 }
 
@@ -29,8 +29,10 @@ export async function endLate (task: Task, options: GenerateVideoOptions, signal
 }
 
 /** Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken. */
-async function awaitVideo (task: Task, life: TaskLife): Promise<Task | undefined> {
-  const awaited = { taskId: task.id, predictionId: predictionOf(task), createdAt: task.predictionCreatedAt }
+async function awaitVideo (task: Task, isResumed: boolean, life: TaskLife): Promise<Task | undefined> {
+  const webhook = life.webhookFor(task.id)
+  const isReported = webhook !== null && task.submission?.webhook === webhook
+  const awaited = { taskId: task.id, predictionId: predictionOf(task), createdAt: task.predictionCreatedAt, isReported, isResumed }
   let current: Task | undefined = task
   for await (const read of life.predictionWatch.follow(awaited, task.deadlineAt, life.signal)) {
     current = read === 'look again' ? await life.taskStore.get(task.id) : await learnFrom(read, current, life)

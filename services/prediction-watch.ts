@@ -12,6 +12,8 @@ export interface PredictionWatchOptions {
   taskStore: Pick<TaskStore, 'inFlight' | 'takeSweep' | 'prompt'>
   /** ms from one read of a prediction to its next, longer where the limit on calls does not allow it */
   pollIntervalMs: number
+  /** The same for one whose end is reported: the reads are only the net below the reports. */
+  netIntervalMs: number
   /** From so many in flight on, reads of the provider's list take the place of a read for each prediction. */
   sweepFrom: number
   /** ms since the epoch */
@@ -26,6 +28,10 @@ export interface Awaited {
   predictionId: string
   /** ms since the epoch, by the provider's clock; null where it did not say: such a prediction is always read by itself */
   createdAt: number | null
+  /** whether the provider was asked to report its end, to here */
+  isReported: boolean
+  /** It was waited for before, by a process that may have missed something: it is looked at at once. */
+  isResumed: boolean
 }
 
 /** `look again`: the task itself may have changed. */
@@ -74,7 +80,7 @@ export class PredictionWatch {
     this.#followedTasks.set(awaited.taskId, followed)
     const known = this.#early.get(awaited.predictionId)
     if (known !== undefined) followed.news.push({ outcome: 'found', prediction: known })
-    this.#readLater(followed, this.#options.pollIntervalMs)
+    this.#readLater(followed, awaited.isResumed ? 0 : this.#intervalOf(awaited))
     try {
       for (;;) {
         for (let news = followed.news.shift(); news !== undefined; news = followed.news.shift()) yield news
@@ -126,6 +132,10 @@ export class PredictionWatch {
     return this.#followed.get(followed.predictionId) === followed
   }
 
+  #intervalOf ({ isReported }: Awaited): number {
+    return isReported ? this.#options.netIntervalMs : this.#options.pollIntervalMs
+  }
+
   #readLater (followed: Followed, ms: number): void {
     clearTimeout(followed.timer)
     if (!this.#isFollowed(followed)) return
@@ -162,12 +172,13 @@ export class PredictionWatch {
 
   /** Never rejects: whatever goes wrong upstream is an outcome. */
   async #read (followed: Followed): Promise<void> {
-    const { replicate, pollIntervalMs, signal } = this.#options
+    const { replicate, signal } = this.#options
     const read = await replicate.get(followed.predictionId, { signal })
     if (signal.aborted) return
     followed.failures = read.outcome === 'found' ? 0 : followed.failures + 1
-    const pause = { first: pollIntervalMs, longest: Math.max(pollIntervalMs, longestPauseMs) }
-    this.#readLater(followed, followed.failures === 0 ? pollIntervalMs : backoffDelay(followed.failures, pause))
+    const intervalMs = this.#intervalOf(followed)
+    const pause = { first: intervalMs, longest: Math.max(intervalMs, longestPauseMs) }
+    this.#readLater(followed, followed.failures === 0 ? intervalMs : backoffDelay(followed.failures, pause))
     tell(followed, read)
   }
 
@@ -204,7 +215,8 @@ export class PredictionWatch {
       if (await taskStore.takeSweep(pollIntervalMs * 0.9)) await this.#sweepForAll()
       await this.#readAll(all.filter(({ createdAt }) => createdAt === null))
     } finally {
-      for (const followed of all) this.#readLater(followed, Math.max(0, this.#nextSweepAt - performance.now()))
+      const sinceMs = performance.now() - (this.#nextSweepAt - pollIntervalMs)
+      for (const followed of all) this.#readLater(followed, Math.max(0, this.#intervalOf(followed) - sinceMs))
     }
   }
 

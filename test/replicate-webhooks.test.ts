@@ -21,13 +21,16 @@ async function freePort (): Promise<number> {
 async function startService (t: Test, options: EmulatorOptions = {}, env: Record<string, string> = {}) {
   const { emulator, apiUrl } = await startEmulator(t, { allowHttpWebhooks: true, ...options })
   const port = await freePort()
-  const config = readConfig({
-    ...testEnvironment, REPLICATE_API_URL: apiUrl, PUBLIC_URL: `http://127.0.0.1:${port}`, REPLICATE_WEBHOOKS: 'on', ...env
-  })
-  const app = await buildApp(config, { logStream: { write: () => {} } })
-  t.teardown(() => app.close())
-  await app.listen({ port, host: '127.0.0.1' })
-  return { app, emulator, apiUrl, publicUrl: `http://127.0.0.1:${port}` }
+  const startAgain = async (changes: Record<string, string>) => {
+    const config = readConfig({
+      ...testEnvironment, REPLICATE_API_URL: apiUrl, PUBLIC_URL: `http://127.0.0.1:${port}`, REPLICATE_WEBHOOKS: 'on', ...env, ...changes
+    })
+    const app = await buildApp(config, { logStream: { write: () => {} } })
+    t.teardown(() => app.close())
+    await app.listen({ port, host: '127.0.0.1' })
+    return app
+  }
+  return { app: await startAgain({}), emulator, apiUrl, publicUrl: `http://127.0.0.1:${port}`, startAgain }
 }
 
 type Service = Awaited<ReturnType<typeof startService>>
@@ -72,6 +75,31 @@ t.test('a lost answer is mended by the webhook that names the task', async (t) =
   await until(async () => (await statusOf(service.app, taskId)).status !== 'pending' || undefined, 'the webhook to bind the prediction')
   t.match(await ended(service.app, taskId), { status: 'completed' })
   t.equal(service.emulator.predictions.length, 1)
+})
+
+t.test('a task that is resumed is looked at at once: its webhook may have come while nobody was there', async (t) => {
+  const service = await startService(t, { generationMs: 600_000 }, { DATA_DIR: t.testdir() })
+  const taskId = await processing(service, 'A whale')
+  await service.app.close()
+  const [prediction] = service.emulator.log.all
+  if (prediction === undefined) throw new Error('No prediction')
+  t.equal(service.emulator.calls.get, 0)
+  const resumed = await service.startAgain({})
+  await until(() => service.emulator.calls.get === 1 || undefined, 'the look')
+  service.emulator.end(prediction, { status: 'succeeded' })
+  t.match(await ended(resumed, taskId), { status: 'completed' })
+  t.equal(service.emulator.calls.get, 1, 'the webhook told the end')
+})
+
+t.test('a prediction that was made without a webhook is read at the usual pace', async (t) => {
+  const service = await startService(t, { generationMs: 600_000 }, { DATA_DIR: t.testdir(), REPLICATE_WEBHOOKS: 'off' })
+  const taskId = await processing(service, 'A whale')
+  await service.app.close()
+  const resumed = await service.startAgain({ REPLICATE_WEBHOOKS: 'on' })
+  const { get } = service.emulator.calls
+  await until(() => service.emulator.calls.get >= get + 3 || undefined, 'three reads')
+  for (const prediction of service.emulator.log.all) service.emulator.end(prediction, { status: 'succeeded' })
+  t.match(await ended(resumed, taskId), { status: 'completed' })
 })
 
 t.test('what is not signed by Replicate, or not lately, is refused and changes nothing', async (t) => {

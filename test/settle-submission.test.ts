@@ -39,7 +39,7 @@ async function lookWhile (t: Test, change: (taskStore: TaskStore, marked: Task) 
     taskStore,
     replicate,
     createGate: new CreateGate({ replicate, mostAtOnce: 1, onRoom: () => {}, log, signal }),
-    predictionWatch: new PredictionWatch({ replicate, taskStore, pollIntervalMs: 1_000, sweepFrom: 100, now: Date.now, log, signal }),
+    predictionWatch: new PredictionWatch({ replicate, taskStore, pollIntervalMs: 1_000, netIntervalMs: 1_000, sweepFrom: 100, now: Date.now, log, signal }),
     models: { Realistic: 'luma/ray', Animated: 'luma/ray', Cursed: 'luma/ray' },
     replicateApiUrl: apiUrl,
     webhookFor: () => webhook,
