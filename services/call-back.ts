@@ -31,6 +31,7 @@ export async function callBack ({ task, attempt }: CallbackDelivery, options: Ca
   const next = nextAttempt(answer, schedule[attempt - 1])
   const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...loggable(answer) }
   if (isDelivered(answer)) log.info(details, 'Callback delivered')
+  else if (isGone(answer)) log.info(details, 'Callback not wanted any more')
   else if (next !== undefined) log.warn({ ...details, next_in_s: Math.round(next.inMs / second) }, 'Callback not delivered; trying again')
   else log.error(details, 'Callback not delivered, and given up')
   return next

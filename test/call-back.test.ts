@@ -65,18 +65,18 @@ t.test('a longer wait that is asked for is kept, up to a day', async (t) => {
 })
 
 t.test('each attempt is one log line, which holds neither the address nor the dream', async (t) => {
-  const { url } = await startReceiver(t, 500, 204)
+  const { url } = await startReceiver(t, 500, 204, 410)
   const { attempt, lines } = scene(t)
   const task = aTask(url)
-  await attempt(task, 1)
-  await attempt(task, 2)
+  for (const number of [1, 2, 3]) await attempt(task, number)
   await attempt(aTask('http://127.0.0.1:1/dreams?of=a-caller'), 3)
   t.match(lines, [
     { level: 'warn', details: { task_id: task.id, attempt: 1, status: 500, callback_host: new URL(url).host, next_in_s: 5 }, message: /trying again/ },
     { level: 'info', details: { task_id: task.id, attempt: 2, status: 204 }, message: 'Callback delivered' },
+    { level: 'info', details: { attempt: 3, status: 410 }, message: 'Callback not wanted any more' },
     { level: 'warn', details: { attempt: 3, reason: 'ECONNREFUSED' } }
   ])
-  t.equal(lines.length, 3)
+  t.equal(lines.length, 4)
   t.notMatch(JSON.stringify(lines), /dreams|a-caller|whale|whsec/)
 })
 
