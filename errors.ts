@@ -25,6 +25,7 @@ export const errors = {
   payload_too_large: { status: 413, detail: 'The body of the request is too large' },
   uri_too_long: { status: 414, detail: 'The address of the request is too long' },
   unsupported_media_type: { status: 415, detail: 'The Content-Type of the request cannot be read here' },
+  range_not_satisfiable: { status: 416, detail: 'The Range that was asked for lies outside of what there is' },
   expectation_failed: { status: 417, detail: 'The only Expect header that can be met is 100-continue' },
   validation_failed: { status: 422, detail: 'A value of the request cannot be used' },
   idempotency_key_reused: { status: 422, detail: 'This Idempotency-Key was used for another request within the last 24 hours' },

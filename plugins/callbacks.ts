@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
-import { callBack, callbackSchedule } from '../services/call-back.ts'
+import { deliverCallback, callbackSchedule } from '../services/deliver-callback.ts'
 import { CallbackClient } from '../services/callback-client.ts'
 import { CallbackSigner } from '../services/callback-message.ts'
 import { CallbackRunner } from '../services/callback-runner.ts'
@@ -28,7 +28,7 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
     userAgent: `Dreamreel/${packageJson.version}`,
     log
   }
-  const runner = new CallbackRunner({ deliveries, callBack: (delivery) => callBack(delivery, given), mostAtOnce, lookIntervalMs, log })
+  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), mostAtOnce, lookIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
   // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
   let stopped: Promise<void> | undefined

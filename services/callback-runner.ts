@@ -6,7 +6,7 @@ import type { Log } from './log.ts'
 export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries
   /** Makes one attempt. @returns when to make the next one; undefined where it is over */
-  callBack: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
+  deliverCallback: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
   mostAtOnce: number
   /** how often, in ms, to look for attempts that have become due */
   lookIntervalMs: number
@@ -51,7 +51,7 @@ export class CallbackRunner {
   }
 
   #carry (delivery: CallbackDelivery): void {
-    const done = this.#options.callBack(delivery)
+    const done = this.#options.deliverCallback(delivery)
       .then((next) => this.#settle(delivery, next))
       .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
       .finally(() => {

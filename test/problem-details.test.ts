@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { errors, type ErrorCode, type Problem } from '../errors.ts'
 import { buildEdgeApp } from './edge-app.ts'
 import { listenRaw, readAnswer, readAnswers, type RawAnswer } from './raw-exchange.ts'
+import { startService } from './service.ts'
 
 type Headers = Record<string, unknown>
 
@@ -174,6 +175,14 @@ t.test('a store that is away is 503 with a Retry-After, and the cause is logged'
 
 t.test('an error that somebody else gave a 4xx, and that has no code, is a bad request', async (t) => {
   await injectProblem(t, 'bad_request', { url: '/teapot' })
+})
+
+t.test('a range outside of a file is 416', async (t) => {
+  const { app } = await startService(t)
+  const asset = '/docs/static/index.css'
+  t.equal((await app.inject({ url: asset, headers: { range: 'bytes=0-9' } })).statusCode, 206)
+  const response = await app.inject({ url: asset, headers: { range: 'bytes=999999999-' } })
+  t.match(response.json(), { status: 416, code: 'range_not_satisfiable' })
 })
 
 t.test('a problem goes out whole where the route declares another shape', async (t) => {

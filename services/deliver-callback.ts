@@ -3,7 +3,7 @@ import type { CallbackDelivery } from './callback-deliveries.ts'
 import { callbackMessage, type CallbackSigner } from './callback-message.ts'
 import type { Log } from './log.ts'
 
-export interface CallBackOptions {
+export interface DeliverCallbackOptions {
   client: CallbackClient
   signer: CallbackSigner
   /** ms before the second attempt, the third and so on; after the last one it is given up */
@@ -22,7 +22,7 @@ const longestRetryAfterMs = 24 * hour
 const jitter = 0.1
 
 /** Tells a callback address of the end of its task, once. @returns when to try again; undefined where it is over */
-export async function callBack ({ task, attempt }: CallbackDelivery, options: CallBackOptions): Promise<{ inMs: number } | undefined> {
+export async function deliverCallback ({ task, attempt }: CallbackDelivery, options: DeliverCallbackOptions): Promise<{ inMs: number } | undefined> {
   if (task.callbackUrl === null) throw new Error(`Task ${task.id} has nobody to tell`)
   const { client, signer, schedule, userAgent, log } = options
   const body = JSON.stringify(callbackMessage(task))

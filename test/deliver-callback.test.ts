@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { callBack, callbackSchedule } from '../services/call-back.ts'
+import { deliverCallback, callbackSchedule } from '../services/deliver-callback.ts'
 import { CallbackClient } from '../services/callback-client.ts'
 import { CallbackSigner } from '../services/callback-message.ts'
 import { newTask, type Task } from '../services/task.ts'
@@ -21,7 +21,7 @@ function scene (t: Test, secrets = secret) {
     userAgent: 'Dreamreel/test',
     log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
   }
-  return { lines, attempt: (task: Task, attempt = 1) => callBack({ id: task.id, task, attempt }, options) }
+  return { lines, attempt: (task: Task, attempt = 1) => deliverCallback({ id: task.id, task, attempt }, options) }
 }
 
 const [second, minute, hour] = [1_000, 60_000, 3_600_000]
