@@ -5,9 +5,6 @@ import { createDatabase } from './postgres.ts'
 import { runService } from './running-service.ts'
 import { ended, startEmulator, startService, statusOf, until } from './service.ts'
 
-// Attempts are five seconds apart, and a lease is only missed after ten.
-t.setTimeout(90_000)
-
 const secret = newSecret()
 const callbackEnv = { WEBHOOK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
 type App = Awaited<ReturnType<typeof startService>>['app']

@@ -6,9 +6,6 @@ import { createDatabase } from './postgres.ts'
 import { runService } from './running-service.ts'
 import { startEmulator, until } from './service.ts'
 
-// What is killed or frozen is missed after 12 s only.
-t.setTimeout(180_000)
-
 /** Sooner than an instance that says nothing is missed: its last word is at most 3 s old, and 10 s are waited for the next. */
 const beforeItIsMissedMs = 6_000
 /** A generation that goes on until the test finishes it. */

@@ -60,7 +60,7 @@ async function dreamOnce (t: Test, point: StrikePoint) {
     await service.kill()
     log.end()
   })
-  await service.ready(`${url}/readyz`, AbortSignal.timeout(20_000))
+  await service.ready(`${url}/readyz`, AbortSignal.timeout(60_000))
   await fetch(`${url}/generate-video?dream=A%20whale&style=Cursed&callback_url=${encodeURIComponent(address)}`, { method: 'POST' }).catch(() => undefined)
   return { emulator, service, dataDir, received }
 }

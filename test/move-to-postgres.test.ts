@@ -13,9 +13,6 @@ import { createDatabase } from './postgres.ts'
 import { runService } from './running-service.ts'
 import { startEmulator, until } from './service.ts'
 
-// Starts of real processes, one after another.
-t.setTimeout(120_000)
-
 const now = Date.now
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }

@@ -7,9 +7,6 @@ import { runService } from './running-service.ts'
 import { startEmulator, until } from './service.ts'
 import { startSilentProxy } from './silent-proxy.ts'
 
-// A server and a service of its own for each test.
-t.setTimeout(180_000)
-
 /** Only what hangs takes so long. */
 const noHangMs = 25_000
 

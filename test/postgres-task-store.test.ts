@@ -6,9 +6,6 @@ import { createDatabase } from './postgres.ts'
 import { until } from './service.ts'
 import { testTaskStore } from './task-store-contract.ts'
 
-// A lease is only missed after ten seconds, and a database only given up after ten.
-t.setTimeout(90_000)
-
 const write = () => {}
 const log = { debug: write, info: write, warn: write, error: write }
 const openStore = (databaseUrl: string, now = Date.now) => createPostgresTaskStore({ databaseUrl, now, log })

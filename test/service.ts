@@ -54,8 +54,8 @@ export function ended (app: FastifyInstance, taskId: string): Promise<TaskView> 
   }, `task ${taskId} to end`)
 }
 
-/** What `look` gives as soon as it gives something; the limit only ends a test that would hang for ever. */
-export async function until<T> (look: () => T | undefined | Promise<T | undefined>, what: string, withinMs = 20_000): Promise<T> {
+/** What `look` gives as soon as it gives something. The limit ends a test that would hang for ever; it is below the minute of the net under webhooks. */
+export async function until<T> (look: () => T | undefined | Promise<T | undefined>, what: string, withinMs = 40_000): Promise<T> {
   for (const giveUpAt = Date.now() + withinMs; Date.now() < giveUpAt; await delay(5)) {
     const found = await look()
     if (found !== undefined) return found
