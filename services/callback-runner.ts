@@ -2,6 +2,7 @@ import { backoffDelay, wait } from './backoff.ts'
 import type { CallbackDeliveries, CallbackDelivery } from './callback-deliveries.ts'
 import { ClaimLoop } from './claim-loop.ts'
 import type { Log } from './log.ts'
+import { StoreUnavailableError } from './task-store.ts'
 
 export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries
@@ -62,14 +63,16 @@ export class CallbackRunner {
     this.#running.set(delivery.id, done)
   }
 
-  /** A store that is away is no reason to tell anybody twice, while the process lives. */
+  /** A store that is away is no reason to tell anybody twice, while the process lives: the last try is made when it stops. */
   async #settle (delivery: CallbackDelivery, next: { inMs: number } | undefined): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#options.deliveries.settle(delivery, next)
       } catch (err) {
+        const { signal } = this.#stopping
+        if (!(err instanceof StoreUnavailableError) || signal.aborted) throw err
         if (attempt === 0) this.#options.log.warn({ err, task_id: delivery.task.id }, 'The task store is away; a callback waits to be settled')
-        await wait(backoffDelay(attempt, storeAway), this.#stopping.signal)
+        await wait(backoffDelay(attempt, storeAway), signal).catch(() => undefined)
       }
     }
   }

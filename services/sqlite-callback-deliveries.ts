@@ -73,7 +73,7 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
   }
 }
 
-/** Every one of these tasks that has one, for a move to another store. */
+/** Every delivery that is not settled, for a move to another store. */
 export function deliveriesIn (database: DatabaseSync, now: number): DueDelivery[] {
   const rows = database.prepare('select * from callback_delivery').all().map(asDeliveryRow)
   return rows.map(({ task_id: taskId, attempt, due_at: dueAt }) => ({ taskId, attempt, inMs: Math.max(0, dueAt - now) }))

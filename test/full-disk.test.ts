@@ -1,5 +1,8 @@
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
 import type { TaskView } from '../services/task.ts'
+import { newSecret, startReceiver } from './callback-receiver.ts'
 import { runService } from './running-service.ts'
 import { startEmulator, until } from './service.ts'
 
@@ -25,6 +28,31 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
   await until(async () => (await status()).status === 'completed' || undefined, 'the video')
   t.equal((await post()).status, 200)
   await until(() => emulator.predictions.length === 2 || undefined, 'the second prediction')
+})
+
+t.test('who has taken a callback is not told again because the disk is full just then', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const dataDir = t.testdir()
+  const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, WEBHOOK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
+  const service = await runService(t, env)
+  const url = await service.url()
+  let answer = () => {}
+  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+  const post = () => fetch(`${url}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
+  await post()
+  await until(() => told.received.length === 1 || undefined, 'the callback')
+
+  service.limitFiles(1)
+  answer()
+  await until(() => service.output().includes('a callback waits to be settled') || undefined, 'the full disk to be met')
+  service.limitFiles('unlimited')
+  t.equal((await post()).status, 200)
+  await until(() => told.received.length === 2 || undefined, 'the second callback')
+  t.equal((await service.end('SIGTERM')).code, 0)
+  t.equal(new Set(told.received.map(({ headers }) => headers['webhook-id'])).size, 2)
+  const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
+  t.teardown(() => database.close())
+  t.same(database.prepare('select * from callback_delivery').all(), [])
 })
 
 t.test('a log file on the full disk costs log lines and nothing else', async (t) => {
