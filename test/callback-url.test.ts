@@ -30,6 +30,16 @@ t.test('any other address is refused, and said why', async (t) => {
   for (const text of ['https://user@app.example.com/', 'https://user:word@app.example.com/']) t.equal(faultOf(text), 'credentials', text)
 })
 
+t.test('an empty user name and a host that cannot exist are refused, also where private addresses are allowed', async (t) => {
+  for (const rules of [strict, lenient]) {
+    for (const text of ['https://:@h.example/', 'https://@h.example/', 'https:\\\\:@h.example', 'ht\ntps:/\t/@h.example', ' https:@h.example']) t.equal(faultOf(text, rules), 'credentials', text)
+    for (const host of ['.', '..', '.a.test', 'x..test', 'x.test..', 'xn--', 'a.xn--', '-a.test', 'a-.test', 'a!b.test', `${'a'.repeat(64)}.test`, `${'a.'.repeat(127)}test`]) {
+      t.equal(faultOf(`https://${host}/`, rules), 'format', host)
+    }
+    for (const text of ['https://app.example.com./', 'https://a_b.example/', 'https://a--b.example/a@b?c@d#e@f', `https://${'a'.repeat(63)}.example/`]) t.equal(faultOf(text, rules), undefined, text)
+  }
+})
+
 t.test('no notation of an address that is not public is taken', async (t) => {
   const hosts = [
     '127.0.0.1', '127.1', '2130706433', '0x7f.0.0.1', '0177.0.0.1', '0x7f000001', '１２７.0.0.1', '0', '0.0.0.0', '10.0.0.1', '172.16.0.1', '192.168.1.1',

@@ -162,7 +162,7 @@ t.test('an address that cannot be called is 422, beside every other fault, and c
   const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: secret } })
   for (const [url, msg] of [
     ['http://app.example.com/', /https/], ['https://127.0.0.1/', /public/], ['https://[::1]/', /public/], ['https://app.example.com:8443/', /443/], ['', /https/],
-    ['https://a:b@app.example.com/', /user name/], ['\u0000', /U\+0000/], [`https://app.example.com/${'a'.repeat(2_048)}`, /2,048/], ['🐋', /https/]
+    ['https://a:b@app.example.com/', /user name/], ['https://:@h/', /user name/], ['https://x..test/', /host/], ['\u0000', /U\+0000/], [`https://app.example.com/${'a'.repeat(2_048)}`, /2,048/], ['🐋', /https/]
   ] as const) {
     const response = await post(app, url, { style: 'Wrong' })
     t.match(response.json(), { status: 422, code: 'validation_failed', errors: [{ loc: ['query', 'style'] }, { loc: ['query', 'callback_url'], msg }] }, url)
