@@ -7,6 +7,7 @@ import { loggableWords } from './provider-words.ts'
 import type { CreateOutcome } from './replicate-client.ts'
 import { promptFor } from './styles.ts'
 import type { Move, Submission, Task } from './task.ts'
+import type { TaskFailureCode } from './task-failure.ts'
 import { dismiss, end, loggable, move, timeLeft, type TaskLife } from './task-life.ts'
 
 /** Replicate's shortest `Cancel-After`: with less time left a task is not handed over any more. */
@@ -25,10 +26,17 @@ export async function submit (task: Task, life: TaskLife): Promise<Task | undefi
     handed = await handOver(task, life)
     return handed.answer
   })
-  if (!isInTime) return end(task, life.createGate.reason ?? task.waitingFor ?? 'deadline_exceeded', life)
+  if (!isInTime) return endAtDeadline(task, life.createGate.reason ?? task.waitingFor ?? 'deadline_exceeded', life)
   if (handed.unwanted !== undefined) await dismiss(handed.unwanted, task, life)
   if (isForbidden(handed.answer)) await wait(Math.min(timeLeft(task, life), backoffDelay(0, afterForbidden)), life.signal)
   return handed.task
+}
+
+/** Too late to be handed over, and yet not over: a task ends at its deadline, unless it is cancelled before. */
+async function endAtDeadline (task: Task, failure: TaskFailureCode, life: TaskLife): Promise<Task | undefined> {
+  // A timer may fire a millisecond early.
+  while (timeLeft(task, life) > 0) await wait(timeLeft(task, life), life.signal)
+  return end(task, failure, life)
 }
 
 interface Handover {

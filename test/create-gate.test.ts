@@ -34,13 +34,17 @@ t.test('a model that is forbidden holds up the tasks of its style alone', async 
   t.equal((await statusOf(app, forbidden)).status, 'pending')
 })
 
-t.test('a task that was never handed over fails with what it waited for', async (t) => {
+t.test('a task that was never handed over fails at its deadline, not sooner, with what it waited for', async (t) => {
   const { app, emulator } = await startService(t, { env: { TASK_DEADLINE_SECONDS: '7' } })
   emulator.addFault({ call: 'create', kind: 'status', status: 402, share: 1 })
   const taskIds = [await postDream(app)]
   await until(() => emulator.calls.create > 0 || undefined, 'the first try')
   taskIds.push(await postDream(app))
-  for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'failed', error_code: 'provider_account' })
+  for (const taskId of taskIds) {
+    const task = await ended(app, taskId)
+    t.match(task, { status: 'failed', error_code: 'provider_account' })
+    t.ok(Date.parse(task.updated_at) - Date.parse(task.created_at) >= 7_000, `${task.created_at} to ${task.updated_at}`)
+  }
 })
 
 t.test('while Replicate is down hardly anything is sent, and nothing is lost or made twice', async (t) => {
