@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { PgBoss } from 'pg-boss'
 import { backoffDelay, wait } from './backoff.ts'
+import { DatabaseOutage } from './database-outage.ts'
 import type { Log } from './log.ts'
 import { StartError } from './start-error.ts'
 import { StoreUnavailableError } from './task-store.ts'
@@ -86,11 +87,8 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
     monitorIntervalSeconds: 2,
     superviseIntervalSeconds: 2
   })
-  let lastSaid: string | undefined
-  boss.on('error', (err: Error) => {
-    if (err.message !== lastSaid) log.warn({ err }, 'The database is away, or the job engine failed at something')
-    lastSaid = err.message
-  })
+  const outage = new DatabaseOutage({ log, now: () => performance.now() })
+  boss.on('error', (err: Error) => outage.failed(err))
   try {
     await withPatience(async () => {
       await boss.start()
@@ -103,11 +101,16 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
     throw new StartError(`DATABASE_URL cannot be used: ${cause instanceof Error ? sentenceOf(cause) : String(cause)}`, { cause })
   }
   const db = boss.getDb()
+  async function patiently<T> (work: () => Promise<T>): Promise<T> {
+    const result = await withPatience(work)
+    outage.succeeded()
+    return result
+  }
   return {
     boss,
-    query: (text, values) => withPatience(async () => (await db.executeSql(text, values)).rows),
-    patiently: (work) => withPatience(work),
-    transaction: (work) => withPatience(() => inTransaction(db, work)),
+    query: (text, values) => patiently(async () => (await db.executeSql(text, values)).rows),
+    patiently,
+    transaction: (work) => patiently(() => inTransaction(db, work)),
     close: () => boss.stop({ graceful: false })
   }
 }

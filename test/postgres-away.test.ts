@@ -51,6 +51,22 @@ for (const mode of ['fast', 'immediate'] as const) {
   })
 }
 
+t.test('each time that PostgreSQL is away is a line in the log when it begins and one when it is over', async (t) => {
+  const { postgres, output } = await startBoth(t)
+  const outages = () => output().split('The database answers again').map((lines) => lines.match(/"err":{[^\n]+The database is away/g) ?? [])
+  for (const time of [1, 2]) {
+    await postgres.halt('immediate')
+    await until(() => outages()[time - 1]?.length || undefined, 'the line of its beginning')
+    await postgres.resume()
+    await until(() => outages().length > time || undefined, 'the line of its end')
+  }
+  for (const lines of outages()) {
+    const messages = lines.map((line) => /"message":"[^"]*"/.exec(line)?.[0])
+    t.equal(new Set(messages).size, messages.length, 'nothing is said twice of one outage')
+  }
+  t.equal(outages().length, 3)
+})
+
 t.test('a PostgreSQL of which nothing is heard any more keeps nobody waiting for ever, and is used again when it answers', async (t) => {
   const { proxy, request, post, ended } = await startBoth(t)
   await ended(await post())
@@ -117,5 +133,5 @@ async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"status":"succeeded"}'
     })))
   }
-  return { postgres, proxy, request, post, ended, finishAll, emulator }
+  return { postgres, proxy, request, post, ended, finishAll, emulator, output: service.output }
 }
