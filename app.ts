@@ -15,14 +15,14 @@ import cancelVideoRoutes from './routes/cancel-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
-import videoEventsRoutes from './routes/video-events.ts'
+import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
 import { CallbackMessageSchema } from './services/callback-message.ts'
 import { isLoopback } from './services/loopback.ts'
 import { styleModels } from './services/models.ts'
-import { StyleSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
+import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
 
 /**
  * The whole service, ready to listen. It works on open tasks from `ready` on, until it is closed.
@@ -55,7 +55,10 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     now
   })
 
-  const schemas = [StyleSchema, TaskStatusSchema, TaskSchema, TaskListSchema, AcceptedTaskSchema, CallbackMessageSchema, HealthSchema, ProblemSchema]
+  const schemas = [
+    StyleSchema, TaskStatusSchema, TaskFailureCodeSchema, TaskSchema, TaskListSchema, TaskEventsSchema, AcceptedTaskSchema,
+    CallbackMessageSchema, HealthSchema, ProblemSchema
+  ]
   for (const schema of schemas) app.addSchema(schema)
   await app.register(generateVideoRoutes, {
     deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.WEBHOOK_SECRET !== undefined, allowPrivate }, now

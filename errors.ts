@@ -61,28 +61,30 @@ export const FaultSchema = Type.Object({
 })
 export type Fault = Static<typeof FaultSchema>
 
+const exampleRequestId = '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21'
+const validationExample = {
+  type: 'about:blank',
+  title: 'Unprocessable Entity',
+  status: 422,
+  detail: 'style must be one of Realistic, Animated, Cursed',
+  code: 'validation_failed' as const,
+  request_id: exampleRequestId,
+  errors: [{ loc: ['query', 'style'], msg: 'must be one of Realistic, Animated, Cursed', type: 'enum' }]
+}
+
 export const ProblemSchema = Type.Object({
   type: Type.String({ description: 'Always `about:blank`: the status says what kind of problem it is' }),
   title: Type.String({ description: 'The name of the status' }),
-  status: Type.Integer({ minimum: 400, maximum: 599, description: 'The HTTP status' }),
+  status: Type.Integer({ format: 'int32', minimum: 400, maximum: 599, description: 'The HTTP status' }),
   detail: Type.String({ description: 'What went wrong, for people' }),
   code: Type.Unsafe<ErrorCode>({ type: 'string', enum: errorCodes, description: 'What went wrong, stable, for programs' }),
-  request_id: Type.String({ description: 'Names this request in the service’s log, as does the header `X-Request-Id`' }),
-  errors: Type.Optional(Type.Array(FaultSchema, { description: 'With 422 only: every fault of the request' }))
+  request_id: Type.String({ format: 'uuid', description: 'Names this request in the service’s log, as does the header `X-Request-Id`' }),
+  errors: Type.Optional(Type.Array(FaultSchema, { minItems: 1, description: 'With 422 only: every fault of the request' }))
 }, {
   $id: 'Problem',
   description: 'An error, as RFC 9457 has it',
-  examples: [{
-    type: 'about:blank',
-    title: 'Unprocessable Entity',
-    status: 422,
-    detail: 'style must be one of Realistic, Animated, Cursed',
-    code: 'validation_failed',
-    request_id: '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21',
-    errors: [{ loc: ['query', 'style'], msg: 'must be one of Realistic, Animated, Cursed', type: 'enum' }]
-  }]
+  examples: [validationExample]
 })
-const problemContent = { [problemMediaType]: { schema: Type.Ref('Problem') } }
 export type Problem = Static<typeof ProblemSchema>
 
 export interface ProblemOptions {
@@ -136,17 +138,25 @@ export function titleOf (status: number): string {
 }
 
 /**
- * For a route's response schema: the problems it is known to answer, by status, and that any other error has the same
- * shape. Problems are serialised by whoever sends them, so this only describes.
+ * For a route's response schema: the problems it is known to answer, by status, each with an example. Problems are
+ * serialised by whoever sends them, so this only describes. What any route can answer, `services/openapi-document.ts` adds.
  */
-export function problemResponses (...codes: ErrorCode[]) {
+export function problemResponses (...codes: ErrorCode[]): Record<number, object> {
   const byStatus = Map.groupBy(codes, (code) => errors[code].status)
-  return {
-    ...Object.fromEntries(Array.from(byStatus, ([status, sameStatus]) => [status, {
-      description: sameStatus.map((code) => `\`${code}\`: ${errors[code].detail}`).join('. '),
-      content: problemContent
-    }])),
-    '4xx': { description: 'Any other request that cannot be served', content: problemContent },
-    '5xx': { description: 'The service cannot serve the request at the moment', content: problemContent }
-  }
+  return Object.fromEntries(Array.from(byStatus, ([status, sameStatus]) => [status, {
+    description: sameStatus.map((code) => `\`${code}\`: ${errors[code].detail}`).join('. '),
+    ...(sameStatus.some((code) => 'headers' in errors[code]) && { headers: retryAfter }),
+    content: { [problemMediaType]: { schema: Type.Ref('Problem'), examples: problemExamples(sameStatus) } }
+  }]))
+}
+
+const retryAfter = { 'Retry-After': Type.Integer({ format: 'int32', description: 'Seconds to wait before trying again' }) }
+
+/** For the document: an example of each problem, by its code. */
+export function problemExamples (codes: readonly ErrorCode[]): Record<string, { value: Problem }> {
+  return Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }]))
+}
+
+function exampleOf (code: ErrorCode): Problem {
+  return code === 'validation_failed' ? validationExample : problemBody(problem(code), exampleRequestId)
 }

@@ -3,6 +3,7 @@ import fastifySwaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import { taskEndedCallback } from '../routes/task-ended-callback.ts'
+import { addCommonAnswers, commonComponents } from '../services/openapi-document.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
 export default fp(async (app) => {
@@ -13,19 +14,22 @@ export default fp(async (app) => {
         title: 'Dreamreel',
         version: packageJson.version,
         description: 'Turns the description of a dream into a video. Post a dream and a style, get a task id at once, and fetch the video when it is made.',
+        contact: { name: 'Dreamreel' },
         license: { name: 'MIT', identifier: 'MIT' }
       },
+      components: commonComponents,
       security: [],
       servers: [{ url: '/', description: 'This instance' }],
       tags: [
-        { name: 'Videos', description: 'From the dream to its video' },
-        { name: 'Health', description: 'For whoever runs the service' }
+        { name: 'Videos', description: 'Create, follow, list, cancel and delete videos' },
+        { name: 'Health', description: 'What an orchestrator or a load balancer asks an instance' }
       ]
     },
     // Of a route's own `callbacks` the plugin takes no more than the body and the responses.
     transformObject: (given) => {
       const document = 'openapiObject' in given ? given.openapiObject : given.swaggerObject
       Object.assign(document.paths?.['/generate-video']?.post ?? {}, { callbacks: { taskEnded: taskEndedCallback } })
+      addCommonAnswers(document.paths ?? {})
       return document
     },
     refResolver: {

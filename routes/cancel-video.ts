@@ -14,13 +14,13 @@ const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
   app.post('/video-status/:task_id/cancel', {
     schema: {
       operationId: 'cancelVideo',
-      summary: 'Give up a dream',
-      description: 'The task is `failed` with `error_code` `canceled` from then on, and what Replicate makes of it is cancelled as well. A body is ignored.',
+      summary: 'Cancel a video',
+      description: 'Ends the task: its status is `failed` with the `error_code` `canceled` from then on. The prediction at Replicate is cancelled as well. A body is ignored.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       response: {
-        200: { description: 'The task, ended', content: { 'application/json': { schema: Type.Ref(TaskSchema) } } },
-        ...problemResponses('task_not_found', 'task_finished', 'store_unavailable')
+        200: { description: 'The task, which has ended now', content: { 'application/json': { schema: Type.Ref(TaskSchema) } } },
+        ...problemResponses('task_not_found', 'task_finished', 'payload_too_large', 'store_unavailable')
       }
     }
   }, async (request) => {

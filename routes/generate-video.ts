@@ -6,7 +6,7 @@ import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/idemp
 import { parsePrefer } from '../services/prefer.ts'
 import { readQuery, UnusableValue } from '../services/query-string.ts'
 import type { Style } from '../services/styles.ts'
-import { newTask, StyleSchema, type Task, type TaskStatus } from '../services/task.ts'
+import { longestDream, newTask, StyleSchema, type Task, type TaskStatus } from '../services/task.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 
@@ -19,26 +19,24 @@ export interface GenerateVideoRouteOptions {
 export const QuerySchema = Type.Object({
   dream: Type.String({
     minLength: 1,
-    maxLength: 2000,
+    maxLength: longestDream,
     description: 'What happens in the dream: 1 to 2,000 characters, counted after trimming',
     examples: ['A whale swims through the clouds above my school']
   }),
   style: Type.Unsafe<Style>({ ...Type.Ref(StyleSchema), examples: ['Realistic'] }),
   callback_url: Type.Optional(Type.String({
     maxLength: 2048,
-    description: 'An https address, at port 443 of a public host, that is sent a signed message when the task has ended. Only where the service has a `WEBHOOK_SECRET`',
-    examples: ['https://app.example.com/dreams']
+    description: 'An https address at port 443 of a public host, such as `https://app.example.com/dreams`, that is sent a signed message when the task has ended. Only where the service has a `WEBHOOK_SECRET`'
   }))
 })
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
-    description: '`respond-async` changes the code of the answer to 202 (RFC 7240)', examples: ['respond-async']
+    description: '`respond-async` changes the code of the answer to 202 (RFC 7240)'
   })),
   'idempotency-key': Type.Optional(Type.String({
     pattern: idempotencyKeyPattern,
-    description: 'A name of this request, up to 255 visible ASCII characters: sent again within 24 hours it is answered as the first time, and makes no second task. Without API keys all callers share their keys, so use random ones',
-    examples: ['8e03978e-40d5-43e8-bc93-6894a57f9324']
+    description: 'A name of this request, up to 255 visible ASCII characters: sent again within 24 hours it is answered as the first time, and makes no second task. Without API keys all callers share their keys, so use random ones such as `8e03978e-40d5-43e8-bc93-6894a57f9324`'
   }))
 })
 
@@ -54,7 +52,7 @@ export const AcceptedTaskSchema = Type.Object({
 const accepted = {
   headers: {
     Location: Type.String({ description: 'The address of the task’s status' }),
-    'Retry-After': Type.Integer({ description: 'Seconds to wait before asking for the status' }),
+    'Retry-After': Type.Integer({ format: 'int32', description: 'Seconds to wait before asking for the status' }),
     Vary: Type.String({ description: '`Prefer`' }),
     'Idempotency-Replayed': Type.Optional(Type.Literal('true', { description: 'The answer to an earlier request with this `Idempotency-Key`' }))
   },
@@ -71,8 +69,8 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     preValidation: [readQuery('dream', (text) => text.trim()), readQuery('callback_url', usableCallbackUrl)],
     schema: {
       operationId: 'generateVideo',
-      summary: 'Make a video of a dream',
-      description: 'Answers at once with the id of a task that is safe on disk. Its status is at `Location`. A body is ignored.',
+      summary: 'Create a video from a dream',
+      description: 'Answers at once with the id of a task that is on disk and will not be lost; the video is made in the background. The status of the task is at `Location`. A body is ignored.',
       tags: ['Videos'],
       querystring: QuerySchema,
       headers: HeadersSchema,

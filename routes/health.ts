@@ -13,7 +13,7 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/livez', {
     schema: {
       operationId: 'getLiveness',
-      summary: 'Is the process alive?',
+      summary: 'Check that the process is alive',
       description: 'Answers as long as the process can answer at all. When it does not, restart the instance.',
       tags: ['Health'],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses() }
@@ -23,7 +23,7 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/readyz', {
     schema: {
       operationId: 'getReadiness',
-      summary: 'Should requests be sent here?',
+      summary: 'Check that requests can be sent here',
       description: 'Whether the task store can be read and the instance is not about to stop.',
       tags: ['Health'],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses('store_unavailable', 'stopping') }

@@ -6,8 +6,7 @@ import type { TaskStore } from '../services/task-store.ts'
 
 export const TaskParamsSchema = Type.Object({
   task_id: Type.String({
-    description: 'The `task_id` that the creation answered, in lower or upper case',
-    examples: ['019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21']
+    description: 'The `task_id` that the creation answered, such as `019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21`, in lower or upper case'
   })
 })
 

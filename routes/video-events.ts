@@ -7,7 +7,14 @@ import { isOpen, TaskSchema } from '../services/task.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 
 const HeadersSchema = Type.Object({
-  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received', examples: ['2'] }))
+  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received, which is the `revision` of its task' }))
+})
+
+// A string, for the body is no JSON: OpenAPI 3.1 has no schema for the single event of a stream.
+export const TaskEventsSchema = Type.String({
+  $id: 'TaskEvents',
+  description: 'Server-sent events. Each event has three fields: `event` is always `status`, `id` is the `revision` of the task, and `data` is the task as JSON on one line, exactly as `getVideoStatus` gives it (the schema `Task`). Lines that begin with a colon are signs of life and carry nothing; `retry` is how many milliseconds to wait before reconnecting.',
+  examples: [`retry: 5000\n\nevent: status\nid: 3\ndata: ${JSON.stringify(TaskSchema.examples[0])}\n\n`]
 })
 
 /** The status of a task as a stream of server-sent events. */
@@ -18,20 +25,19 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
     exposeHeadRoute: false,
     schema: {
       operationId: 'streamVideoStatus',
-      summary: 'What becomes of a dream, as it happens',
-      description: 'Server-sent events named `status`, each with the task as `getVideoStatus` gives it as `data` and its `revision` as `id`: the present state first, then every change. Ends with the task; a client that reconnects after that gets 204.',
+      summary: 'Follow a video with server-sent events',
+      description: 'The present state of the task first, then every change, each as an event named `status`. The stream ends when the task has ended; a client that reconnects with the `id` of the last event gets 204.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       headers: HeadersSchema,
       response: {
         200: {
-          description: 'The stream: `data` of each event is a task',
+          description: 'The stream of events',
           headers: {
             'Cache-Control': Type.String({ description: '`no-cache, no-transform`' }),
             'X-Accel-Buffering': Type.String({ description: '`no`: nginx is not to hold events back' })
           },
-          // Generators read it as the type of each event's `data`.
-          content: { 'text/event-stream': { schema: Type.Ref(TaskSchema) } }
+          content: { 'text/event-stream': { schema: Type.Ref('TaskEvents') } }
         },
         204: { ...Type.Null(), description: 'The task has ended, and `Last-Event-ID` is its last event: there is nothing to reconnect for' },
         ...problemResponses('task_not_found', 'store_unavailable')

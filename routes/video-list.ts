@@ -17,12 +17,12 @@ const mostItems = 100
 const QuerySchema = Type.Object({
   status: Type.Optional(Type.Unsafe<TaskStatus>({ ...Type.Ref('TaskStatus'), description: 'Only tasks of this status' })),
   style: Type.Optional(Type.Unsafe<Style>({ ...Type.Ref('Style'), description: 'Only tasks of this style' })),
-  limit: Type.Optional(Type.Integer({ minimum: 1, default: usualItems, description: 'How many at most; more than 100 counts as 100' })),
+  limit: Type.Optional(Type.Integer({ format: 'int64', minimum: 1, default: usualItems, description: 'How many at most; more than 100 counts as 100' })),
   cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of an earlier page' }))
 })
 
 export const TaskListSchema = Type.Object({
-  items: Type.Array(Type.Ref('Task'), { description: 'Newest first' }),
+  items: Type.Array(Type.Ref('Task'), { maxItems: mostItems, description: 'Newest first' }),
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'Leads to the next page; null on the last' })
 }, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
 
@@ -34,12 +34,12 @@ const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async 
   app.get('/video-status', {
     schema: {
       operationId: 'listVideoStatuses',
-      summary: 'All dreams, newest first',
-      description: 'A page stays what it is while new tasks arrive. Without API keys only for callers on the machine itself.',
+      summary: 'List videos',
+      description: 'The newest tasks first, a page at a time. New tasks do not change the pages that follow. Without API keys only for callers on the machine itself.',
       tags: ['Videos'],
       querystring: QuerySchema,
       response: {
-        200: { description: 'A page', content: { 'application/json': { schema: Type.Ref(TaskListSchema) } } },
+        200: { description: 'A page of tasks', content: { 'application/json': { schema: Type.Ref(TaskListSchema) } } },
         ...problemResponses('keys_required', 'validation_failed', 'store_unavailable')
       }
     }
@@ -57,13 +57,13 @@ const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async 
   app.delete('/video-status/:task_id', {
     schema: {
       operationId: 'deleteVideo',
-      summary: 'Forget a dream',
-      description: 'Removes a task that has ended. Without API keys only for callers on the machine itself.',
+      summary: 'Delete a video',
+      description: 'Removes a task that has ended, with all that is stored of it. Without API keys only for callers on the machine itself.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       response: {
         204: { ...Type.Null(), description: 'The task is gone' },
-        ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'store_unavailable')
+        ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'payload_too_large', 'store_unavailable')
       }
     }
   }, async (request, reply) => {

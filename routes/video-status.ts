@@ -10,10 +10,10 @@ import { waitSecondsOf } from './wait-preference.ts'
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
-    description: '`wait=n` holds the answer until the task has ended, for n seconds at most, 60 at the longest', examples: ['wait=30']
+    description: '`wait=30` holds the answer until the task has ended, for 30 seconds at most; more than 60 counts as 60'
   })),
   'if-none-match': Type.Optional(Type.String({
-    description: 'The `ETag` of an earlier answer: 304 where nothing has changed since', examples: ['"3"']
+    description: 'The `ETag` of an earlier answer, such as `"3"`: 304 where nothing has changed since'
   }))
 })
 
@@ -31,7 +31,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/video-status/:task_id', {
     schema: {
       operationId: 'getVideoStatus',
-      summary: 'What has become of a dream',
+      summary: 'Get the status of a video',
       description: 'Ask again after `Retry-After` seconds, and more slowly later on, until `status` is `completed` or `failed`; or wait with `Prefer: wait=n`.',
       tags: ['Videos'],
       params: TaskParamsSchema,
@@ -40,7 +40,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
         200: {
           description: 'The task as it is now',
           headers: {
-            'Retry-After': Type.Optional(Type.Integer({ description: 'Seconds to wait before asking again; absent once the task has ended' })),
+            'Retry-After': Type.Optional(Type.Integer({ format: 'int32', description: 'Seconds to wait before asking again; absent once the task has ended' })),
             ...headers
           },
           content: { 'application/json': { schema: Type.Ref(TaskSchema) } }

@@ -19,10 +19,10 @@ export interface IdempotentRequest {
 /** What became of it: `replayed` is the answer that the first one was given. */
 export type OnceOutcome =
   | { outcome: 'created' }
-  | { outcome: 'replayed', taskId: string, code: number }
+  | { outcome: 'replayed', taskId: string, code: 200 | 202 }
   | { outcome: 'key_reused' }
 
-export interface KeyRow { scope: string, key: string, fingerprint: string, task_id: string, code: number, created_at: number }
+export interface KeyRow { scope: string, key: string, fingerprint: string, task_id: string, code: 200 | 202, created_at: number }
 
 /** A quoted key and a bare one are the same. */
 export function bareKey (header: string): string {

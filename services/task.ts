@@ -7,6 +7,9 @@ import { taskFailureCodes, taskFailureSentences, type TaskFailureCode } from './
 export const taskStatuses = ['pending', 'processing', 'completed', 'failed'] as const
 export type TaskStatus = typeof taskStatuses[number]
 
+/** In characters, which are Unicode code points. */
+export const longestDream = 2_000
+
 /** Where a task stands. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
 export type TaskStage = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
 
@@ -145,7 +148,7 @@ export function statusOf (task: Task): TaskStatus {
   }
 }
 
-const nullableString = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], description })
+const nullableString = (description: string, format = {}) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...format, description })
 const time = (description: string) => Type.String({
   format: 'date-time',
   description: `${description}, RFC 3339 in UTC with exactly three fractional digits`
@@ -162,31 +165,36 @@ export const TaskStatusSchema = Type.Unsafe<TaskStatus>({
   description: '`pending` until the provider has taken the task, then `processing`; `completed` and `failed` are final'
 })
 
+export const TaskFailureCodeSchema = Type.Unsafe<TaskFailureCode>({
+  type: 'string', enum: taskFailureCodes, $id: 'ErrorCode', description: 'Why a task failed, stable, for programs'
+})
+
 /** The task as clients see it: these members, in this order, all always present. */
 export const TaskSchema = Type.Object({
   task_id: Type.String({ format: 'uuid', description: 'The task’s id, a UUIDv7' }),
   status: Type.Unsafe<TaskStatus>(Type.Ref('TaskStatus')),
-  dream: Type.String({ description: 'The dream as it was received, trimmed' }),
+  dream: Type.String({ minLength: 1, maxLength: longestDream, description: 'The dream as it was received, trimmed' }),
   style: Type.Unsafe<Style>(Type.Ref('Style')),
-  video_url: nullableString('The address of the finished video, else null'),
+  video_url: nullableString('The address of the finished video, else null. It is an address of Replicate, which deletes the file one hour after the video was made: download it before then', { format: 'uri' }),
   error: nullableString('Why the task failed, a sentence for people, else null'),
   created_at: time('When the task was created'),
   updated_at: time('When anything here last changed'),
+  // Not one enum that has null among its values: generators make code of that which does not compile.
   error_code: Type.Unsafe<TaskFailureCode | null>({
-    type: ['string', 'null'],
-    enum: [...taskFailureCodes, null],
+    anyOf: [Type.Ref('ErrorCode'), Type.Null()],
     description: 'Why the task failed, a stable code for programs, else null'
   }),
   progress: Type.Unsafe<number | null>({
     type: ['integer', 'null'],
+    format: 'int32',
     minimum: 0,
     maximum: 100,
     description: 'Percent done where the provider tells it, never falling, else null'
   }),
-  revision: Type.Integer({ minimum: 1, description: 'Grows by one whenever anything here changes' })
+  revision: Type.Integer({ format: 'int32', minimum: 1, description: 'Grows by one whenever anything here changes' })
 }, {
   $id: 'Task',
-  description: 'A dream on its way to a video',
+  description: 'A dream and what has become of its video so far',
   examples: [{
     task_id: '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21',
     status: 'completed',
