@@ -82,8 +82,9 @@ export const ConfigSchema = Type.Object({
   }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port to listen on; 0 takes a free one' }),
   DATABASE_URL: Type.Optional(Type.String({
-    pattern: '^postgres(ql)?://[^\\s]+$',
-    title: 'an address like postgres://user:password@host:5432/name',
+    // What is no part of the host must not be taken for it, for the host is logged: an unencoded password can hold anything.
+    pattern: '^postgres(ql)?://[^\\s/?#]*(/[^\\s@?#]*)?(\\?[^\\s@#]*)?$',
+    title: 'an address like postgres://user:password@host:5432/name, with special characters of the password percent-encoded',
     description: 'The PostgreSQL, 13 or newer, that all instances share. Without it tasks are in `DATA_DIR`, for one instance',
     examples: ['postgres://dreamreel@db.example.com/dreamreel']
   })),

@@ -37,6 +37,8 @@ export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptio
     // Else idle connections would be closed too early: the server's own `close` sees to them.
     forceCloseConnections: false,
     bodyLimit,
+    // What may take long at the start, a database that is away, has a limit of its own and says what it waited for.
+    pluginTimeout: 0,
     // A path parameter of any length reaches its route, which knows no such task.
     routerOptions: { maxParamLength: maxHeaderSize, querystringParser: parseQueryString, compile: true },
     ajv: { customOptions: { allErrors: true, coerceTypes: true } }

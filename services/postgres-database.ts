@@ -3,14 +3,17 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { PgBoss } from 'pg-boss'
 import { backoffDelay, wait } from './backoff.ts'
 import { DatabaseOutage } from './database-outage.ts'
+import { databasePlace } from './database-place.ts'
+import { databaseStartFault, wordsOf } from './database-start-fault.ts'
 import type { Log } from './log.ts'
-import { StartError } from './start-error.ts'
 import { StoreUnavailableError } from './task-store.ts'
 
 export interface PostgresOptions {
   /** `postgres://…` */
   databaseUrl: string
   log: Log
+  /** ms to wait at the start for a database that is away; 30 s where nothing is said */
+  startPatienceMs?: number
 }
 
 export interface PostgresDatabase {
@@ -46,8 +49,8 @@ const migrationsFolder = new URL('../migrations/postgres/', import.meta.url)
 const migrationLock = 4_302_007_105
 /** How long a request waits for a database that is away. */
 export const patienceMs = 5_000
-/** A database that restarts while an instance starts. */
-const startPatienceMs = 10_000
+/** A database that is started together with the service, and may have to make its files first. */
+const usualStartPatienceMs = 30_000
 /** For the driver, which pg-boss hands it on to. */
 const driverOptions = {
   // A connection that died without a word is noticed.
@@ -75,7 +78,9 @@ const queueOptions = {
  * release may still be running, so migrations only ever add.
  * @throws StartError when the database cannot be used
  */
-export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Promise<PostgresDatabase> {
+export async function openPostgres ({ databaseUrl, log, startPatienceMs = usualStartPatienceMs }: PostgresOptions): Promise<PostgresDatabase> {
+  const database = databasePlace(databaseUrl)
+  const startedAt = performance.now()
   const boss = new PgBoss({
     connectionString: databaseUrl,
     application_name: 'dreamreel',
@@ -89,16 +94,18 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
   })
   const outage = new DatabaseOutage({ log, now: () => performance.now() })
   boss.on('error', (err: Error) => outage.failed(err))
+  log.info({ database, at_most_ms: startPatienceMs }, 'Waiting for the database')
+  const sayOnce = once((error: unknown) => log.warn({ database, reason: wordsOf(error) }, 'The database cannot be used yet'))
   try {
     await withPatience(async () => {
       await boss.start()
       for (const queue of [generationQueue, deliveryQueue]) await boss.createQueue(queue, queueOptions)
       await migrate(boss.getDb())
-    }, startPatienceMs)
+    }, startPatienceMs, sayOnce)
   } catch (error) {
     await boss.stop({ graceful: false }).catch(() => undefined)
     const cause = error instanceof StoreUnavailableError ? error.cause : error
-    throw new StartError(`DATABASE_URL cannot be used: ${cause instanceof Error ? sentenceOf(cause) : String(cause)}`, { cause })
+    throw databaseStartFault(cause, databaseUrl, isPassing(cause) ? performance.now() - startedAt : 0)
   }
   const db = boss.getDb()
   async function patiently<T> (work: () => Promise<T>): Promise<T> {
@@ -115,9 +122,12 @@ export async function openPostgres ({ databaseUrl, log }: PostgresOptions): Prom
   }
 }
 
-function sentenceOf (error: Error): string {
-  // Node reports a refused connection to several addresses as an error without words of its own.
-  return error.message || ('code' in error ? String(error.code) : error.name)
+function once<T> (say: (value: T) => void): (value: T) => void {
+  let isSaid = false
+  return (value) => {
+    if (!isSaid) say(value)
+    isSaid = true
+  }
 }
 
 async function migrate (db: Database): Promise<void> {
@@ -146,7 +156,7 @@ async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T
   }
 }
 
-async function withPatience<T> (work: () => Promise<T>, ms = patienceMs): Promise<T> {
+async function withPatience<T> (work: () => Promise<T>, ms = patienceMs, onPassing: (error: unknown) => void = () => {}): Promise<T> {
   const giveUpAt = performance.now() + ms
   for (let attempt = 0; ; attempt++) {
     try {
@@ -155,6 +165,7 @@ async function withPatience<T> (work: () => Promise<T>, ms = patienceMs): Promis
       const left = giveUpAt - performance.now()
       if (!isConnectionLost(error) && postgresCodeOf(error) === undefined) throw error
       if (!isPassing(error) || left <= 0) throw new StoreUnavailableError(error)
+      onPassing(error)
       await wait(Math.min(left, backoffDelay(attempt, retry)), never)
     }
   }

@@ -1,6 +1,7 @@
 import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
 import { callsBack } from './callback-deliveries.ts'
+import { databasePlace } from './database-place.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
@@ -21,6 +22,8 @@ export interface PostgresTaskStoreOptions {
   /** ms since the epoch */
   now: () => number
   log: Log
+  /** ms to wait at the start for a database that is away; 30 s where nothing is said */
+  startPatienceMs?: number
 }
 
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
@@ -47,7 +50,7 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
     return store
   } catch (error) {
     await store.close()
-    throw new StartError('DATABASE_URL cannot be used: it takes no LISTEN', { cause: error })
+    throw new StartError(`DATABASE_URL cannot be used: ${databasePlace(options.databaseUrl)} takes no LISTEN`, { cause: error })
   }
 }
 
