@@ -39,6 +39,11 @@ export function buildEmulator ({ token, logger = false, ...options }: EmulatorOp
 
   app.setErrorHandler(replyWithError)
   app.setNotFoundHandler(replyNotFound)
+  // Before the delay of `latencyMs`, which is the way back and not Replicate's.
+  app.addHook('onSend', (request, reply, payload, done) => {
+    reply.header('date', new Date(emulator.clock.shown()).toUTCString())
+    done()
+  })
   app.addHook('onClose', async () => {
     await Promise.all([emulator.close(), studio.close()])
   })

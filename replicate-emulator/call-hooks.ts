@@ -48,7 +48,7 @@ function faultHooks (emulator: Emulator, call: Call): { begin: onRequestHookHand
   const pending = new WeakMap<FastifyRequest, Fault>()
   return {
     begin (request, reply, done) {
-      const fault = emulator.faultFor(call)
+      const fault = emulator.faultFor(call, namedPrediction(request))
       if (fault === undefined) return done()
       if (!strikesAfter(fault)) return strike(fault, request, reply, null, (payload) => { reply.send(payload) })
       pending.set(request, fault)
@@ -60,6 +60,12 @@ function faultHooks (emulator: Emulator, call: Call): { begin: onRequestHookHand
       strike(fault, request, reply, payload, (broken) => done(null, broken))
     },
   }
+}
+
+/** The id in the path, where the path has one. */
+function namedPrediction ({ params }: FastifyRequest): string | undefined {
+  const isNamed = typeof params === 'object' && params !== null && 'id' in params && typeof params.id === 'string'
+  return isNamed ? String(params.id) : undefined
 }
 
 function checkToken ({ headers }: FastifyRequest, expected: string | undefined): string {

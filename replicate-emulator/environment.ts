@@ -1,4 +1,5 @@
 import type { EmulatorOptions } from './app.ts'
+import { LONGEST_SKEW_MS } from './shown-clock.ts'
 
 export interface ServerOptions {
   port: number
@@ -29,6 +30,10 @@ export function readEnvironment (environment: Environment): ServerOptions {
     rateLimits: flag('RATE_LIMITS'),
     allowHttpWebhooks: flag('ALLOW_HTTP_WEBHOOKS'),
     listShowsWebhook: flag('LIST_SHOWS_WEBHOOK'),
+    listShowsInput: flag('LIST_SHOWS_INPUT'),
+    listLagMs: milliseconds('LIST_LAG_MS'),
+    keptMs: milliseconds('KEPT_MS'),
+    clockSkewMs: read('CLOCK_SKEW_MS', wholeNumber(-LONGEST_SKEW_MS, LONGEST_SKEW_MS), 'a number of milliseconds, negative for a clock that is behind'),
     token: read('TOKEN', (text) => text, 'a token'),
     webhookSecret: read('WEBHOOK_SECRET', webhookSecret, 'whsec_ and 24 to 64 bytes in base64'),
     seed: read('SEED', wholeNumber(0, 2 ** 32 - 1), 'a whole number below 2^32'),
@@ -41,8 +46,8 @@ export function readEnvironment (environment: Environment): ServerOptions {
   return { port, host, emulator: withoutGaps(settings) }
 }
 
-const names = ['PORT', 'HOST', 'GENERATION_MS', 'STARTING_MS', 'LATENCY_MS', 'RATE_LIMITS', 'ALLOW_HTTP_WEBHOOKS', 'LIST_SHOWS_WEBHOOK', 'TOKEN',
-  'WEBHOOK_SECRET', 'SEED', 'LOG']
+const names = ['PORT', 'HOST', 'GENERATION_MS', 'STARTING_MS', 'LATENCY_MS', 'RATE_LIMITS', 'ALLOW_HTTP_WEBHOOKS', 'LIST_SHOWS_WEBHOOK',
+  'LIST_SHOWS_INPUT', 'LIST_LAG_MS', 'KEPT_MS', 'CLOCK_SKEW_MS', 'TOKEN', 'WEBHOOK_SECRET', 'SEED', 'LOG']
 
 function unknownNames (environment: Environment): string[] {
   return Object.keys(environment).filter((name) => name.startsWith(PREFIX) && !names.includes(name.slice(PREFIX.length)))
@@ -58,7 +63,7 @@ function withoutGaps<T extends object> (settings: T): Present<T> {
 
 function wholeNumber (minimum: number, maximum: number): (text: string) => number | undefined {
   return (text) => {
-    const value = /^\d{1,12}$/.test(text) ? Number(text) : NaN
+    const value = /^-?\d{1,12}$/.test(text) ? Number(text) : NaN
     return value >= minimum && value <= maximum ? value : undefined
   }
 }

@@ -16,6 +16,7 @@ const faultKinds = ['status', 'html', 'hang', 'reset_before', 'reset_after', 'ma
  */
 export const FaultSchema = Type.Object({
   call: wordSchema([...calls, 'any']),
+  id: Type.Optional(Type.String({ description: 'Only for calls that name this prediction: get, cancel and file' })),
   kind: wordSchema(faultKinds),
   status: Type.Optional(Type.Integer({ minimum: 400, maximum: 599, description: 'For status and html; default 500' })),
   retry_after: Type.Optional(Type.Number({ minimum: 0, description: 'Seconds, in the body and the header' })),

@@ -1,12 +1,26 @@
 import { EventEmitter } from 'node:events'
 import { success, type Ending } from './outcome.ts'
 import { newPredictionId, type Prediction } from './prediction.ts'
+import type { PredictionDistortion } from './distortion.ts'
+import type { ShownClock } from './shown-clock.ts'
 import type { CreateRequest } from './create-request.ts'
 
-/** How long the stages of a new prediction take, in milliseconds from its creation. */
+/** How long the stages of a new prediction take, in milliseconds from its creation, and its data from its end. */
 export interface Pace {
   startingMs: number
   generationMs: number
+  keptMs: number
+}
+
+export interface NewPrediction {
+  request: CreateRequest
+  origin: string
+  /** The true time of the creation. */
+  at: number
+  pace: Pace
+  ending?: Ending | undefined
+  distortion?: PredictionDistortion | undefined
+  isForeign?: boolean
 }
 
 interface Changes {
@@ -15,34 +29,50 @@ interface Changes {
   ended: [Prediction]
 }
 
-/** Every prediction ever made, in order of creation. */
+/** Every prediction ever made. */
 export class PredictionLog {
   readonly changes = new EventEmitter<Changes>()
+  readonly #clock: ShownClock
   readonly #all: Prediction[] = []
+  readonly #byCreation: Prediction[] = []
   readonly #byId = new Map<string, Prediction>()
-  #lastMicros = 0
 
+  constructor (clock: ShownClock) {
+    this.#clock = clock
+  }
+
+  /** In the order in which they were made. */
   get all (): readonly Prediction[] {
     return this.#all
+  }
+
+  /** By the time of creation that they show: another order only where the clock has stepped, or others made some as well. */
+  get byCreation (): readonly Prediction[] {
+    return this.#byCreation
   }
 
   find (id: string): Prediction | undefined {
     return this.#byId.get(id)
   }
 
-  create (request: CreateRequest, origin: string, now: number, pace: Pace, ending: Ending = success): Prediction {
-    this.#lastMicros = Math.max(Math.floor(now * 1000), this.#lastMicros + 1)
+  create ({ request, origin, at, pace, ending = success, distortion, isForeign = false }: NewPrediction): Prediction {
+    const { place, createdMicros } = this.#placeFor(Math.floor(this.#clock.shown(at) * 1000))
     const { cancelAfterMs, ...asked } = request
     const prediction: Prediction = {
       id: newPredictionId(),
       origin,
       ...asked,
-      createdMicros: this.#lastMicros,
-      createdAt: Math.floor(this.#lastMicros / 1000),
-      deadline: cancelAfterMs === undefined ? null : now + cancelAfterMs,
-      ...plan(now, pace, ending, cancelAfterMs),
+      isForeign,
+      clock: this.#clock,
+      createdMicros,
+      createdAt: at,
+      deadline: cancelAfterMs === undefined ? null : at + cancelAfterMs,
+      ...plan(at, pace, ending, cancelAfterMs),
+      keptMs: pace.keptMs,
+      distortion,
     }
     this.#all.push(prediction)
+    this.#byCreation.splice(place, 0, prediction)
     this.#byId.set(prediction.id, prediction)
     this.changes.emit('created', prediction)
     return prediction
@@ -57,16 +87,24 @@ export class PredictionLog {
     return true
   }
 
-  /** The index of the first prediction that was created at or after a time in microseconds. */
-  indexAt (micros: number): number {
-    let [low, high] = [0, this.#all.length]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#all[middle]?.createdMicros ?? Infinity) < micros) low = middle + 1
-      else high = middle
-    }
-    return low
+  /** The first free microsecond from then on, and where its prediction comes in the order of creation. */
+  #placeFor (micros: number): { place: number, createdMicros: number } {
+    let place = indexAt(this.#byCreation, micros)
+    let createdMicros = micros
+    for (; this.#byCreation[place]?.createdMicros === createdMicros; place++) createdMicros++
+    return { place, createdMicros }
   }
+}
+
+/** The index of the first prediction that shows to be created at or after a time in microseconds. */
+export function indexAt (byCreation: readonly Prediction[], micros: number): number {
+  let [low, high] = [0, byCreation.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((byCreation[middle]?.createdMicros ?? Infinity) < micros) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 function plan (now: number, { startingMs, generationMs }: Pace, ending: Ending, cancelAfterMs = Infinity): Pick<Prediction, 'startsAt' | 'endsAt' | 'ending'> {

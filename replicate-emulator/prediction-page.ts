@@ -1,6 +1,7 @@
 import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
-import type { PredictionLog } from './prediction-log.ts'
+import { indexAt, type PredictionLog } from './prediction-log.ts'
 import { Problem } from './problem.ts'
+import type { Settings } from './settings.ts'
 
 export interface PageQuery {
   cursor?: string
@@ -14,12 +15,12 @@ interface Page {
   results: PredictionListItem[]
 }
 
-type PredictionListItem = Omit<PredictionView, 'logs' | 'webhook' | 'webhook_events_filter'> & { webhook?: string }
+type PredictionListItem = Omit<PredictionView, 'input' | 'logs' | 'webhook' | 'webhook_events_filter'> & Partial<Pick<PredictionView, 'input' | 'webhook'>>
 
 interface Shown {
   now: number
   origin: string
-  withWebhook: boolean
+  settings: Pick<Settings, 'listShowsInput' | 'listShowsWebhook' | 'listLagMs'>
 }
 
 const PAGE = 100
@@ -29,23 +30,31 @@ const PAGE = 100
  * Throws a Problem for a time or a cursor that cannot be read.
  */
 export function readPage (log: PredictionLog, query: PageQuery, shown: Shown): Page {
-  const from = query.created_after === undefined ? 0 : log.indexAt(readTime('created_after', query.created_after))
-  const to = query.created_before === undefined ? log.all.length : log.indexAt(readTime('created_before', query.created_before))
-  const [low, high] = bounds(query.cursor, from, to)
-  const address = (cursor: string | null) => cursor === null ? null : pageAddress(shown.origin, query, cursor)
+  const listed = listedBy(log, shown)
+  const from = query.created_after === undefined ? 0 : indexAt(listed, readTime('created_after', query.created_after))
+  const to = query.created_before === undefined ? listed.length : indexAt(listed, readTime('created_before', query.created_before))
+  const [low, high] = bounds(query.cursor, listed, from, Math.max(from, to))
+  const address = (side: Side, index: number) => pageAddress(shown.origin, query, `${side} ${listed[index]?.createdMicros}`)
   return {
-    next: address(low > from ? `before ${low}` : null),
-    previous: address(query.cursor !== undefined && high < to ? `after ${high}` : null),
-    results: log.all.slice(low, high).reverse().map((prediction) => listItem(prediction, shown)),
+    next: low > from ? address('before', low) : null,
+    previous: query.cursor !== undefined && high < to ? address('after', high) : null,
+    results: listed.slice(low, high).reverse().map((prediction) => listItem(prediction, shown)),
   }
 }
 
+/** What the list knows by now, by creation. */
+function listedBy (log: PredictionLog, { now, settings: { listLagMs } }: Shown): readonly Prediction[] {
+  return listLagMs === 0 ? log.byCreation : log.byCreation.filter(({ createdAt }) => createdAt + listLagMs <= now)
+}
+
+type Side = 'before' | 'after'
+
 /** The indexes of the page: at most a hundred between `from` and `to`, on the cursor's side. */
-function bounds (cursor: string | undefined, from: number, to: number): [low: number, high: number] {
-  if (cursor === undefined) return [Math.max(from, to - PAGE), Math.max(from, to)]
-  const [, side, index] = /^(before|after) (\d{1,15})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
-  if (index === undefined) throw new Problem(400, 'Invalid cursor', { title: 'Bad request' })
-  const at = Math.min(Math.max(Number(index), from), Math.max(from, to))
+function bounds (cursor: string | undefined, listed: readonly Prediction[], from: number, to: number): [low: number, high: number] {
+  if (cursor === undefined) return [Math.max(from, to - PAGE), to]
+  const [, side, micros] = /^(before|after) (\d{1,17})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
+  if (micros === undefined) throw new Problem(400, 'Invalid cursor', { title: 'Bad request' })
+  const at = Math.min(Math.max(indexAt(listed, Number(micros)), from), to)
   return side === 'before' ? [Math.max(from, at - PAGE), at] : [at, Math.max(at, Math.min(to, at + PAGE))]
 }
 
@@ -54,9 +63,13 @@ function pageAddress (origin: string, { cursor, ...filters }: PageQuery, place: 
   return `${origin}/v1/predictions?${search}`
 }
 
-function listItem (prediction: Prediction, { now, origin, withWebhook }: Shown): PredictionListItem {
-  const { logs, webhook, webhook_events_filter: filter, ...item } = showPrediction(prediction, now, origin)
-  return withWebhook && webhook !== undefined && !isWiped(prediction, now) ? { ...item, webhook } : item
+function listItem (prediction: Prediction, { now, origin, settings: { listShowsInput, listShowsWebhook } }: Shown): PredictionListItem {
+  const { logs, input, webhook, webhook_events_filter: filter, ...item } = showPrediction(prediction, now, origin)
+  return {
+    ...item,
+    ...(listShowsInput && { input }),
+    ...(listShowsWebhook && webhook !== undefined && !isWiped(prediction, now) && { webhook }),
+  }
 }
 
 /** An RFC 3339 time in microseconds. Date.parse knows only three digits of the fraction, so the next three are read here. */

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
+import { distort, type PredictionDistortion } from './distortion.ts'
 import { progressBars } from './progress-bar.ts'
+import type { ShownClock } from './shown-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 export type Status = 'starting' | 'processing' | FinalStatus
@@ -17,13 +19,20 @@ export interface Prediction {
   readonly input: Readonly<Record<string, unknown>>
   readonly webhook: string | undefined
   readonly webhookEvents: readonly WebhookEvent[] | undefined
-  /** Strictly rising, so that no two predictions share a creation time. */
+  /** Made by another client of the account: its webhook is shown, but not called. */
+  readonly isForeign: boolean
+  /** Stamps what is shown of the times below, which are the true ones. */
+  readonly clock: ShownClock
+  /** As the clock showed it; no two predictions share it. */
   readonly createdMicros: number
   readonly createdAt: number
   readonly deadline: number | null
   readonly startsAt: number
   endsAt: number
   ending: Ending
+  /** From the end until input, output, logs and file are gone. */
+  keptMs: number
+  distortion: PredictionDistortion | undefined
 }
 
 /** A prediction as the API shows it. Members without a value yet are absent, as at Replicate. */
@@ -48,7 +57,6 @@ export interface PredictionView {
   webhook_events_filter?: readonly WebhookEvent[]
 }
 
-const KEPT_MS = 3_600_000
 const ID_ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 
 export function newPredictionId (): string {
@@ -60,13 +68,18 @@ export function statusAt (prediction: Prediction, at: number): Status {
   return at >= prediction.startsAt ? 'processing' : 'starting'
 }
 
-/** Whether input, output, logs and file are gone by then: Replicate wipes them an hour after the end. */
+/** Whether input, output, logs and file are gone by then. */
 export function isWiped (prediction: Prediction, at: number): boolean {
-  return at >= prediction.endsAt + KEPT_MS
+  return at >= prediction.endsAt + prediction.keptMs
 }
 
 /** The prediction at a moment, with addresses that begin with `origin`. */
 export function showPrediction (prediction: Prediction, at: number, origin = prediction.origin): PredictionView {
+  const view = truthAbout(prediction, at, origin)
+  return prediction.distortion === undefined ? view : distort(view, prediction.distortion)
+}
+
+function truthAbout (prediction: Prediction, at: number, origin: string): PredictionView {
   const wiped = isWiped(prediction, at)
   const ended = at >= prediction.endsAt
   return {
@@ -80,9 +93,9 @@ export function showPrediction (prediction: Prediction, at: number, origin = pre
     error: ended ? endingError(prediction.ending) : null,
     source: 'api',
     status: statusAt(prediction, at),
-    created_at: new Date(prediction.createdAt).toISOString().replace('Z', microDigits(prediction)),
+    created_at: new Date(Math.floor(prediction.createdMicros / 1000)).toISOString().replace('Z', microDigits(prediction)),
     ...times(prediction, at),
-    ...(prediction.deadline === null ? {} : { deadline: new Date(prediction.deadline).toISOString() }),
+    ...(prediction.deadline === null ? {} : { deadline: deadlineOf(prediction, prediction.deadline) }),
     urls: addresses(prediction, origin),
     ...(prediction.webhook === undefined ? {} : { webhook: prediction.webhook }),
     ...(prediction.webhookEvents === undefined ? {} : { webhook_events_filter: prediction.webhookEvents }),
@@ -104,6 +117,11 @@ function microDigits ({ createdMicros }: Prediction): string {
   return `${String(createdMicros % 1000).padStart(3, '0')}Z`
 }
 
+/** Stamped at the creation: a later step of the clock does not move it. */
+function deadlineOf ({ clock, createdAt }: Prediction, deadline: number): string {
+  return new Date(clock.shown(createdAt) + deadline - createdAt).toISOString()
+}
+
 function videoAddress (prediction: Prediction, origin: string): string {
   return `${origin}/files/${prediction.id}/output.mp4`
 }
@@ -113,14 +131,14 @@ function addresses ({ id }: Prediction, origin: string): PredictionView['urls'] 
   return { get, cancel: `${get}/cancel`, web: `${origin}/p/${id}` }
 }
 
-function times ({ createdAt, startsAt, endsAt }: Prediction, at: number): Partial<PredictionView> {
+function times ({ clock, createdAt, startsAt, endsAt }: Prediction, at: number): Partial<PredictionView> {
   const began = startsAt < endsAt && at >= startsAt
-  const started = began ? { started_at: new Date(startsAt).toISOString() } : {}
+  const started = began ? { started_at: new Date(clock.shown(startsAt)).toISOString() } : {}
   if (at < endsAt) return started
   const predictTime = began ? { predict_time: (endsAt - startsAt) / 1000 } : {}
   return {
     ...started,
-    completed_at: new Date(endsAt).toISOString(),
+    completed_at: new Date(clock.shown(endsAt)).toISOString(),
     metrics: { ...predictTime, total_time: (endsAt - createdAt) / 1000 },
   }
 }

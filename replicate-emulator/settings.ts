@@ -10,6 +10,9 @@ export const SettingsSchema = Type.Object({
   rateLimits: Type.Boolean({ description: 'Whether 600 creates and 3,000 other calls a minute are the limit' }),
   allowHttpWebhooks: Type.Boolean({ description: 'Whether a webhook may be an http:// address' }),
   listShowsWebhook: Type.Boolean({ description: 'Whether the items of a list carry `webhook`' }),
+  listShowsInput: Type.Boolean({ description: 'Whether the items of a list carry `input`' }),
+  listLagMs: Type.Number({ minimum: 0, description: 'From the creation of a prediction until the list shows it' }),
+  keptMs: Type.Number({ minimum: 0, description: 'From the end of a new prediction until its data and its file are wiped' }),
 }, { $id: 'Settings', additionalProperties: false })
 
 export type Settings = Static<typeof SettingsSchema>
@@ -23,6 +26,9 @@ export const defaultSettings: Readonly<Settings> = {
   rateLimits: true,
   allowHttpWebhooks: false,
   listShowsWebhook: false,
+  listShowsInput: true,
+  listLagMs: 0,
+  keptMs: 3_600_000,
 }
 
 /** How long a new prediction is `starting`: never longer than it lives. */

@@ -3,6 +3,7 @@ import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
 import type { Agenda } from './agenda.ts'
 import { showOutput, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
+import type { ShownClock } from './shown-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 interface Delivery {
@@ -22,6 +23,7 @@ const RETRIES_MS = [1000, 2000, 4000, 8000, 16_000, 30_000]
 interface SenderOptions {
   agenda: Agenda
   now: () => number
+  clock: ShownClock
   secret: string
 }
 
@@ -30,6 +32,7 @@ export class WebhookSender {
   readonly counts = { delivered: 0, refused: 0 }
   readonly #agenda: Agenda
   readonly #now: () => number
+  readonly #clock: ShownClock
   readonly #signer: Webhook
   readonly #agent = new Agent({ connect: { timeout: TIMEOUT_MS }, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
   readonly #completed = new WeakSet<Prediction>()
@@ -37,22 +40,23 @@ export class WebhookSender {
   #active = 0
   #closed = false
 
-  constructor ({ agenda, now, secret }: SenderOptions) {
+  constructor ({ agenda, now, clock, secret }: SenderOptions) {
     this.#agenda = agenda
     this.#now = now
+    this.#clock = clock
     this.#signer = new Webhook(secret)
   }
 
   /** Plans the events of a new prediction. */
   follow (prediction: Prediction): void {
-    if (prediction.webhook === undefined) return
+    if (!isCalledBack(prediction)) return
     this.#agenda.at(prediction.startsAt, () => this.#start(prediction))
     this.#agenda.at(prediction.endsAt, () => this.complete(prediction))
   }
 
   /** Sends the events of the end, once, however often it is called. */
   complete (prediction: Prediction): void {
-    if (prediction.webhook === undefined || this.#completed.has(prediction)) return
+    if (!isCalledBack(prediction) || this.#completed.has(prediction)) return
     this.#completed.add(prediction)
     const view = showPrediction(prediction, prediction.endsAt)
     if (view.output !== null) this.#send(prediction, 'output', showOutput(prediction))
@@ -115,7 +119,7 @@ export class WebhookSender {
   }
 
   async #post ({ id, address, body }: Delivery): Promise<boolean> {
-    const sentAt = new Date(this.#now())
+    const sentAt = new Date(this.#clock.shown())
     const headers = {
       'content-type': 'application/json',
       'webhook-id': id,
@@ -130,4 +134,8 @@ export class WebhookSender {
       return false
     }
   }
+}
+
+function isCalledBack ({ webhook, isForeign }: Prediction): boolean {
+  return webhook !== undefined && !isForeign
 }

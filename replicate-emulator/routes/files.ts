@@ -13,7 +13,7 @@ interface Options {
   hooks: ReturnType<typeof fileHooks>
 }
 
-/** The videos: made at the first download, gone an hour after the prediction's end. */
+/** The videos: made at the first download, gone when the prediction is wiped. */
 export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, studio, hooks }) => {
   app.get<{ Params: { id: string } }>('/:id/:name.mp4', hooks, async (request, reply) => {
     const prediction = emulator.log.find(request.params.id)

@@ -37,7 +37,7 @@ export const predictionRoutes: FastifyPluginAsync<Options> = async (app, { emula
 
   app.get<{ Querystring: PageQuery }>('/predictions', { ...hooksFor('list'), schema: { querystring: pageQuerySchema } }, async (request) =>
     readPage(emulator.log, request.query, {
-      now: emulator.now(), origin: requestOrigin(request), withWebhook: emulator.settings.listShowsWebhook,
+      now: emulator.now(), origin: requestOrigin(request), settings: emulator.settings,
     }))
 
   async function create (request: FastifyRequest, model?: string): Promise<PredictionView> {

@@ -16,13 +16,13 @@ t.test('The control interface says what is wrong with a body', async (t) => {
 })
 
 t.test('The state shows settings, calls, predictions and what is to come', async (t) => {
-  const { origin, create, get } = await runningEmulator(t)
+  const { origin, create, get } = await runningEmulator(t, { generationMs: 60_000, startingMs: 60_000 })
   const post = (path: string, body: unknown) => fetch(`${origin}/emulator${path}`, { method: 'POST', headers: auth, body: JSON.stringify(body) })
   await post('/outcomes', { status: 'failed', error: 'NSFW', times: 2 })
   await post('/faults', { call: 'get', kind: 'status', share: 0.5 })
   const { id } = await bodyOf(await create())
   t.match(await (await get('/emulator/state')).json(), {
-    settings: { generationMs: 300 },
+    settings: { generationMs: 60_000 },
     calls: { create: 1, get: 0 },
     predictions: { starting: 1 },
     faults: [{ call: 'get', share: 0.5 }],
@@ -35,5 +35,7 @@ t.test('The state shows settings, calls, predictions and what is to come', async
 
 t.test('The environment is read with all its faults named', async (t) => {
   t.same(readEnvironment({ EMULATOR_PORT: '0', EMULATOR_RATE_LIMITS: 'off', PATH: '' }), { port: 0, host: '127.0.0.1', emulator: { rateLimits: false } })
+  t.same(readEnvironment({ EMULATOR_CLOCK_SKEW_MS: '-180000', EMULATOR_LIST_LAG_MS: '10000', EMULATOR_LIST_SHOWS_INPUT: 'off', EMULATOR_KEPT_MS: '5' }).emulator,
+    { listShowsInput: false, listLagMs: 10_000, keptMs: 5, clockSkewMs: -180_000 })
   t.throws(() => readEnvironment({ EMULATOR_PORT: 'x', EMULATOR_LATENCY_MS: '-1', EMULATOR_WHAT: '1' }), /EMULATOR_LATENCY_MS.*\n.*EMULATOR_PORT.*\n.*EMULATOR_WHAT/)
 })

@@ -53,6 +53,47 @@ t.test('A prediction goes its way by the clock and is wiped an hour after its en
   t.equal((await get(`/files/${id}/output.mp4`)).status, 404)
 })
 
+t.test('Data is wiped after the time that is set, or of all that have ended when it is asked for', async (t) => {
+  const clock = handClock()
+  const { emulator, origin, create, get } = await runningEmulator(t, { generationMs: 1000, keptMs: 5000, now: clock.now })
+  const { id } = await bodyOf(await create())
+  const now = async (id: string) => (await get(`/v1/predictions/${id}`)).json()
+  clock.advance(5999)
+  t.match(await now(id), { data_removed: false, input: { prompt: 'a dream' }, output: /output\.mp4$/ })
+  clock.advance(1)
+  t.match(await now(id), { data_removed: true, input: {}, output: null, logs: '' })
+
+  emulator.settings.keptMs = 3_600_000
+  const [ended, running] = [await bodyOf(await create()), await bodyOf(await create())]
+  const longer = emulator.log.find(running.id)
+  if (longer !== undefined) longer.endsAt += 1000
+  clock.advance(1000)
+  t.same(await (await fetch(`${origin}/emulator/wipe`, { method: 'POST' })).json(), { wiped: 1 }, 'one was wiped already, one runs')
+  t.match(await now(ended.id), { status: 'succeeded', data_removed: true, input: {}, output: null, logs: '' })
+  t.equal((await get(`/files/${ended.id}/output.mp4`)).status, 404)
+  t.match(await now(running.id), { status: 'processing', data_removed: false, input: { prompt: 'a dream' } })
+  clock.advance(1000)
+  t.match(await now(running.id), { data_removed: false, output: /output\.mp4$/ }, 'what ended later is kept its own time')
+})
+
+t.test('A distorted prediction shows what it is told to, in every answer', async (t) => {
+  const { emulator, create, get, origin } = await runningEmulator(t)
+  emulator.addDistortion({ members: { created_at: '+275760-09-13T00:00:00.000Z' } })
+  emulator.addDistortion({ without: ['created_at'] })
+  emulator.addDistortion({ members: { created_at: 7, id: '' } })
+  const [far, none, number, plain] = [await bodyOf(await create()), await bodyOf(await create()), await bodyOf(await create()), await bodyOf(await create())]
+  t.equal(far.created_at, '+275760-09-13T00:00:00.000Z')
+  t.notOk('created_at' in none)
+  t.match(number, { created_at: 7, id: '', status: 'starting' })
+  t.match(plain.created_at, /^20\d\d-/)
+  t.equal((await bodyOf(await get(`/v1/predictions/${far.id}`))).created_at, far.created_at)
+  const { results } = await bodyOf<Page>(await get('/v1/predictions'))
+  t.same(results.map(({ created_at: createdAt }) => createdAt), [plain.created_at, 7, undefined, far.created_at], 'each in its true place')
+  const distort = await fetch(`${origin}/emulator/predictions/${plain.id}/distort`, { method: 'POST', headers: auth, body: JSON.stringify({ members: { created_at: '' } }) })
+  t.match(await distort.json(), { id: plain.id, created_at: '' })
+  t.equal((await bodyOf(await get(`/v1/predictions/${plain.id}`))).created_at, '')
+})
+
 t.test('Cancel-After aborts what has not started and cancels what has', async (t) => {
   const clock = handClock()
   const { emulator, create } = await runningEmulator(t, { generationMs: 60_000, startingMs: 10_000, now: clock.now })
