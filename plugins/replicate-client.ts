@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { AccountCheck } from '../services/account-check.ts'
 import { CallLimiter } from '../services/call-limiter.ts'
 import { createReplicateClient } from '../services/replicate-client.ts'
 import type { CallKind } from '../services/task-store.ts'
@@ -23,7 +24,7 @@ const readTimeoutMs = 10_000
 /** A page of 100 predictions with long logs stays below this. */
 const maxResponseBytes = 8 * 1024 * 1024
 
-/** Puts Replicate's API on the instance, and closes the connections to it. */
+/** Puts Replicate's API on the instance, looks whether it takes the token, and closes the connections to it. */
 export default fp<ReplicateAccess>(async (app, config) => {
   const { taskStore, log } = app
   const limiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
@@ -37,6 +38,10 @@ export default fp<ReplicateAccess>(async (app, config) => {
     creates: limiter('create', config.REPLICATE_CREATES_PER_MINUTE),
     reads: limiter('read', config.REPLICATE_READS_PER_MINUTE)
   })
+  const accountCheck = new AccountCheck({ replicate, log })
   app.decorate('replicate', replicate)
+  // Only where the service really listens: documents and most tests are made of an instance that does not.
+  app.addHook('onListen', async () => accountCheck.start())
+  app.addHook('preClose', () => accountCheck.stop())
   app.addHook('onClose', () => replicate.close())
 }, { name: 'replicate-client', dependencies: ['task-store'] })
