@@ -4,6 +4,7 @@ import { problem, problemBody, ProblemError, problemMediaType, type Fault } from
 import { UnusableValue } from '../services/query-string.ts'
 import { describeFault, type SchemaFault } from '../services/schema-fault.ts'
 import { problemOfThrown } from '../services/thrown-error.ts'
+import { isHealthCheck } from './request-log.ts'
 
 /** Headers that speak of the answer the route had in mind, not of the problem that is sent in its place. */
 const headersOfSuccess = [
@@ -37,7 +38,7 @@ export function answerError (thrown: unknown, request: FastifyRequest, reply: Fa
   const faults = faultsOf(thrown, request)
   const answer = faults === undefined ? problemOfThrown(thrown) : validationFailed(faults)
   if (answer.statusCode >= 500 && answer.cause !== undefined && !isGone(request)) {
-    request.log.error({ err: answer.cause }, 'request failed')
+    request.log[isHealthCheck(request) ? 'debug' : 'error']({ err: answer.cause }, 'request failed')
   }
   sendProblem(answer, request, reply)
 }

@@ -6,6 +6,10 @@ declare module 'fastify' {
     /** The task that the request turned out to be about: routes set it for the log. */
     taskId: string | null
   }
+  interface FastifyContextConfig {
+    /** Whether machines ask this route every few seconds: its requests are logged at debug, its route logs what changes. */
+    isHealthCheck?: boolean
+  }
 }
 
 /** Notes which task a request is about. */
@@ -34,13 +38,18 @@ export class RequestLog extends LogController {
 
 function logEnd (request: FastifyRequest, reply: FastifyReply): void {
   const { headersSent, statusCode, writableEnded } = reply.raw
-  request.log.info({
+  request.log[isHealthCheck(request) ? 'debug' : 'info']({
     method: request.method,
     route: request.routeOptions.url ?? 'none',
     ...(request.taskId && { task_id: request.taskId }),
     status: headersSent ? statusCode : null,
     duration_ms: Math.round(reply.elapsedTime * 100) / 100
   }, writableEnded ? 'request' : 'request aborted')
+}
+
+/** Whether the request is one of many thousands a day that say nothing new. */
+export function isHealthCheck (request: FastifyRequest): boolean {
+  return request.routeOptions.config?.isHealthCheck === true
 }
 
 /** A query inside a JSON string, escaped characters included. */

@@ -9,8 +9,25 @@ export const HealthSchema = Type.Object({ status: Type.Literal('ok') }, {
 /** What an orchestrator and a load balancer ask an instance. Neither route calls Replicate. */
 const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const ok = { status: 'ok' } as const
+  const config = { isHealthCheck: true }
+  let isReady = true
+
+  async function look (): Promise<void> {
+    if (app.isStopping()) throw problem('stopping')
+    await app.taskStore.ping()
+  }
+
+  /** Each change of readiness is one line, however often it is asked for. */
+  function note (now: boolean, err?: unknown): void {
+    if (now === isReady) return
+    isReady = now
+    if (now) app.log.info({}, 'Ready again')
+    else if (app.isStopping()) app.log.info({}, 'Not ready any more: the instance is about to stop')
+    else app.log.warn({ err }, 'Not ready any more: the task store cannot be used')
+  }
 
   app.get('/livez', {
+    config,
     schema: {
       operationId: 'getLiveness',
       summary: 'Check that the process is alive',
@@ -21,6 +38,7 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   }, async () => ok)
 
   app.get('/readyz', {
+    config,
     schema: {
       operationId: 'getReadiness',
       summary: 'Check that requests can be sent here',
@@ -29,8 +47,13 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
       response: { 200: Type.Ref(HealthSchema), ...problemResponses('store_unavailable', 'stopping') }
     }
   }, async () => {
-    if (app.isStopping()) throw problem('stopping')
-    await app.taskStore.ping()
+    try {
+      await look()
+    } catch (err) {
+      note(false, err)
+      throw err
+    }
+    note(true)
     return ok
   })
 }
