@@ -12,7 +12,7 @@ import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { StartError } from './start-error.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
-import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
+import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
 import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
 import { WriteGroup } from './write-group.ts'
 
@@ -27,6 +27,8 @@ export interface PostgresTaskStoreOptions {
 }
 
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
+/** In the words of the indexes, or they would not be used. */
+const statusOfStage = "(case when stage in ('queued', 'submitting') then 'pending' when stage = 'generating' then 'processing' else stage end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const groups = { mostInGroup: 100, groupsAtOnce: 2, longestWaitMs: patienceMs }
 const readsAtOnce = 500
@@ -137,9 +139,11 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
-    const rows = await this.#database.query(`select ${taskColumnList} from task where ($1::uuid is null or id < $1) and ($2::text[] is null or stage = any($2))
-      and ($3::text is null or style = $3) order by id desc limit $4`,
-    [before ?? null, status === undefined ? null : stagesOf(status), style ?? null, limit])
+    const values: unknown[] = []
+    const conditions = Object.entries({ [`${statusOfStage} =`]: status, 'style =': style, 'id <': before })
+      .flatMap(([comparison, value]) => value === undefined ? [] : [`${comparison} $${values.push(value)}`])
+    const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`
+    const rows = await this.#database.query(`select ${taskColumnList} from task ${where} order by id desc limit $${values.push(limit)}`, values)
     return rows.map(taskOfRow)
   }
 

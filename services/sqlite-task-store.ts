@@ -10,7 +10,7 @@ import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-delive
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
 import type { TaskNews } from './task-news.ts'
-import { isOpen, moveTask, openStages, stagesOf, type Move, type Task } from './task.ts'
+import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
 import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from './task-row.ts'
 import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from './task-store.ts'
 
@@ -23,6 +23,9 @@ export interface SqliteTaskStoreOptions {
 
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
 const recentTasks = 1_000
+/** Each move leaves the others as they are, and with them the entries of most indexes. */
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
+const behindAllIds = '~'
 const databaseFile = 'dreamreel.db'
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
 
@@ -80,6 +83,7 @@ class SqliteTaskStore implements TaskStore {
   #writes
   #now
   #statements
+  #lists = new Map<string, StatementSync>()
   /** Every open task up to this `seq` is held. */
   #heldUpTo = 0
   #held = new Set<string>()
@@ -98,14 +102,12 @@ class SqliteTaskStore implements TaskStore {
     const prepare = (sql: string): StatementSync => this.#database.prepare(sql)
     this.#statements = {
       insert: prepare(`insert into task (${taskColumns.join(', ')}) values (${taskColumns.map(() => '?').join(', ')})`),
-      update: prepare(`update task set ${taskColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
+      update: prepare(`update task set ${changingColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${open} and seq > ? order by seq`),
-      // `~` sorts behind every id.
       findKey: prepare('select * from idempotency_key where scope = ? and key = ?'),
       insertKey: prepare("insert into idempotency_key (scope, key, fingerprint, task_id, code, created_at) select ?1 ->> 'scope', ?1 ->> 'key', ?1 ->> 'fingerprint', ?1 ->> 'task_id', ?1 ->> 'code', ?1 ->> 'created_at'"),
       forgetKeys: prepare('delete from idempotency_key where created_at <= ?'),
-      list: prepare('select * from task where id < ? and (? is null or stage in (select value from json_each(?))) and (? is null or style = ?) order by id desc limit ?'),
       remove: prepare('delete from task where id = ? and version = ?'),
       inFlight: prepare("select * from task where stage = 'generating'"),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
@@ -175,8 +177,11 @@ class SqliteTaskStore implements TaskStore {
   }
 
   async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
-    const stages = status === undefined ? null : JSON.stringify(stagesOf(status))
-    return this.#read(() => Array.from(rows(this.#statements.list, before ?? '~', stages, stages, style ?? null, style ?? null, limit), taskOf))
+    const filters = Object.entries({ status, style }).flatMap(([column, value]) => value === undefined ? [] : [{ column, value }])
+    return this.#read(() => {
+      const statement = this.#listWith(filters.map(({ column }) => column))
+      return Array.from(rows(statement, ...filters.map(({ value }) => value), before ?? behindAllIds, limit), taskOf)
+    })
   }
 
   async remove (task: Task): Promise<boolean> {
@@ -221,6 +226,14 @@ class SqliteTaskStore implements TaskStore {
     if (this.#database.isOpen) this.#database.close()
   }
 
+  /** One statement for each combination of filters: one for all of them could not use their indexes. */
+  #listWith (columns: string[]): StatementSync {
+    const sql = `select * from task where ${columns.map((column) => `${column} = ? and `).join('')}id < ? order by id desc limit ?`
+    const known = this.#lists.get(sql) ?? this.#database.prepare(sql)
+    this.#lists.set(sql, known)
+    return known
+  }
+
   #tell (taskIds: string[]): void {
     for (const tell of this.#listeners) tell({ kind: 'changed', taskIds, isOwn: true })
   }
@@ -238,7 +251,7 @@ class SqliteTaskStore implements TaskStore {
   #compareAndSet (task: Task, moved: Task): MoveOutcome {
     this.#recent.delete(task.id)
     try {
-      const { changes } = this.#statements.update.run(...valuesOf(moved), task.id, task.version)
+      const { changes } = this.#statements.update.run(...valuesOf(moved, changingColumns), task.id, task.version)
       if (changes === 0) return { outcome: 'stale' }
       if (callsBack(moved)) this.deliveries.add(moved.id)
       return { outcome: 'moved', task: moved }
@@ -275,9 +288,9 @@ function databasePath (dataDir: string): string {
   return join(dataDir, databaseFile)
 }
 
-function valuesOf (task: Task): SQLInputValue[] {
+function valuesOf (task: Task, columns: ReadonlyArray<keyof TaskRow> = taskColumns): SQLInputValue[] {
   const row = rowOf(task)
-  return taskColumns.map((column) => row[column])
+  return columns.map((column) => row[column])
 }
 
 /** The boundary where a row becomes typed: the table is `strict`, and written with `valuesOf` alone. */

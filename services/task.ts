@@ -72,15 +72,6 @@ export const allowedMoves = {
 
 export const openStages = ['queued', 'submitting', 'generating'] as const satisfies readonly TaskStage[]
 
-/** The stages that clients see as this status. */
-export function stagesOf (status: TaskStatus): TaskStage[] {
-  switch (status) {
-    case 'pending': return ['queued', 'submitting']
-    case 'processing': return ['generating']
-    default: return [status]
-  }
-}
-
 export function isOpen (task: Task): boolean {
   return task.stage !== 'completed' && task.stage !== 'failed'
 }
