@@ -3,6 +3,7 @@ import fastifySwaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import { taskEndedCallback } from '../routes/task-ended-callback.ts'
+import { icon, logo } from '../services/logo.ts'
 import { addCommonAnswers, commonComponents } from '../services/openapi-document.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
@@ -36,6 +37,13 @@ export default fp(async (app) => {
       buildLocalReference: (schema, _baseUri, _fragment, index) => typeof schema.$id === 'string' ? schema.$id : `schema-${index}`
     }
   })
-  await app.register(fastifySwaggerUi, { routePrefix: '/docs' })
+  await app.register(fastifySwaggerUi, {
+    routePrefix: '/docs',
+    theme: {
+      title: 'Dreamreel',
+      favicon: [{ filename: 'icon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: icon }]
+    },
+    logo: { type: 'image/svg+xml', content: logo }
+  })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }, { name: 'openapi' })

@@ -1,0 +1,95 @@
+import { mkdir } from 'node:fs/promises'
+import { chromium, type Locator, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import type { Problem } from '../../errors.ts'
+import type { TaskView } from '../../services/task.ts'
+import { startService } from '../service.ts'
+
+const isRoot = process.getuid?.() === 0
+/** A folder for a picture of each step, for people who change the page. */
+const pictures = process.env.PICTURES
+
+async function openDocs (t: Test) {
+  const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    // Chromium's sandbox refuses root, which a container usually is.
+    chromiumSandbox: !isRoot,
+    args: ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
+  const complaints: string[] = []
+  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(`${message.text()} ${message.location().url}`) })
+  page.on('pageerror', (error) => complaints.push(String(error)))
+  page.on('request', (request) => { if (!request.url().startsWith(url) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`) })
+  await page.goto(`${url}/docs`)
+  return { page, url, emulator, complaints }
+}
+
+/** An operation of the page, open and ready to be executed. */
+async function tryOut (page: Page, operationId: string): Promise<Locator> {
+  const operation = page.locator(`[id$="-${operationId}"].opblock`)
+  await operation.locator('.opblock-summary').click()
+  await operation.getByRole('button', { name: 'Try it out' }).click()
+  return operation
+}
+
+/** Executes with what the fields hold. @returns status and body of the answer as the page shows them */
+async function execute (page: Page, operation: Locator): Promise<{ status: number, body: unknown }> {
+  const clear = operation.getByRole('button', { name: 'Clear' })
+  if (await clear.isVisible()) await clear.click()
+  await operation.getByRole('button', { name: 'Execute' }).click()
+  const shown = operation.locator('.live-responses-table .response')
+  const status = Number.parseInt(await shown.locator('.response-col_status').innerText())
+  const body = await shown.locator('.response-col_description pre.microlight code').innerText()
+  return { status, body: JSON.parse(body) }
+}
+
+async function picture (page: Page, name: string): Promise<void> {
+  if (pictures === undefined) return
+  await mkdir(pictures, { recursive: true })
+  await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true })
+}
+
+t.test('a visitor of /docs makes two videos by filling in what is required, and sees their addresses', async (t) => {
+  const { page, url, emulator, complaints } = await openDocs(t)
+  await page.getByText('Create a video from a dream').waitFor()
+  t.equal(await page.title(), 'Dreamreel')
+  const icon = await page.locator('link[rel="icon"]').getAttribute('href')
+  t.match((await page.request.get(new URL(icon ?? '', url).href)).headers(), { 'content-type': 'image/svg+xml' })
+  await page.locator('.topbar img[src^="data:image/svg+xml"]').waitFor()
+  await picture(page, 'page')
+
+  const creation = await tryOut(page, 'generateVideo')
+  const status = await tryOut(page, 'getVideoStatus')
+  for (const dream of ['A whale swims through the clouds', 'A piano full of bees']) {
+    await creation.locator('[data-param-name="dream"] input').fill(dream)
+    await creation.locator('[data-param-name="style"] select').selectOption('Animated')
+    const accepted = await execute(page, creation)
+    t.match(accepted, { status: 200, body: { status: 'pending' } })
+    await picture(page, 'created')
+    const { task_id: taskId } = accepted.body as TaskView
+
+    await status.locator('[data-param-name="task_id"] input').fill(taskId)
+    await status.locator('[data-param-name="prefer"] input').fill('wait=30')
+    const ended = await execute(page, status)
+    t.match(ended, { status: 200, body: { task_id: taskId, status: 'completed', dream } })
+    const { video_url: address } = ended.body as TaskView
+    t.match(await status.innerText(), address ?? 'no address')
+    await picture(page, 'completed')
+    t.same((await execute(page, status)).body, ended.body, 'looking again shows it again')
+  }
+  t.equal(emulator.predictions.length, 2)
+  t.same(complaints, [])
+})
+
+t.test('a visitor of /docs is told what is missing', async (t) => {
+  const { page } = await openDocs(t)
+  const status = await tryOut(page, 'getVideoStatus')
+  await status.locator('[data-param-name="task_id"] input').fill('none')
+  const missing = await execute(page, status)
+  t.match(missing, { status: 404, body: { code: 'task_not_found' } })
+  t.match(await status.locator('.responses-inner').innerText(), (missing.body as Problem).detail)
+})
