@@ -3,6 +3,7 @@ import { Server as NetServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { problem, problemBody, problemMediaType, titleOf, type ProblemError } from '../errors.ts'
 import type { Log } from './log.ts'
+import { PipelinedRequests } from './pipelined-requests.ts'
 import { newRequestId } from './request-id.ts'
 
 export interface HttpServerOptions {
@@ -28,6 +29,11 @@ const lingerMs = 2_000
  */
 export function createHttpServer (handler: RequestListener, options: HttpServerOptions): Server {
   const refusals = new Refusals(options.log)
+  const pipelined = new PipelinedRequests(options.log)
+  const answer: RequestListener = (request, response) => {
+    refusals.watch(request, response)
+    handler(request, response)
+  }
   const server = createServer({
     maxHeaderSize: options.maxHeaderSize,
     requestTimeout: options.requestTimeoutMs,
@@ -36,12 +42,11 @@ export function createHttpServer (handler: RequestListener, options: HttpServerO
     keepAliveTimeout: options.keepAliveTimeoutMs,
     // Node's own answer to a missing Host has no body; whoever handles requests checks it.
     requireHostHeader: false
-  }, (request, response) => {
-    refusals.watch(request, response)
-    handler(request, response)
-  })
+  }, (request, response) => pipelined.take(request, response, answer))
   server.on('clientError', (error, socket) => refusals.onClientError(error, socket))
-  server.on('checkExpectation', (request, response) => refusals.onExpectation(request, response))
+  server.on('checkExpectation', (request, response) => {
+    pipelined.take(request, response, () => refusals.onExpectation(request, response))
+  })
   server.on('connect', (_request, socket) => refusals.onConnect(socket))
   server.close = (callback) => closeInTurn(server, callback)
   return server

@@ -19,8 +19,8 @@ const GenerateQuerySchema = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1 }))
 })
 
-/** A Fastify with every part of the HTTP edge, and routes that fail in every way a route can. */
-export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {}) {
+/** A Fastify with every part of the HTTP edge, routes that fail in every way a route can, and those that a test adds. */
+export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {}, addMore: (scope: FastifyInstance) => void = () => {}) {
   const lines: string[] = []
   const app = Fastify(serverOptions({
     logLevel: 'trace',
@@ -37,6 +37,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
   app.register(async (scope) => {
     addRoutes(scope)
     addFailingRoutes(scope)
+    addMore(scope)
     scope.get('/holds', (_request, reply) => { held.emit('held', reply) })
   })
   t.teardown(() => app.close())
