@@ -4,19 +4,24 @@ import { Cluster } from './cluster.ts'
 import { ask, DatabaseTrouble } from './database-trouble.ts'
 import { freePort } from './free-port.ts'
 import { PostgresServer } from './postgres-server.ts'
-import { webhookEnv, type Scene, type SceneOptions } from './scene.ts'
+import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './scene.ts'
 import { ServiceLives } from './service-lives.ts'
 
-/** Three instances on one PostgreSQL. A webhook goes to any of them, whoever works on the task. */
+/** Within the five minutes in which callbacks and webhooks are believed. */
+const farthestClock = [-240_000, 240_000] as const
+
+/** Three instances on one PostgreSQL; with `clock-steps` the clock of the first is wrong all the time. A webhook goes to any of them, whoever works on the task. */
 export async function setCluster ({ plan, folder, log, tell, chances, env, webhookSecret }: SceneOptions): Promise<Scene> {
   const ports = [await freePort(), await freePort(), await freePort()] as const
   const urls: [string, string, string] = [urlOf(ports[0]), urlOf(ports[1]), urlOf(ports[2])]
   const databaseChance = chances.lives.fork()
   const postgres = await PostgresServer.start()
   const database = new DatabaseTrouble({ postgres, tell, chance: databaseChance })
-  const instances = ports.map((port) => {
+  const firstClockMs = plan.extras.has('clock-steps') ? Math.round(databaseChance.between(...farthestClock)) : 0
+  const instances = ports.map((port, index) => {
     const chance = chances.lives.fork()
     const envChance = chances.env.fork()
+    const clock = index === 0 ? instanceClock({ plan, folder }, firstClockMs) : undefined
     return new ServiceLives({
       url: urlOf(port),
       log,
@@ -26,7 +31,8 @@ export async function setCluster ({ plan, folder, log, tell, chances, env, webho
         ...env, PORT: String(port), DATABASE_URL: postgres.url, ...webhookEnv(envChance, () => envChance.pick(urls), webhookSecret)
       }),
       plan,
-      nextDeck: () => plan.nextDeck(chance),
+      clock: clock && { instance: clock, farthest: farthestClock },
+      nextDeck: () => plan.nextDeck(chance, clock !== undefined),
       mayFailToStart: (startedAt) => database.hasBeenSince(startedAt)
     })
   })

@@ -3,6 +3,7 @@ import { Agent, request } from 'undici'
 import type { TaskView } from '../services/task.ts'
 import type { Chance } from './chance.ts'
 import { Dreams, type Dream } from './dreams.ts'
+import type { Extras } from './extras.ts'
 import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
 
 export interface DreamersOptions {
@@ -11,6 +12,7 @@ export interface DreamersOptions {
   /** ms that a client waits for an answer */
   patienceMs: { POST: number, GET: number }
   chance: Chance
+  extras: Extras
   ledger: Ledger
   /** of the receiver of callbacks, another one each time */
   newAddress: () => string
@@ -21,11 +23,21 @@ const connectMs = 4_000
 const mostPosts = 64
 /** of the POSTs that give an address to call back */
 const calledBackShare = 0.5
+/** of the tasks that clients cancel, where they do, and ms until then */
+const cancelledShare = 0.15
+const longestThoughtMs = 2_000
 /** ms from one look at a task to the next: while it is open, and at least once it has ended. */
 const lookEvery = { open: 600, ended: 4_000 }
 const mostLooks = 32
 /** What a service under this weather may say to a request that it refuses. */
 const refusals = [503]
+
+interface Expectation {
+  /** called once, unless it is certain that the service never saw the request */
+  mayHaveArrived?: () => void
+  /** further statuses that are no surprise */
+  mayAnswer?: number[]
+}
 
 /** The clients: they post dreams and look at their tasks, over and over, and write down what they are told. */
 export class Dreamers {
@@ -34,18 +46,20 @@ export class Dreamers {
   readonly #ledger
   readonly #chance
   readonly #dreams
+  readonly #cancels
   readonly #newAddress
   readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: connectMs } })
   readonly #posting = new Set<Promise<void>>()
   readonly #nextLook = new Map<AcceptedTask, number>()
   #turn = 0
 
-  constructor ({ urls, patienceMs, chance, ledger, newAddress }: DreamersOptions) {
+  constructor ({ urls, patienceMs, chance, extras, ledger, newAddress }: DreamersOptions) {
     this.#urls = urls
     this.#patienceMs = patienceMs
     this.#chance = chance
     this.#ledger = ledger
-    this.#dreams = new Dreams(chance)
+    this.#dreams = new Dreams(chance, extras.has('same-dreams'))
+    this.#cancels = extras.has('cancel')
     this.#newAddress = newAddress
   }
 
@@ -53,7 +67,7 @@ export class Dreamers {
   async post (signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       if (this.#posting.size < mostPosts) {
-        const posting = this.#post(this.#dreams.next()).finally(() => this.#posting.delete(posting))
+        const posting = this.#post(this.#dreams.next(), signal).finally(() => this.#posting.delete(posting))
         this.#posting.add(posting)
       }
       await delay(-Math.log(1 - this.#chance.between(0, 1)) * meanPauseMs, undefined, { signal }).catch(() => undefined)
@@ -80,18 +94,47 @@ export class Dreamers {
     return answer?.status === 200 || answer?.status === 404
   }
 
+  /**
+   * Every task that the service has, also those whose id no client has read.
+   *
+   * @returns undefined where it does not say
+   */
+  async listAll (): Promise<TaskView[] | undefined> {
+    const tasks: TaskView[] = []
+    for (let cursor: string | null = ''; cursor !== null;) {
+      const answer = await this.#askAnyone(`/video-status?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`)
+      if (answer?.status !== 200) return undefined
+      // The boundary: what the service says is what is under test.
+      const page = answer.body as { items: TaskView[], next_cursor: string | null }
+      tasks.push(...page.items)
+      cursor = page.next_cursor
+    }
+    return tasks
+  }
+
   async close (): Promise<void> {
     await this.#agent.destroy()
   }
 
-  async #post ({ key, text, style }: Dream): Promise<void> {
+  async #post (dream: Dream, signal: AbortSignal): Promise<void> {
+    const task = await this.#postOnce(dream)
+    if (task === undefined || !this.#cancels || !this.#chance.happens(cancelledShare)) return
+    await delay(this.#chance.between(0, longestThoughtMs), undefined, { signal }).catch(() => undefined)
+    if (signal.aborted) return
+    await this.#ask('POST', `/video-status/${task.id}/cancel`, { mayAnswer: [409] })
+    await this.#postOnce(dream)
+  }
+
+  async #postOnce ({ key, text, style }: Dream): Promise<AcceptedTask | undefined> {
     const address = this.#chance.happens(calledBackShare) ? this.#newAddress() : undefined
     const query = new URLSearchParams({ dream: text, style, ...(address !== undefined && { callback_url: address }) })
-    const answer = await this.#ask('POST', `/generate-video?${query}`, () => this.#ledger.sent(key, address))
-    if (answer?.status !== 200) return
+    const answer = await this.#ask('POST', `/generate-video?${query}`, { mayHaveArrived: () => this.#ledger.sent(key, address) })
+    if (answer?.status !== 200) return undefined
     const { task_id: id } = answer.body as { task_id?: string }
-    if (id === undefined) return
-    this.#nextLook.set(this.#ledger.accepted(key, id, address), Date.now())
+    if (id === undefined) return undefined
+    const task = this.#ledger.accepted(key, id, address)
+    this.#nextLook.set(task, Date.now())
+    return task
   }
 
   /** Whom one instance does not answer asks the next, at most each once. */
@@ -103,15 +146,14 @@ export class Dreamers {
     return undefined
   }
 
-  /** @param mayHaveArrived called once, unless it is certain that the service never saw the request */
-  async #ask (method: 'GET' | 'POST', path: string, mayHaveArrived: () => void = () => {}): Promise<{ status: number, body: unknown } | undefined> {
+  async #ask (method: 'GET' | 'POST', path: string, { mayHaveArrived = () => {}, mayAnswer = [] }: Expectation = {}): Promise<{ status: number, body: unknown } | undefined> {
     try {
       const { statusCode: status, body } = await request(this.#nextUrl() + path, {
         method, dispatcher: this.#agent, signal: AbortSignal.timeout(this.#patienceMs[method])
       })
       const text = await body.text()
       mayHaveArrived()
-      if (status !== 200 && !refusals.includes(status)) this.#ledger.surprised(`${method} ${status}`)
+      if (status !== 200 && ![...refusals, ...mayAnswer].includes(status)) this.#ledger.surprised(`${method} ${status}`)
       return { status, body: status === 200 ? this.#parsed(text, method) : text }
     } catch (error) {
       if (!isRefusedConnection(error)) mayHaveArrived()

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { Chance } from './chance.ts'
+import { extras, readExtras, usualExtras, type Extras } from './extras.ts'
 import type { Life } from './service-lives.ts'
 import { killPoints, stopPoints } from './strike-points.ts'
 
@@ -13,7 +14,9 @@ export interface Plan extends Form {
   stormMs: number
   /** Many processes on one PostgreSQL in place of one on SQLite. */
   isCluster: boolean
-  nextDeck: (chance: Chance) => Life[]
+  extras: Extras
+  /** @param clockSteps  whether the clock of the process can step */
+  nextDeck: (chance: Chance, clockSteps: boolean) => Life[]
 }
 
 interface Form {
@@ -60,19 +63,26 @@ const clusterDeck: Life[] = [
   ...everyKill, ...everyStop,
   { trouble: 'frozen' }, { trouble: 'killed' }, { trouble: 'stopped' }, { trouble: 'stopped' }, { trouble: 'left alone' }
 ]
+/** Twice, as a run of 30 s has one deck at most. */
+const steppedClock: Life[] = [{ trouble: 'clock stepped' }, { trouble: 'clock stepped' }]
 const longestShortSeconds = 60
-const usage = 'npm run chaos -- [--cluster] [--seconds N] [--seed N]: the storm lasts N seconds (10 to 3600, 140 if not given)'
+const usage = 'npm run chaos -- [--cluster] [--seconds N] [--seed N] [--with NAMES]: the storm lasts N seconds (10 to 3600, 140 if not given); ' +
+  `NAMES is all, none or some of ${extras.join(',')}`
 
 /** @throws Error with the usage where the arguments cannot be understood */
 export function readPlan (args: string[]): Plan {
-  const { seconds, seed, isCluster } = readArguments(args)
+  const { seconds, seed, isCluster, extras } = readArguments(args)
   const isShort = seconds <= longestShortSeconds
   return {
     seed,
     stormMs: seconds * 1000,
     isCluster,
+    extras,
     ...forms[isCluster ? 'cluster' : 'single'][isShort ? 'short' : 'long'],
-    nextDeck: (chance) => chance.shuffled(isCluster ? clusterDeck : isShort ? shortDeck(chance) : longDeck)
+    nextDeck: (chance, clockSteps) => chance.shuffled([
+      ...(isCluster ? clusterDeck : isShort ? shortDeck(chance) : longDeck),
+      ...(clockSteps ? steppedClock : [])
+    ])
   }
 }
 
@@ -81,12 +91,18 @@ function shortDeck (chance: Chance): Life[] {
   return [...everyKill, { trouble: 'frozen at a point', point: chance.pick(stopPoints) }, { trouble: 'killed' }, { trouble: 'disk full' }]
 }
 
-function readArguments (args: string[]): { seconds: number, seed: number, isCluster: boolean } {
+function readArguments (args: string[]): { seconds: number, seed: number, isCluster: boolean, extras: Extras } {
   const { values } = parseArgs({
-    args, options: { cluster: { type: 'boolean', default: false }, seconds: { type: 'string', default: '140' }, seed: { type: 'string' } }
+    args,
+    options: {
+      cluster: { type: 'boolean', default: false },
+      seconds: { type: 'string', default: '140' },
+      seed: { type: 'string' },
+      with: { type: 'string', default: usualExtras }
+    }
   })
   const [seconds, seed] = [Number(values.seconds), Number(values.seed ?? Math.floor(Math.random() * 2 ** 32))]
   if (!(seconds >= 10 && seconds <= 3_600)) throw new Error(usage)
   if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) throw new Error(usage)
-  return { seconds, seed, isCluster: values.cluster }
+  return { seconds, seed, isCluster: values.cluster, extras: readExtras(values.with) }
 }

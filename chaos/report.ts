@@ -12,10 +12,12 @@ export function printReport (verdict: Verdict, lives: Lives, weather: Weather, r
     ['tasks accepted', verdict.accepted],
     ...indented(verdict.endings),
     ['predictions made', verdict.predictions],
-    ['  in vain', verdict.inVain]
+    ['  by other clients of the account', verdict.foreign],
+    ['  paid in vain', verdict.inVain]
   ])
   print('Trouble', [...indented(lives.counts)])
   print('Calls broken', [...indented(weather.struck)])
+  if (weather.wider.isWanted) print('Wider troubles at Replicate', [...indented(weather.wider.counts)])
   print('Callbacks', [...indented(receiver.counts)])
   print('Must be none', verdict.findings.map(({ what, affected }) => [what, affected.length]))
 }

@@ -3,9 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { judgeCallbacks, untold } from './callback-verdict.ts'
 import type { Dreamers } from './dreamers.ts'
 import type { AcceptedTask } from './ledger.ts'
+import { madeBy } from './paid-in-vain.ts'
 import { readPlan, type Plan } from './plan.ts'
 import { printFindings, printReport } from './report.ts'
 import { setStage, type Stage } from './stage.ts'
+import type { TaskView } from '../services/task.ts'
 import { reachVerdict } from './verdict.ts'
 
 /**
@@ -25,14 +27,14 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, ()
 
 const startedAt = performance.now()
 const plan = planOfArguments()
-console.log(`seed ${plan.seed}, ${plan.stormMs / 1000} s of storm, every task has ${plan.deadlineSeconds} s`)
+console.log(`seed ${plan.seed}, ${plan.stormMs / 1000} s of storm, every task has ${plan.deadlineSeconds} s, with ${[...plan.extras].join(',') || 'no extras'}`)
 const stage = await setStage(plan)
 // Whatever nobody caught: no process of the service outlives this one.
 process.on('exit', () => { stage.lives.destroy() })
 let outcome: 'passed' | 'FAILED' | 'interrupted' = 'FAILED'
 try {
   await storm(stage, plan, interrupted.signal)
-  if (await judge(stage, interrupted.signal)) outcome = 'passed'
+  if (await judge(stage, plan, interrupted.signal)) outcome = 'passed'
 } catch (error) {
   if (interrupted.signal.aborted) outcome = 'interrupted'
   else console.error(error)
@@ -65,6 +67,7 @@ async function storm ({ lives, weather, dreamers, receiver, ledger }: Stage, { s
     receiver.calm()
     await lives.startAnew(until(longestStartMs))
     await waitWhile(() => ledger.open.length > 0 && !lives.isDead, deadlineSeconds * 1000 + marginMs, stop)
+    await waitWhile(async () => !lives.isDead && (await dreamers.listAll())?.every(hasTaskEnded) !== true, deadlineSeconds * 1000, stop)
     await waitWhile(() => untold(ledger, receiver.callbacks).length > 0 && !lives.isDead, longestCallbackMs, stop)
   } finally {
     over.abort()
@@ -73,20 +76,21 @@ async function storm ({ lives, weather, dreamers, receiver, ledger }: Stage, { s
 }
 
 /** At most so many ms. */
-async function waitWhile (isSo: () => boolean, ms: number, stop: AbortSignal): Promise<void> {
+async function waitWhile (isSo: () => boolean | Promise<boolean>, ms: number, stop: AbortSignal): Promise<void> {
   const giveUpAt = Date.now() + ms
-  while (isSo() && Date.now() < giveUpAt) await delay(100, undefined, { signal: stop })
+  while (await isSo() && Date.now() < giveUpAt) await delay(100, undefined, { signal: stop })
 }
 
-async function judge ({ lives, weather, dreamers, receiver, ledger, emulator }: Stage, stop: AbortSignal): Promise<boolean> {
-  const isSilent = !await lookAtAll([...ledger.tasks.values()], dreamers, stop)
+async function judge ({ lives, weather, dreamers, receiver, ledger, emulator, cancelled }: Stage, { extras }: Plan, stop: AbortSignal): Promise<boolean> {
+  const isSeen = await lookAtAll([...ledger.tasks.values()], dreamers, stop)
+  const allTasks = await dreamers.listAll()
   const deaths = await lives.stop()
-  const verdict = reachVerdict(ledger, emulator.predictions)
+  const verdict = reachVerdict({ ledger, allTasks: allTasks ?? [], made: madeBy(emulator, cancelled), mustBeUsed: extras.has('paid-in-vain') })
   verdict.findings.push(
     ...judgeCallbacks(ledger, receiver.callbacks),
     { what: 'processes that died by themselves', affected: lives.crashes.map((crash) => JSON.stringify(crash)) },
     { what: 'processes that did not stop in peace', affected: deaths.filter(({ code }) => code !== 0).map((death) => JSON.stringify(death)) },
-    { what: 'services silent in the end', affected: isSilent ? [JSON.stringify(deaths)] : [] },
+    { what: 'services silent in the end', affected: isSeen && allTasks !== undefined ? [] : [JSON.stringify(deaths)] },
     { what: 'things that were not tried', affected: untried(verdict.accepted, lives.kills, receiver.callbacks.length) }
   )
   printReport(verdict, lives, weather, receiver)
@@ -103,6 +107,10 @@ async function lookAtAll (tasks: AcceptedTask[], dreamers: Dreamers, stop: Abort
     }
   }
   return true
+}
+
+function hasTaskEnded ({ status }: TaskView): boolean {
+  return status === 'completed' || status === 'failed'
 }
 
 /** A run that did nothing proves nothing. */

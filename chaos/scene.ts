@@ -1,5 +1,7 @@
+import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import type { Chance } from './chance.ts'
+import { InstanceClock } from './instance-clock.ts'
 import type { Lives } from './lives.ts'
 import type { Plan } from './plan.ts'
 
@@ -29,4 +31,12 @@ export interface Scene {
 export function webhookEnv (chance: Chance, publicUrl: () => string, secret: string): Record<string, string> {
   if (chance.happens(0.5)) return { REPLICATE_WEBHOOKS: 'off' }
   return { REPLICATE_WEBHOOKS: 'on', ...(chance.happens(0.5) && { REPLICATE_WEBHOOK_SECRET: secret }), PUBLIC_URL: publicUrl() }
+}
+
+/** @returns undefined where no clocks are to step, or none can */
+export function instanceClock ({ plan, folder }: Pick<SceneOptions, 'plan' | 'folder'>, usualMs: number): InstanceClock | undefined {
+  if (!plan.extras.has('clock-steps')) return undefined
+  const clock = InstanceClock.find(join(folder, 'clock'), usualMs)
+  if (clock === undefined) console.log('libfaketime is not on this machine: the clock of the service does not step')
+  return clock
 }

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Chance } from './chance.ts'
+import type { InstanceClock } from './instance-clock.ts'
 import type { Lives } from './lives.ts'
 import type { Plan, Span } from './plan.ts'
 import { ServiceProcess, type Death } from './service-process.ts'
@@ -10,7 +11,7 @@ import { killPoints, stopPoints, type KillPoint, type StopPoint, type Strike } f
 export type Life =
   | { trouble: 'killed at a point', point: KillPoint }
   | { trouble: 'frozen at a point', point: StopPoint }
-  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'left alone' }
+  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'clock stepped' | 'left alone' }
 
 export interface ServiceLivesOptions {
   url: string
@@ -24,6 +25,8 @@ export interface ServiceLivesOptions {
   plan: Pick<Plan, 'aliveFor' | 'frozenFor' | 'goneFor'>
   /** In what order the troubles come; asked again when all of them have been. */
   nextDeck: () => Life[]
+  /** Of each of the processes, and how far it may step from the true time (ms); without it theirs is the machine's. */
+  clock?: { instance: InstanceClock, farthest: Span } | undefined
   /** Whether a process that was started then (ms since the epoch) may have ended for what it needs was away. */
   mayFailToStart: (startedAt: number) => boolean
 }
@@ -89,8 +92,8 @@ export class ServiceLives implements Lives {
   }
 
   #start (strike?: Strike): ServiceProcess {
-    const { nextEnv, log } = this.#options
-    this.#current = new ServiceProcess({ env: nextEnv(), strike, log })
+    const { nextEnv, clock, log } = this.#options
+    this.#current = new ServiceProcess({ env: { ...nextEnv(), ...clock?.instance.env }, strike, log })
     return this.#current
   }
 
@@ -152,6 +155,10 @@ export class ServiceLives implements Lives {
         await wait(aliveFor.afterwards)
         await this.#fillDisk(service, wait)
         break
+      case 'clock stepped':
+        await wait(aliveFor.afterwards)
+        await this.#stepClock(wait)
+        break
       case 'stopped':
         await wait(aliveFor.killed)
         await service.stop(graceMs)
@@ -181,6 +188,21 @@ export class ServiceLives implements Lives {
     if (this.#options.chance.happens(1 / 3)) await service.kill()
     await service.setDisk('free')
     this.#options.tell('disk free')
+  }
+
+  async #stepClock (wait: (range: Span) => Promise<void>): Promise<void> {
+    const { clock, chance, tell } = this.#options
+    if (clock === undefined) return
+    const ms = Math.round(chance.between(...clock.farthest))
+    clock.instance.step(ms)
+    this.#count('clock stepped')
+    tell(`the clock steps to ${ms} ms ahead`)
+    try {
+      await wait([2_000, 5_000])
+    } finally {
+      clock.instance.stepBack()
+      tell('the clock has stepped back')
+    }
   }
 
   #strikeOf (life: Life): Strike | undefined {

@@ -18,7 +18,7 @@ import { Weather } from './weather.ts'
 export type Stage = Awaited<ReturnType<typeof setStage>>
 
 export async function setStage (plan: Plan) {
-  const { seed, deadlineSeconds, patienceMs, isCluster } = plan
+  const { seed, deadlineSeconds, patienceMs, isCluster, extras } = plan
   const chance = new Chance(seed)
   const chances = { weather: chance.fork(), lives: chance.fork(), env: chance.fork(), dreamers: chance.fork(), receiver: chance.fork() }
   const folder = await mkdtemp(join(tmpdir(), 'dreamreel-chaos-'))
@@ -46,7 +46,7 @@ export async function setStage (plan: Plan) {
   const setScene = isCluster ? setCluster : setSingle
   const scene = await setScene({ plan, folder, log, tell, chances, env, webhookSecret })
   const { lives, urls } = scene
-  const dreamers = new Dreamers({ urls, patienceMs, ledger, chance: chances.dreamers, newAddress: () => receiver.newAddress() })
+  const dreamers = new Dreamers({ urls, patienceMs, ledger, extras, chance: chances.dreamers, newAddress: () => receiver.newAddress() })
 
   /** @param keep whether the data and the log are still needed */
   async function clear (keep: boolean): Promise<void> {
@@ -61,6 +61,9 @@ export async function setStage (plan: Plan) {
   }
 
   const { emulator } = replicate
-  const weather = new Weather({ emulator, tell, chance: chances.weather })
-  return { folder, ledger, lives, dreamers, receiver, emulator, weather, clear }
+  /** The predictions that were ended by a call. */
+  const cancelled = new Set<string>()
+  emulator.log.changes.on('ended', ({ id }) => cancelled.add(id))
+  const weather = new Weather({ emulator, tell, chance: chances.weather, extras })
+  return { folder, ledger, lives, dreamers, receiver, emulator, cancelled, weather, clear }
 }

@@ -3,6 +3,8 @@ import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Fault } from '../replicate-emulator/fault.ts'
 import type { Outcome } from '../replicate-emulator/outcome.ts'
 import type { Chance } from './chance.ts'
+import type { Extras } from './extras.ts'
+import { ProviderTrouble } from './provider-trouble.ts'
 
 /** The calls that a fault is for; the create is the one that costs. */
 const calls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret', 'any', 'any'] as const
@@ -43,24 +45,30 @@ const outcomes: [Outcome, ...Outcome[]] = [
 export interface WeatherOptions {
   emulator: Emulator
   chance: Chance
+  extras: Extras
   /** Writes an event into the log. */
   tell: (event: string) => void
 }
+
+/** Of the changes of the weather that are a trouble beyond single calls, where any is wanted. */
+const widerShare = 0.5
 
 /** What Replicate does wrong, at random: faults of single calls, short outages, and generations that end in every way. */
 export class Weather {
   /** Calls that were broken, by kind. */
   readonly struck = new Map<string, number>()
+  readonly wider: ProviderTrouble
   readonly #emulator
   readonly #chance
   readonly #tell
   /** Every kind comes once before any comes again. */
   #toCome: Afflict[] = []
 
-  constructor ({ emulator, chance, tell }: WeatherOptions) {
+  constructor ({ emulator, chance, extras, tell }: WeatherOptions) {
     this.#emulator = emulator
     this.#chance = chance
     this.#tell = tell
+    this.wider = new ProviderTrouble({ emulator, chance, extras, tell })
     this.#countFaults()
     this.#varyPace()
   }
@@ -73,11 +81,13 @@ export class Weather {
     }
     this.#clear()
     this.#emulator.clearOutcomes()
+    this.wider.clear()
   }
 
   async #change (signal: AbortSignal): Promise<void> {
     // What is not cleared adds up until nothing gets through any more.
     if (this.#chance.happens(0.5)) this.#clear()
+    if (this.wider.isWanted && this.#chance.happens(widerShare)) return await this.wider.strike(signal)
     if (this.#chance.happens(0.08)) return await this.#outage(signal)
     this.#afflict()
     if (this.#chance.happens(0.5)) this.#afflict()
@@ -112,8 +122,8 @@ export class Weather {
 
   #countFaults (): void {
     const faultFor = this.#emulator.faultFor.bind(this.#emulator)
-    this.#emulator.faultFor = (call) => {
-      const fault = faultFor(call)
+    this.#emulator.faultFor = (call, id) => {
+      const fault = faultFor(call, id)
       if (fault !== undefined) this.#count(fault)
       return fault
     }
