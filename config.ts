@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { misspeltSettings } from './services/misspelt-settings.ts'
 import { parseModel } from './services/models.ts'
 import { describeFault, type SchemaFault } from './services/schema-fault.ts'
 import { StartError } from './services/start-error.ts'
@@ -140,6 +141,14 @@ export class ConfigError extends StartError {
 }
 
 /**
+ * A sentence for each variable that looks like a setting and is none.
+ * @param environment names and values, as in `process.env`
+ */
+export function misspelt (environment: Record<string, string | undefined>): string[] {
+  return misspeltSettings(Object.keys(environment).filter((name) => environment[name]), Object.keys(propertySchemas))
+}
+
+/**
  * Reads the configuration, once. An empty value counts as none.
  * @param environment names and values, as in `process.env`
  * @throws ConfigError
@@ -148,7 +157,7 @@ export function readConfig (environment: Record<string, string | undefined>): Co
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
   faults.push(...modelFaults(given), ...addressFaults(given), ...webhookFaults(given))
-  if (config === undefined || faults.length > 0) throw new ConfigError(faults)
+  if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...misspelt(given)])
   return Object.freeze({
     ...config,
     REPLICATE_API_URL: withoutSlash(config.REPLICATE_API_URL),

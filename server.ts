@@ -5,15 +5,19 @@ import { setTimeout as delay } from 'node:timers/promises'
 enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
-const { readConfig } = await import('./config.ts')
+const { misspelt, readConfig } = await import('./config.ts')
+const { startLine } = await import('./services/start-line.ts')
 const { StartError } = await import('./services/start-error.ts')
+const { terminalOutput } = await import('./services/terminal-output.ts')
 
 /** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
 const graceMs = 25_000
 
 try {
   const config = readConfig(process.env)
-  const app = await buildApp(config)
+  const logStream = await terminalOutput(process.stdout)
+  const app = await buildApp(config, logStream && { logStream })
+  for (const sentence of misspelt(process.env)) app.log.warn(sentence)
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
     if (err === undefined) app.log.info({ signal }, 'Stopping')
@@ -23,6 +27,7 @@ try {
     await app.close()
   })
   await app.listen({ host: config.HOST, port: config.PORT })
+  app.log.info(startLine(config, app.replicateWebhooks.areOn, app.addresses()), 'Dreamreel is up')
   // Otherwise only a process that ends by itself would leave it behind.
   flushCompileCache()
 } catch (error) {
