@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { freePort } from '../../chaos/free-port.ts'
 import { newSecret } from '../callback-receiver.ts'
 import { startService, until } from '../service.ts'
+import { startFlakyProxy, type Trouble } from './flaky-proxy.ts'
 
 const document = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')
 
@@ -20,7 +21,7 @@ function examplesIn (language: string): [client: string, receiver: string] {
 async function run (t: Test, program: string, file: string, code: string, url: string): Promise<string> {
   const path = `${t.testdir()}/${file}`
   await writeFile(path, code)
-  const { stdout } = await promisify(execFile)(program, [path], { env: { PATH: process.env.PATH, SERVICE: url, FIRST_POLL_SECONDS: '0.1' } })
+  const { stdout } = await promisify(execFile)(program, [path], { env: { PATH: process.env.PATH, SERVICE: url, FIRST_POLL_SECONDS: '0.1', FIRST_PAUSE_SECONDS: '0.1' } })
   return stdout
 }
 
@@ -38,6 +39,27 @@ for (const { language, program, file } of examples) {
     emulator.addOutcome({ status: 'failed', error: 'E005' })
     t.match(await run(t, program, file, client, url), /^failed The provider’s content policy .*\n$/)
     t.equal(emulator.predictions.length, 2)
+  })
+
+  t.test(`the example in ${language} survives a way that breaks, and pays once`, async (t) => {
+    const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
+    const target = await app.listen({ port: 0, host: '127.0.0.1' })
+    const troubles: Trouble[] = ['reset', 'html', 'cut', 'busy', 'html-200']
+    const { url, received, left } = await startFlakyProxy(t, target, { POST: troubles, GET: troubles })
+    const [client] = examplesIn(language)
+    t.match(await run(t, program, file, client, url), /^completed http:.*\.mp4\n$/)
+    t.same(left, { POST: [], GET: [] })
+    const creates = received.filter(({ method }) => method === 'POST')
+    t.equal(creates.length, troubles.length + 1)
+    t.match(creates[0]?.key, /^[0-9a-f-]{36}$/)
+    t.equal(new Set(creates.map(({ key }) => key)).size, 1)
+    t.equal(emulator.predictions.length, 1)
+  })
+
+  t.test(`the example in ${language} does not repeat what is refused`, async (t) => {
+    const { url, received } = await startFlakyProxy(t, 'http://127.0.0.1:9', { POST: ['refused'] })
+    await t.rejects(run(t, program, file, examplesIn(language)[0], url), { message: /not_found: Nothing here/ })
+    t.equal(received.length, 1)
   })
 
   t.test(`the receiver in ${language} believes what the service sends, and nothing else`, async (t) => {
