@@ -1,7 +1,10 @@
 import { ConfigSchema } from '../config.ts'
 
-const begin = '<!-- configuration: written by `npm run docs` -->'
-const end = '<!-- end of configuration -->'
+const tableMarks = { begin: '<!-- configuration: written by `npm run docs` -->\n', end: '<!-- end of configuration -->' }
+const composeMarks = { begin: '    # Other settings: written by `npm run docs`\n', end: '    # End of other settings\n' }
+
+/** What compose.yaml decides itself or gives a default or a message of its own: by hand, above the list of the others. */
+const settingsOfCompose = new Set(['HOST', 'PORT', 'DATA_DIR', 'DATABASE_URL', 'SHUTDOWN_DELAY_SECONDS', 'REPLICATE_API_TOKEN'])
 
 const settings = Object.entries(ConfigSchema.properties)
 const required = new Set<string>(ConfigSchema.required)
@@ -15,13 +18,23 @@ export function envExample (): string {
 
 /** The README with its table of settings made anew. */
 export function withConfigurationTable (readme: string): string {
-  const [before, rest] = readme.split(begin)
-  const after = rest?.split(end)[1]
-  if (before === undefined || after === undefined) throw new Error('The README has lost the marks of its configuration table')
   const rows = settings.map(([name, { description, default: value }]) =>
     `| \`${name}\` | ${value === undefined ? '–' : `\`${value}\``} | ${description} |`
   )
-  return `${before}${begin}\n${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n${end}${after}`
+  return between(tableMarks, readme, `${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n`)
+}
+
+/** compose.yaml with the list of settings that it passes on as they are made anew. */
+export function withPassedSettings (compose: string): string {
+  const names = settings.map(([name]) => name).filter((name) => !settingsOfCompose.has(name))
+  return between(composeMarks, compose, names.map((name) => `    ${name}:\n`).join(''))
+}
+
+function between ({ begin, end }: { begin: string, end: string }, document: string, text: string): string {
+  const [before, rest] = document.split(begin)
+  const after = rest?.split(end)[1]
+  if (before === undefined || after === undefined) throw new Error(`A document has lost the marks “${begin.trim()}” and “${end.trim()}”`)
+  return before + begin + text + end + after
 }
 
 function plain (markdown: string | undefined): string {
