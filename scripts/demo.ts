@@ -1,31 +1,86 @@
 import closeWithGrace from 'close-with-grace'
-import { mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
+import { StartError } from '../services/start-error.ts'
+import { presentTask } from '../services/task.ts'
+import { terminalOutput } from '../services/terminal-output.ts'
 
 /**
- * The emulator and the service together, with no account: `npm run demo`. PORT and EMULATOR_PORT may name other
- * ports, WEBHOOK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
+ * The emulator and the service together, with no account and no file: `npm run demo`. HOST, PORT and EMULATOR_PORT say
+ * where, WEBHOOK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
  */
+const { HOST: host = '127.0.0.1', PORT, EMULATOR_PORT, WEBHOOK_SECRET, ALLOW_PRIVATE_CALLBACKS } = process.env
+
 const emulator = buildEmulator({ generationMs: 8_000 })
-const emulatorAddress = await emulator.listen({ port: Number(process.env.EMULATOR_PORT ?? 3001), host: '127.0.0.1' })
+emulator.emulator.addOutcome({ status: 'succeeded', progress: true, share: 1 })
+try {
+  const emulatorAddress = await listen(emulator, 'EMULATOR_PORT', EMULATOR_PORT, 3001)
+  const logStream = await terminalOutput(process.stdout)
+  const app = await buildApp(readConfig({
+    LOG_LEVEL: 'warn',
+    POLL_INTERVAL_MS: '1000',
+    DATA_DIR: ':memory:',
+    HOST: host,
+    WEBHOOK_SECRET,
+    ALLOW_PRIVATE_CALLBACKS,
+    REPLICATE_API_URL: `${emulatorAddress}/v1`,
+    REPLICATE_API_TOKEN: 'demo'
+  }), logStream && { logStream })
+  printChanges(app)
+  const address = await listen(app, 'PORT', PORT, 3000)
+  closeWithGrace(async () => {
+    await app.close()
+    await emulator.close()
+  })
+  printWelcome(address, emulatorAddress)
+} catch (error) {
+  console.error(error instanceof StartError ? error.message : error)
+  process.exit(1)
+}
 
-const app = await buildApp(readConfig({
-  LOG_LEVEL: 'warn',
-  POLL_INTERVAL_MS: '1000',
-  DATA_DIR: await mkdtemp(join(tmpdir(), 'dreamreel-demo-')),
-  PORT: process.env.PORT,
-  WEBHOOK_SECRET: process.env.WEBHOOK_SECRET,
-  ALLOW_PRIVATE_CALLBACKS: process.env.ALLOW_PRIVATE_CALLBACKS,
-  REPLICATE_API_URL: `${emulatorAddress}/v1`,
-  REPLICATE_API_TOKEN: 'demo'
-}))
-const address = await app.listen({ port: Number(process.env.PORT ?? 3000), host: '127.0.0.1' })
+/** At the port that was asked for, or else at the usual one, or at a free one where that is taken. */
+async function listen (server: Pick<FastifyInstance, 'listen'>, name: string, asked: string | undefined, usual: number): Promise<string> {
+  const port = asked ? Number(asked) : await isFree(usual) ? usual : 0
+  try {
+    return await server.listen({ port, host })
+  } catch (error) {
+    throw new StartError(`The demo cannot listen on ${host}, ${name} ${port}: ${error instanceof Error ? error.message : error}`)
+  }
+}
 
-console.log(`
+async function isFree (port: number): Promise<boolean> {
+  const server = createServer().listen(port, host)
+  const listening = await once(server, 'listening').then(() => true, () => false)
+  if (!listening) return false
+  server.close()
+  await once(server, 'close')
+  return true
+}
+
+/** A line for each change of a task; the dream itself is not repeated. */
+function printChanges (app: FastifyInstance): void {
+  const lastLines = new Map<string, string>()
+  const print = async (taskId: string): Promise<void> => {
+    const task = await app.taskStore.get(taskId)
+    if (task === undefined) return
+    const { style, status, progress, video_url: video, error } = presentTask(task)
+    const line = `${taskId} ${style}: ${[status, status === 'processing' && progress !== null && `${progress} %`, video, error].filter(Boolean).join(' ')}`
+    if (lastLines.get(taskId) !== line) console.log(line)
+    if (status === 'completed' || status === 'failed') lastLines.delete(taskId)
+    else lastLines.set(taskId, line)
+  }
+  app.taskStore.onNews((news) => {
+    if (news.kind !== 'changed') return
+    for (const taskId of news.taskIds) print(taskId).catch((error: unknown) => console.error(error))
+  })
+}
+
+function printWelcome (address: string, emulatorAddress: string): void {
+  console.log(`
 The service     ${address}      a page to try it: ${address}/docs
 The emulator    ${emulatorAddress}      in place of Replicate: free, and a video takes 8 seconds
 
@@ -33,13 +88,10 @@ Make a video:
 
   curl -X POST '${address}/generate-video?dream=A%20whale%20swims%20through%20the%20clouds&style=Animated'
 
-The answer holds a task_id. Ask what has become of it, until its status is "completed":
+What becomes of it is printed here, or ask with the task_id of the answer:
 
   curl ${address}/video-status/TASK_ID
 
-Then open its video_url in a browser. Ctrl-C stops both.
+Then open its video_url in a browser. Ctrl-C stops both, and nothing is left behind.
 `)
-closeWithGrace(async () => {
-  await app.close()
-  await emulator.close()
-})
+}
