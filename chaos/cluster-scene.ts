@@ -10,7 +10,7 @@ import { ServiceLives } from './service-lives.ts'
 /** Within the five minutes in which callbacks and webhooks are believed. */
 const farthestClock = [-240_000, 240_000] as const
 
-/** Three instances on one PostgreSQL; with `clock-steps` the clock of the first is wrong all the time. A webhook goes to any of them, whoever works on the task. */
+/** Three instances on one PostgreSQL; with `clock-steps` the clock of the first is wrong all the time. A webhook goes to any of them, whichever works on the task. */
 export async function setCluster ({ plan, folder, log, tell, chances, env, webhookSecret }: SceneOptions): Promise<Scene> {
   const ports = [await freePort(), await freePort(), await freePort()] as const
   const urls: [string, string, string] = [urlOf(ports[0]), urlOf(ports[1]), urlOf(ports[2])]

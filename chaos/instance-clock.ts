@@ -33,7 +33,7 @@ export class InstanceClock {
     }
   }
 
-  /** To so far ahead of the true time; the process sees it within a second. */
+  /** @param ms  how far ahead of the true time it is from now on; the process sees it within a second */
   step (ms: number): void {
     const seconds = (ms / 1000).toFixed(3)
     // A process that reads in the middle of a write would read something else.

@@ -15,14 +15,14 @@ export interface Made {
   isPaid: boolean
 }
 
-/** Whom no dream has asked for. */
-const nobodysKey = 'a dream of nobody'
+/** Of a prediction whose prompt has no key. */
+const noKey = 'a dream without a key'
 
 /** @param cancelled  ids of the predictions that were ended by a call */
 export function madeBy ({ log }: Emulator, cancelled: ReadonlySet<string>): Made[] {
   return log.all.map((prediction) => ({
     id: prediction.id,
-    key: keyIn(prediction.input.prompt) ?? nobodysKey,
+    key: keyIn(prediction.input.prompt) ?? noKey,
     isForeign: prediction.isForeign,
     isPaid: prediction.startsAt < prediction.endsAt && (cancelled.has(prediction.id) || hasVideo(prediction))
   }))
@@ -54,7 +54,7 @@ const verdicts: unknown[] = ['content_policy', 'provider_error', 'no_output']
  * @param tasks  every task of the service, also those that no client knows of
  */
 export function balance (tasks: TaskView[], made: Made[]): Account[] {
-  const tasksByKey = Map.groupBy(tasks, ({ dream }) => keyIn(dream) ?? nobodysKey)
+  const tasksByKey = Map.groupBy(tasks, ({ dream }) => keyIn(dream) ?? noKey)
   return [...Map.groupBy(made, ({ key }) => key)].map(([key, ofDream]) => balanceOf(key, tasksByKey.get(key) ?? [], ofDream))
 }
 

@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { turnMembers } from './script.ts'
 
 const distortionMembers = {
-  members: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Shown in place of the true ones' })),
+  members: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Shown instead of the true ones' })),
   without: Type.Optional(Type.Array(Type.String(), { description: 'Names of members that are not shown at all' })),
 }
 

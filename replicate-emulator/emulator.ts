@@ -95,7 +95,7 @@ export class Emulator {
     this.distortions.clear()
   }
 
-  /** Says which creates somebody else's prediction accompanies. Throws a TypeError for one that does not fit `ForeignSchema`. */
+  /** Says which creates another client's prediction accompanies. Throws a TypeError for one that does not fit `ForeignSchema`. */
   addForeign (foreign: Foreign): void {
     this.foreign.add(foreign)
   }

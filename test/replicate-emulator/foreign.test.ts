@@ -5,7 +5,7 @@ import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 interface Page { results: PredictionView[] }
 
-t.test('Somebody else’s prediction of the same input accompanies a create, older or younger', async (t) => {
+t.test('Another client’s prediction of the same input accompanies a create, older or younger', async (t) => {
   const { emulator, create, get } = await runningEmulator(t, { generationMs: 60_000 })
   emulator.addForeign({ ms: -1500, webhook: 'https://someone.invalid/hook' })
   emulator.addForeign({ ms: 20 })
@@ -56,7 +56,7 @@ t.test('The control interface makes one of its own, or one like another', async 
   t.equal(emulator.calls.create, 1)
 })
 
-t.test('The webhook of somebody else’s prediction is not called', async (t) => {
+t.test('The webhook of another client’s prediction is not called', async (t) => {
   const { emulator } = await runningEmulator(t, { generationMs: 0 })
   emulator.makeForeign({ model: 'luma/ray', version: 'hidden', input: {}, origin: 'http://127.0.0.1' }, { ms: 0, webhook: 'http://127.0.0.1:1/' })
   emulator.create({ model: 'luma/ray', version: 'hidden', input: {}, webhook: 'http://127.0.0.1:1/', webhookEvents: ['completed'], cancelAfterMs: undefined }, 'http://127.0.0.1')
