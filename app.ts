@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import callbacks from './plugins/callbacks.ts'
+import foreignPages from './plugins/foreign-pages.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import liveStatus from './plugins/live-status.ts'
 import lifecycle from './plugins/lifecycle.ts'
@@ -35,6 +36,10 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(problemDetails)
   await app.register(requestLog)
+  await app.register(foreignPages, {
+    publicUrl: config.PUBLIC_URL,
+    allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? []
+  })
   await app.register(lifecycle)
   await app.register(openapi)
 

@@ -77,6 +77,12 @@ export const ConfigSchema = Type.Object({
     description: 'Where the service is reached from outside',
     examples: ['https://dreams.example.com']
   })),
+  ALLOWED_HOSTS: Type.Optional(Type.String({
+    pattern: '^(\\*|[\\w.-]+)( *, *(\\*|[\\w.-]+))*$',
+    title: 'host names without ports, with commas between them, or *',
+    description: 'Further host names that the service is reached by, with commas between them, or `*` for any; that of `PUBLIC_URL`, `localhost` and all IP addresses are allowed as they are. Other names are refused, for they may be those of web pages that lead their readers’ browsers here',
+    examples: ['dreams.example.com, dreamreel.internal']
+  })),
   HOST: Type.String({
     default: '127.0.0.1',
     description: 'The address to listen on. The container sets 0.0.0.0'

@@ -16,6 +16,11 @@ export const errors = {
     status: 403,
     detail: 'Without API keys this is open to callers on the machine itself only: whoever knows no id must not find others’ dreams'
   },
+  forbidden_host: {
+    status: 403,
+    detail: 'The service is not known by the host name of this request: set PUBLIC_URL, or name the host in ALLOWED_HOSTS'
+  },
+  cross_site_request: { status: 403, detail: 'Web pages of other sites cannot use this service: while it has no API keys it only serves its own' },
   not_found: { status: 404, detail: 'There is nothing at this address' },
   task_not_found: { status: 404, detail: 'There is no task with this id' },
   method_not_allowed: { status: 405, detail: 'This address does not take this method' },

@@ -61,7 +61,7 @@ function hear (text: string, kind: ClientKind, taskId: string, socket: Socket): 
 }
 
 function ask (socket: Socket, path: string, headers = ''): void {
-  socket.write(`GET /video-status/${path} HTTP/1.1\r\nHost: bench\r\n${headers}\r\n`)
+  socket.write(`GET /video-status/${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`)
 }
 
 function askLater (socket: Socket, taskId: string, share: number): void {

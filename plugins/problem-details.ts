@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem, problemBody, ProblemError, problemMediaType, type Fault } from '../errors.ts'
+import { hostFaultOf } from '../services/host-header.ts'
 import { UnusableValue } from '../services/query-string.ts'
 import { describeFault, type SchemaFault } from '../services/schema-fault.ts'
 import { problemOfThrown } from '../services/thrown-error.ts'
@@ -23,11 +24,9 @@ type RequestPart = keyof typeof requestParts
 export default fp(async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
-    if (request.raw.headers.host === undefined && request.raw.httpVersion === '1.1') {
-      done(problem('bad_request', { detail: 'The request has no Host header' }))
-    } else {
-      done(request.is404 ? unrouted(app, request) : undefined)
-    }
+    const hostFault = hostFaultOf(request.raw.rawHeaders, request.raw.httpVersion)
+    if (hostFault !== undefined) done(problem('bad_request', { detail: hostFault }))
+    else done(request.is404 ? unrouted(app, request) : undefined)
   })
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply))
   app.setNotFoundHandler((request, reply) => sendProblem(unrouted(app, request), request, reply))

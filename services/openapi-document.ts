@@ -21,7 +21,7 @@ export const commonComponents = {
     ClientError: anyProblem(
       'Any other request that cannot be served',
       { Allow: { description: 'With 405 only: the methods that this address takes', schema: { type: 'string' } } },
-      ['bad_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
+      ['bad_request', 'forbidden_host', 'cross_site_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
     ),
     ServerError: anyProblem(
       'The service cannot serve the request at the moment',

@@ -62,7 +62,7 @@ t.test('a client that leaves is forgotten, and one that does not read holds noth
   const { port } = new URL(app.listeningOrigin)
   const deaf = connect(Number(port), '127.0.0.1')
   t.teardown(() => deaf.destroy())
-  deaf.write(`GET /video-status/${taskId}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
+  deaf.write(`GET /video-status/${taskId}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
   deaf.pause()
   leaving.leave()
   await leaving.done.catch(() => undefined)
