@@ -1,4 +1,5 @@
 import { backoffDelay, wait } from './backoff.ts'
+import { linkedSignal } from './linked-signal.ts'
 import type { Log } from './log.ts'
 import type { CreateOutcome, ReplicateClient } from './replicate-client.ts'
 import type { UpstreamFailure } from './replicate-failure.ts'
@@ -74,27 +75,30 @@ export class CreateGate {
    */
   async pass ({ order, withinMs, signal }: Passage, create: () => Promise<CreateOutcome | undefined>): Promise<boolean> {
     if (withinMs <= 0) return false
-    const late = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(withinMs))])
-    for (let isDone = false; !isDone;) {
-      try {
+    const { signal: late, unlink } = linkedSignal(signal, Math.ceil(withinMs))
+    try {
+      for (let isDone = false; !isDone;) {
         await this.#enter(order, late)
-      } catch {
-        signal.throwIfAborted()
-        return false
+        isDone = await this.#passThrough(create, late)
       }
-      try {
-        isDone = await this.#goAhead(create, late)
-      } catch (error) {
-        signal.throwIfAborted()
-        if (!late.aborted || error !== late.reason) throw error
-        return false
-      } finally {
-        this.#inside--
-        this.#admit()
-        this.#options.onRoom()
-      }
+      return true
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!late.aborted || error !== late.reason) throw error
+      return false
+    } finally {
+      unlink()
     }
-    return true
+  }
+
+  async #passThrough (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
+    try {
+      return await this.#goAhead(create, late)
+    } finally {
+      this.#inside--
+      this.#admit()
+      this.#options.onRoom()
+    }
   }
 
   /** @returns false where the gate closed while this one waited for its turn: it has to wait again */

@@ -1,3 +1,4 @@
+import { linkedSignal } from './linked-signal.ts'
 import { predictionVerdict } from './prediction-verdict.ts'
 import type { ReadOutcome } from './replicate-client.ts'
 import { submit, settleSubmission } from './submit-task.ts'
@@ -70,8 +71,8 @@ async function complete (task: Task, videoUrl: string, life: TaskLife): Promise<
 
 /** At the deadline the prediction is cancelled as well; should it have succeeded just then, the video is taken. */
 async function giveUp (task: Task, life: TaskLife): Promise<Task | undefined> {
-  const inTime = AbortSignal.any([life.signal, AbortSignal.timeout(lastCancelMs)])
-  const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime })
+  const inTime = linkedSignal(life.signal, lastCancelMs)
+  const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime.signal }).finally(inTime.unlink)
   life.signal.throwIfAborted()
   const current = await learnFrom(answer, task, life)
   return current?.stage === 'generating' ? end(current, 'deadline_exceeded', life) : current

@@ -7,7 +7,8 @@ import type { TaskStore } from './task-store.ts'
 /** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>
 
-interface Held { done: Promise<void>, lost: AbortController }
+/** Aborted when the task is lost, or when the instance stops. */
+interface Held { done: Promise<void>, over: AbortController, isLost: boolean }
 
 export interface JobRunnerOptions {
   taskStore: TaskStore
@@ -42,7 +43,12 @@ export class JobRunner {
     this.#options = options
     const { lookIntervalMs, log } = options
     this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
-    options.taskStore.onLost((taskId) => this.#running.get(taskId)?.lost.abort(new Error('Somebody else holds the task now')))
+    options.taskStore.onLost((taskId) => {
+      const held = this.#running.get(taskId)
+      if (held === undefined) return
+      held.isLost = true
+      held.over.abort(new Error('Another instance holds the task now'))
+    })
   }
 
   /** How many tasks are held at the moment. */
@@ -62,7 +68,9 @@ export class JobRunner {
 
   /** Claims nothing more, brings every job to a safe point and hands its task back. Never waits for a generation. */
   async stop (): Promise<void> {
-    this.#options.stopping.abort(new Error('The instance is stopping'))
+    const { stopping } = this.#options
+    stopping.abort(new Error('The instance is stopping'))
+    for (const { over } of this.#running.values()) over.abort(stopping.signal.reason)
     await this.#claims.stop()
     await Promise.all(Array.from(this.#running.values(), ({ done }) => done))
   }
@@ -79,18 +87,20 @@ export class JobRunner {
 
   #carry (task: Task): void {
     const { stopping, taskStore, log } = this.#options
-    const lost = new AbortController()
+    // Not of `AbortSignal.any`: the signal of the stop would keep a trace of every task that ever ran.
+    const held: Held = { done: Promise.resolve(), over: new AbortController(), isLost: false }
+    if (stopping.signal.aborted) held.over.abort(stopping.signal.reason)
     // A task that was lost and is given back may meet its earlier job still coming to its end.
-    const earlier = this.#running.get(task.id)?.done ?? Promise.resolve()
-    const done = earlier
-      .then(() => this.#untilDone(task, AbortSignal.any([stopping.signal, lost.signal])))
-      .then(() => lost.signal.aborted ? undefined : taskStore.release(task.id))
+    const earlier = this.#running.get(task.id)?.done ?? held.done
+    held.done = earlier
+      .then(() => this.#untilDone(task, held.over.signal))
+      .then(() => held.isLost ? undefined : taskStore.release(task.id))
       .catch((err: unknown) => log.error({ err, task_id: task.id }, 'Could not hand a task back'))
       .finally(() => {
-        if (this.#running.get(task.id)?.lost === lost) this.#running.delete(task.id)
+        if (this.#running.get(task.id) === held) this.#running.delete(task.id)
         this.wake()
       })
-    this.#running.set(task.id, { done, lost })
+    this.#running.set(task.id, held)
   }
 
   /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */

@@ -34,6 +34,11 @@ export function findVideo (output: unknown, apiUrl: string): FoundVideo {
   return foreign === undefined ? { found: 'nothing' } : { found: 'foreign', url: foreign.href }
 }
 
+/** What `findVideo` looks at of an output, in a form that holds nothing else; it finds the same in it. */
+export function essenceOfOutput (output: unknown): string[] {
+  return addressesIn(output).map(({ href }) => href)
+}
+
 /** In the order of the output. What lies deeper or behind more than the bounds is not looked at. */
 function addressesIn (output: unknown): URL[] {
   const found: URL[] = []

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import { backoffDelay } from './backoff.ts'
+import { EarlyPredictions } from './early-predictions.ts'
 import type { Log } from './log.ts'
 import { sweepPredictions, type Sought } from './prediction-sweep.ts'
 import { isEnded, type Prediction } from './prediction.ts'
@@ -48,7 +48,7 @@ interface Followed extends Awaited {
 const readsAtOnce = 16
 const longestPauseMs = 30_000
 /** A webhook can come before anybody waits for it. */
-const early = { max: 1_000, ttl: 60_000 }
+const early = { most: 1_000, forMs: 60_000 }
 
 /**
  * Learns what becomes of all predictions in flight on this instance and tells whoever waits: by reading each in turn,
@@ -58,7 +58,7 @@ export class PredictionWatch {
   #options
   #followed = new Map<string, Followed>()
   #followedTasks = new Map<string, Followed>()
-  #early = new LRUCache<string, Prediction>(early)
+  #early = new EarlyPredictions(early)
   #due: Followed[] = []
   #urgent = new Set<Followed>()
   #reading = 0
@@ -101,7 +101,7 @@ export class PredictionWatch {
   offer (prediction: Prediction): boolean {
     const followed = this.#followed.get(prediction.id)
     if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
-    else if (isEnded(prediction)) this.#early.set(prediction.id, prediction)
+    else if (isEnded(prediction)) this.#early.keep(prediction)
     return followed !== undefined
   }
 

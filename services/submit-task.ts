@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { backoffDelay, wait } from './backoff.ts'
+import { linkedSignal } from './linked-signal.ts'
 import { inputFor } from './models.ts'
 import { findSubmitted } from './prediction-search.ts'
 import type { Prediction } from './prediction.ts'
@@ -108,8 +109,8 @@ export async function settleSubmission (task: Task, life: TaskLife): Promise<Tas
   let isBlind = true
   for (let attempt = 0, looks = 0; current?.version === task.version && timeLeft(task, life) > 0; attempt++) {
     const isSettled = life.now() >= submission.startedAt + submissionMs(life)
-    const inTime = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(timeLeft(task, life)))])
-    const look = await findSubmitted(submission, replicate, { submissionMs: submissionMs(life), signal: inTime })
+    const inTime = linkedSignal(signal, Math.ceil(timeLeft(task, life)))
+    const look = await findSubmitted(submission, replicate, { submissionMs: submissionMs(life), signal: inTime.signal }).finally(inTime.unlink)
     signal.throwIfAborted()
     isBlind = look.outcome === 'unavailable'
     if (look.outcome === 'unavailable') {
