@@ -8,6 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const root = new URL('../', import.meta.url).pathname
 
+/** As `process.memoryUsage()` says it, in bytes. */
+export interface MemoryReport { rss: number, heapUsed: number, external: number }
+
 /** A process under measurement, in a folder of its own under the temporary folder; its log goes to a file there. */
 export class MeasuredProcess {
   readonly url: string
@@ -32,7 +35,7 @@ export class MeasuredProcess {
     const log = openSync(join(folder, 'log'), 'w')
     const startedAt = performance.now()
     const child = spawn(process.execPath, command.split(' '), {
-      cwd: root, env: { PATH: process.env.PATH, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', log, log]
+      cwd: root, env: { PATH: process.env.PATH, DATA_DIR: join(folder, 'data'), ...env }, stdio: ['ignore', log, log, 'ipc']
     })
     const url = `http://127.0.0.1:${port}`
     while (!await answers(`${url}${readyPath}`)) {
@@ -46,6 +49,19 @@ export class MeasuredProcess {
   residentMegabytes (): number {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
     return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024
+  }
+
+  /**
+   * What the process holds after a forced garbage collection, in bytes: it has to be loaded with `memory-reporter.ts`.
+   * @throws where the process has ended
+   */
+  async memory (): Promise<MemoryReport> {
+    const [report] = await new Promise<MemoryReport[]>((resolve, reject) => {
+      once(this.#child, 'message').then(resolve, reject)
+      this.#child.send('memory', (error) => { if (error !== null) reject(error) })
+    })
+    if (report === undefined) throw new Error('An empty report')
+    return report
   }
 
   /** CPU time used so far, in ms. */

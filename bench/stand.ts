@@ -26,10 +26,13 @@ export function serviceUrl (instance: 0 | 1 | 2 = 0): string {
   return `http://127.0.0.1:${ports.services[instance]}`
 }
 
-/** @param instance 0, 1 or 2: each has a port of its own */
-export function startService (env: Record<string, string> = {}, instance: 0 | 1 | 2 = 0): Promise<MeasuredProcess> {
+/**
+ * @param instance 0, 1 or 2: each has a port of its own
+ * @param flags of Node, besides those of `npm start`
+ */
+export function startService (env: Record<string, string> = {}, instance: 0 | 1 | 2 = 0, flags: string[] = []): Promise<MeasuredProcess> {
   const port = ports.services[instance]
-  return MeasuredProcess.start(startCommand, port, '/readyz', {
+  return MeasuredProcess.start([...flags, startCommand].join(' '), port, '/readyz', {
     PORT: String(port),
     REPLICATE_API_TOKEN: 'bench',
     REPLICATE_CREATES_PER_MINUTE: '1000000',
