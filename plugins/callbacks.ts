@@ -13,8 +13,9 @@ export interface CallbacksOptions {
 
 /** An instance that stops waits as long for a receiver that does not answer. */
 const timeoutMs = 10_000
-/** Receivers that hang hold up the others only when there are more of them than this. */
-const mostAtOnce = 256
+/** Hosts that hang hold up the others only when there are more of them than 16: each has so many under way, and as many wait. */
+const mostAtHost = 16
+const mostAtOnce = 16 * 2 * mostAtHost
 const lookIntervalMs = 2_000
 
 /** Tells callback addresses of the end of their tasks, from the moment the instance is ready until it closes. */
@@ -28,7 +29,7 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
     userAgent: `Dreamreel/${packageJson.version}`,
     log
   }
-  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), mostAtOnce, lookIntervalMs, log })
+  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), mostAtOnce, mostAtHost, lookIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
   // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
   let stopped: Promise<void> | undefined

@@ -1,7 +1,7 @@
-import { lookup as resolve } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { buildConnector, Client } from 'undici'
 import { readCallbackUrl } from './callback-url.ts'
+import { HostNames } from './host-names.ts'
 import { isPublicAddress } from './public-address.ts'
 import { delayOfRetryAfter } from './retry-after.ts'
 
@@ -9,8 +9,10 @@ export interface CallbackClientOptions {
   allowPrivate: boolean
   /** ms for everything together: the name, connecting, sending, and the head of the answer */
   timeoutMs: number
-  /** how names are resolved */
+  /** how names are resolved, in place of what is built in */
   lookup?: LookupFunction
+  /** the name servers to ask; the system's where nothing is said */
+  nameServers?: string[]
 }
 
 /** What a callback address said. `reason` is the code of what went wrong on the way, or of why it may not be called. */
@@ -28,13 +30,11 @@ const mostInterim = 4
  */
 export class CallbackClient {
   #options
-  #connect
+  #names
 
   constructor (options: CallbackClientOptions) {
     this.#options = options
-    const { allowPrivate, timeoutMs: timeout, lookup = resolve } = options
-    // An address in place of a name is not looked up: `post` refuses it before.
-    this.#connect = buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
+    this.#names = new HostNames({ allowPrivate: options.allowPrivate, servers: options.nameServers })
   }
 
   /** Never rejects. */
@@ -43,17 +43,39 @@ export class CallbackClient {
     const read = readCallbackUrl(address, { canSign: true, ...this.#options })
     if (!read.ok) return { outcome: 'unreachable', reason: read.fault.type }
     const { origin, pathname, search } = new URL(read.url)
+    const over = new AbortController()
+    const { signal } = over
+    const { timeoutMs } = this.#options
+    const timer = setTimeout(() => over.abort(new DOMException(`No answer within ${timeoutMs} ms`, 'TimeoutError')), timeoutMs)
     // One for each call: what is kept open to a stranger only costs.
-    const client = new Client(origin, { connect: this.#connect, maxHeaderSize })
+    const client = new Client(origin, { connect: this.#connectorFor(signal), maxHeaderSize })
     try {
-      const signal = AbortSignal.timeout(this.#options.timeoutMs)
       const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: atMost(mostInterim) })
       answer.body.on('error', () => {})
       return { outcome: 'answered', status: answer.statusCode, retryAfterMs: delayOfRetryAfter(answer.headers) }
     } catch (error) {
       return { outcome: 'unreachable', reason: reasonOf(error) }
     } finally {
+      clearTimeout(timer)
+      // A name may still be looked up.
+      over.abort()
       await client.destroy()
+    }
+  }
+
+  /** An address in place of a name is not looked up: `post` refuses it before. */
+  #connectorFor (signal: AbortSignal) {
+    const { allowPrivate, timeoutMs: timeout, lookup = this.#lookupFor(signal) } = this.#options
+    return buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
+  }
+
+  #lookupFor (signal: AbortSignal): LookupFunction {
+    return (hostname, { all }, callback) => {
+      this.#names.resolve(hostname, signal).then((addresses) => {
+        const [first] = addresses
+        if (all) callback(null, addresses)
+        else callback(null, first?.address ?? '', first?.family)
+      }, (error: NodeJS.ErrnoException) => callback(error, []))
     }
   }
 }

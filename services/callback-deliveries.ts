@@ -10,6 +10,9 @@ export interface CallbackDelivery {
   attempt: number
 }
 
+/** `attempt`: which one it is; the one after this where nothing is said. */
+export interface NextAttempt { inMs: number, attempt?: number }
+
 /** An attempt that is not made yet, as one store hands it to another. */
 export interface DueDelivery { taskId: string, attempt: number, inMs: number }
 
@@ -21,10 +24,10 @@ export interface CallbackDeliveries {
   /** At most `limit` that are due and that nobody holds, the ones that have waited longest first; the caller holds them now. */
   claim (limit: number): Promise<CallbackDelivery[]>
   /**
-   * Ends a delivery that is held, or puts the next attempt in its place, due in so many ms.
+   * Ends a delivery that is held, or puts the next attempt in its place.
    * @throws StoreUnavailableError: it is held as before
    */
-  settle (delivery: CallbackDelivery, next?: { inMs: number }): Promise<void>
+  settle (delivery: CallbackDelivery, next?: NextAttempt): Promise<void>
   /** Calls `listener` where there is one more to claim. */
   onDue (listener: () => void): void
 }

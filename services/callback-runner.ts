@@ -1,6 +1,7 @@
 import { backoffDelay, wait } from './backoff.ts'
-import type { CallbackDeliveries, CallbackDelivery } from './callback-deliveries.ts'
+import type { CallbackDeliveries, CallbackDelivery, NextAttempt } from './callback-deliveries.ts'
 import { ClaimLoop } from './claim-loop.ts'
+import { HostPlaces } from './host-places.ts'
 import type { Log } from './log.ts'
 import { StoreUnavailableError } from './task-store.ts'
 
@@ -8,7 +9,10 @@ export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries
   /** Makes one attempt. @returns when to make the next one; undefined where it is over */
   deliverCallback: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
+  /** how many are held at a time, under way or waiting for others of their host */
   mostAtOnce: number
+  /** how many are under way to one host at a time */
+  mostAtHost: number
   /** how often, in ms, to look for attempts that have become due */
   lookIntervalMs: number
   log: Log
@@ -21,10 +25,12 @@ export class CallbackRunner {
   #options
   #claims
   #running = new Map<string, Promise<void>>()
+  #places
   #stopping = new AbortController()
 
   constructor (options: CallbackRunnerOptions) {
     this.#options = options
+    this.#places = new HostPlaces({ mostAtHost: options.mostAtHost, now: () => performance.now() })
     const { deliveries, lookIntervalMs, log } = options
     this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
     deliveries.onDue(() => this.#claims.wake())
@@ -37,6 +43,7 @@ export class CallbackRunner {
   /** Waits for the answers of what has been sent, which are bounded, so that nobody is told twice. */
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('The instance is stopping'))
+    this.#places.close()
     await this.#claims.stop()
     await Promise.all(this.#running.values())
   }
@@ -52,8 +59,7 @@ export class CallbackRunner {
   }
 
   #carry (delivery: CallbackDelivery): void {
-    const done = this.#options.deliverCallback(delivery)
-      .then((next) => this.#settle(delivery, next))
+    const done = this.#deliver(delivery)
       .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
       .finally(() => {
         const wasFull = this.#running.size >= this.#options.mostAtOnce
@@ -63,8 +69,20 @@ export class CallbackRunner {
     this.#running.set(delivery.id, done)
   }
 
+  async #deliver (delivery: CallbackDelivery): Promise<void> {
+    const host = hostOf(delivery)
+    const later = await this.#places.enter(host)
+    if (later !== undefined) return await this.#settle(delivery, { ...later, attempt: delivery.attempt })
+    const startedAt = performance.now()
+    try {
+      await this.#settle(delivery, await this.#options.deliverCallback(delivery))
+    } finally {
+      if (this.#places.leave(host, performance.now() - startedAt)) this.#claims.wake()
+    }
+  }
+
   /** A store that is away is no reason to tell anybody twice, while the process lives: the last try is made when it stops. */
-  async #settle (delivery: CallbackDelivery, next: { inMs: number } | undefined): Promise<void> {
+  async #settle (delivery: CallbackDelivery, next: NextAttempt | undefined): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#options.deliveries.settle(delivery, next)
@@ -76,4 +94,8 @@ export class CallbackRunner {
       }
     }
   }
+}
+
+function hostOf ({ task: { callbackUrl } }: CallbackDelivery): string {
+  return URL.parse(callbackUrl ?? '')?.host ?? ''
 }

@@ -1,4 +1,4 @@
-import type { CallbackDeliveries, CallbackDelivery, DueDelivery } from './callback-deliveries.ts'
+import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from './callback-deliveries.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { deliveryQueue, type Database, type PostgresDatabase } from './postgres-database.ts'
@@ -37,8 +37,8 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
     }
   }
 
-  async settle ({ id, task, attempt }: CallbackDelivery, next?: { inMs: number }): Promise<void> {
-    await this.#leases.end(id, next && { data: { taskId: task.id, attempt: attempt + 1 }, startAfter: next.inMs / 1_000 })
+  async settle ({ id, task, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
+    await this.#leases.end(id, next && { data: { taskId: task.id, attempt: next.attempt ?? attempt + 1 }, startAfter: next.inMs / 1_000 })
   }
 
   onDue (listener: () => void): void {

@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { CallbackDeliveries, CallbackDelivery, DueDelivery } from './callback-deliveries.ts'
+import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from './callback-deliveries.ts'
 import type { GroupCommit } from './group-commit.ts'
 import type { Task } from './task.ts'
 
@@ -27,7 +27,7 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
     this.#statements = {
       insert: prepare('insert into callback_delivery (task_id, attempt, due_at) values (?, 1, ?)'),
       due: prepare('select * from callback_delivery where due_at <= ? order by due_at'),
-      postpone: prepare('update callback_delivery set attempt = attempt + 1, due_at = ? where task_id = ?'),
+      postpone: prepare('update callback_delivery set attempt = ?, due_at = ? where task_id = ?'),
       remove: prepare('delete from callback_delivery where task_id = ?')
     }
   }
@@ -47,9 +47,9 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
     })
   }
 
-  async settle ({ id }: CallbackDelivery, next?: { inMs: number }): Promise<void> {
+  async settle ({ id, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
     const { writes, now } = this.#options
-    await writes.run(() => next === undefined ? this.remove(id) : this.#statements.postpone.run(Math.ceil(now() + next.inMs), id))
+    await writes.run(() => next === undefined ? this.remove(id) : this.#statements.postpone.run(next.attempt ?? attempt + 1, Math.ceil(now() + next.inMs), id))
     this.#held.delete(id)
   }
 

@@ -158,6 +158,29 @@ for (const [store, envOf] of Object.entries(stores)) {
   })
 }
 
+for (const [store, envOf] of Object.entries(stores)) {
+  t.test(`${store}: a host that hangs has sixteen at a time and holds up no other, and what waits for it loses no attempt`, async (t) => {
+    const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
+    const open: Array<() => void> = []
+    let areAnswered = false
+    const hanging = await startReceiver(t, (response) => {
+      if (areAnswered) response.writeHead(204).end()
+      else open.push(() => response.writeHead(204).end())
+    })
+    const other = await startReceiver(t)
+    const taskIds = await Promise.all(Array.from({ length: 40 }, async () => (await post(app, hanging.url)).json().task_id))
+    for (const taskId of taskIds) await ended(app, taskId)
+    await post(app, other.url)
+    await received(other.received)
+    t.equal(open.length, 16)
+    areAnswered = true
+    for (const answer of open) answer()
+    await received(hanging.received, 40)
+    await until(() => logLines.filter((line) => line.includes('Callback delivered')).length === 41 || undefined, 'all to be noted')
+    t.equal(logLines.filter((line) => line.includes('Callback delivered') && line.includes('"attempt":1,')).length, 41)
+  })
+}
+
 t.test('an address that cannot be called is 422, beside every other fault, and costs nothing', async (t) => {
   const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: secret } })
   for (const [url, msg] of [

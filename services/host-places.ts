@@ -1,0 +1,77 @@
+export interface HostPlacesOptions {
+  /** how many go ahead at a time for one host, and how many more wait here */
+  mostAtHost: number
+  now: () => number
+}
+
+/** Comes again after so many ms. */
+export interface Later { inMs: number }
+
+interface Host { inside: number, waiting: Array<(turn: Later | undefined) => void>, averageMs: number, bookedUntil: number }
+
+/** Until the first has left. */
+const assumedMs = 200
+const longestMs = 600_000
+/** Of the last one in the average. */
+const weight = 0.2
+
+/**
+ * Lets only so many go ahead at a time for one host, so that a host that hangs does not take the places of all others.
+ * Who finds no room is told when it will probably be its turn, by the pace at which others left.
+ */
+export class HostPlaces {
+  #options
+  #hosts = new Map<string, Host>()
+  #isClosed = false
+
+  constructor (options: HostPlacesOptions) {
+    this.#options = options
+  }
+
+  /** @returns undefined when it is the caller's turn, who calls `leave` in any case then; else when to come again */
+  async enter (name: string): Promise<Later | undefined> {
+    if (this.#isClosed) return { inMs: 0 }
+    const { mostAtHost } = this.#options
+    const host = this.#hosts.get(name) ?? { inside: 0, waiting: [], averageMs: assumedMs, bookedUntil: 0 }
+    this.#hosts.set(name, host)
+    if (host.inside < mostAtHost) {
+      host.inside++
+      return undefined
+    }
+    if (host.waiting.length < mostAtHost) return await new Promise((resolve) => host.waiting.push(resolve))
+    return { inMs: this.#book(host) }
+  }
+
+  /**
+   * @param tookMs how long the caller was inside
+   * @returns whether it is worth looking for more: some were told to come again, and there is room now
+   */
+  leave (name: string, tookMs: number): boolean {
+    const host = this.#hosts.get(name)
+    if (host === undefined) throw new Error('Left without having entered')
+    host.averageMs += (tookMs - host.averageMs) * weight
+    const next = host.waiting.shift()
+    if (next !== undefined) {
+      next(undefined)
+      return false
+    }
+    host.inside--
+    if (host.inside === 0) this.#hosts.delete(name)
+    return host.bookedUntil > 0
+  }
+
+  /** Whoever waits, and whoever still comes, is told to come again at once. */
+  close (): void {
+    this.#isClosed = true
+    for (const { waiting } of this.#hosts.values()) {
+      for (const tell of waiting.splice(0)) tell({ inMs: 0 })
+    }
+  }
+
+  #book (host: Host): number {
+    const { mostAtHost, now } = this.#options
+    const eachMs = host.averageMs / mostAtHost
+    host.bookedUntil = Math.max(host.bookedUntil, now() + host.waiting.length * eachMs) + eachMs
+    return Math.min(host.bookedUntil - now(), longestMs)
+  }
+}

@@ -1,0 +1,49 @@
+/** Lets only so many do something at a time, first come, first served. */
+export class Turns {
+  #free
+  #waiting = new Set<() => void>()
+
+  constructor (mostAtOnce: number) {
+    this.#free = mostAtOnce
+  }
+
+  /**
+   * Does `work` when it is its turn.
+   * @throws the signal's reason where it is aborted before, or what `work` throws
+   */
+  async take<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted()
+    if (this.#free > 0) this.#free--
+    else await this.#turn(signal)
+    try {
+      return await work()
+    } finally {
+      this.#pass()
+    }
+  }
+
+  #turn (signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const go = (): void => {
+        signal.removeEventListener('abort', giveUp)
+        resolve()
+      }
+      const giveUp = (): void => {
+        this.#waiting.delete(go)
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', giveUp, { once: true })
+      this.#waiting.add(go)
+    })
+  }
+
+  #pass (): void {
+    const [next] = this.#waiting
+    if (next === undefined) {
+      this.#free++
+      return
+    }
+    this.#waiting.delete(next)
+    next()
+  }
+}
