@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises'
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from '../chaos/free-port.ts'
+import { PostgresServer } from '../chaos/postgres-server.ts'
+import { Buildah } from './buildah.ts'
+import { run } from './command.ts'
+import { Docker } from './docker.ts'
+import type { Container, Engine, ImageConfig } from './engine.ts'
+
+/**
+ * Builds both images of the Dockerfile and runs them: the emulator, and in front of it the service with each of its stores. Exit
+ * code 0 where each is ready, makes a video, is not root, writes nothing but its volume, and ends with 0 on SIGTERM. With Docker,
+ * or else as root with buildah. On 127.0.0.1 alone; leaves nothing behind but what makes the next run fast.
+ */
+interface Task { status: string, error: string | null, video_url: string | null }
+
+const longestMs = 60_000
+const serviceTag = 'dreamreel-try'
+const emulatorTag = 'dreamreel-try-emulator'
+
+const startedAt = performance.now()
+let interrupted: string | undefined
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => { interrupted = name })
+
+const engine = await Docker.answers() ? new Docker() : new Buildah(await nodeVersion())
+const postgres = await PostgresServer.start()
+try {
+  await tryImages(engine, postgres.url)
+  say('passed')
+} catch (error) {
+  console.log(error)
+  say('FAILED')
+  process.exitCode = 1
+} finally {
+  await engine.clear()
+  await postgres.stop()
+}
+
+async function tryImages (engine: Engine, databaseUrl: string): Promise<void> {
+  const { version } = JSON.parse(await readFile('package.json', 'utf8'))
+  const revision = (await run('git', ['rev-parse', 'HEAD'])).trim()
+  say(`building with ${engine.name}`)
+  await engine.build('emulator', emulatorTag, {})
+  await engine.build('service', serviceTag, { VERSION: version, REVISION: revision })
+  const config = await engine.inspect(serviceTag)
+  checkLabels(config, version, revision)
+  say('built')
+
+  const emulatorPort = await freePort()
+  const emulatorUrl = `http://127.0.0.1:${emulatorPort}`
+  const emulator = await engine.start(emulatorTag, { EMULATOR_HOST: '127.0.0.1', EMULATOR_PORT: String(emulatorPort), EMULATOR_GENERATION_MS: '1000' })
+  await until('the emulator to answer', emulator, () => isOk(`${emulatorUrl}/emulator/state`))
+  await checkHealth(emulator, await engine.inspect(emulatorTag), 'EMULATOR_PORT')
+
+  const env = { REPLICATE_API_TOKEN: 'test-token', REPLICATE_API_URL: `${emulatorUrl}/v1`, POLL_INTERVAL_MS: '200', HOST: '127.0.0.1' }
+  await tryService(engine, config, env)
+  say('the service works on SQLite')
+  await tryService(engine, config, { ...env, DATABASE_URL: databaseUrl })
+  say('the service works on PostgreSQL')
+
+  const { code, output } = await engine.runOnce(serviceTag, ['node', 'scripts/move-to-postgres.ts'])
+  assert.equal(code, 1, output)
+  assert.match(output, /DATABASE_URL must name the PostgreSQL/)
+  await checkEnd(emulator)
+}
+
+async function tryService (engine: Engine, config: ImageConfig, settings: Record<string, string>): Promise<void> {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const service = await engine.start(serviceTag, { ...settings, PORT: String(port) })
+  await until('the service to be ready', service, () => isOk(`${url}/readyz`))
+  await checkHealth(service, config, 'PORT')
+  for (const path of ['/docs', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) assert.ok(await isOk(url + path), path)
+
+  const { task_id: id } = await answer<{ task_id: string }>(`${url}/generate-video?dream=A%20whale&style=Cursed`, { method: 'POST' })
+  const videoUrl = await until('the video', service, async () => {
+    const task = await answer<Task>(`${url}/video-status/${id}`)
+    assert.notEqual(task.status, 'failed', task.error ?? undefined)
+    return task.video_url ?? false
+  })
+  const video = Buffer.from(await (await fetch(videoUrl)).arrayBuffer())
+  assert.equal(video.subarray(4, 8).toString(), 'ftyp', 'what the emulator made is an MP4')
+  await checkEnd(service)
+}
+
+async function checkHealth (container: Container, { Healthcheck: { Test: [kind, ...command] } }: ImageConfig, portName: string): Promise<void> {
+  assert.equal(kind, 'CMD')
+  const healthy = await container.execute(command)
+  assert.equal(healthy.code, 0, healthy.output)
+  const elsewhere = await container.execute(command, { [portName]: '9' })
+  assert.equal(elsewhere.code, 1, 'the health check fails where nothing listens')
+}
+
+/** What holds of a container that was used: checked, and then it is told to stop. */
+async function checkEnd (container: Container): Promise<void> {
+  const status = await readFile(`/proc/${await container.pid()}/status`, 'utf8')
+  assert.doesNotMatch(status, /^(Uid|Gid):.*\t0\b/m, 'it does not run as root')
+  assert.deepEqual(await container.writtenPaths(), [], 'it writes nothing but its volume and /tmp')
+  await container.signal('SIGTERM')
+  assert.equal(await container.ended(), 0, await container.log())
+}
+
+function checkLabels ({ Labels: labels }: ImageConfig, version: string, revision: string): void {
+  const name = 'org.opencontainers.image'
+  assert.equal(labels[`${name}.title`], 'Dreamreel')
+  assert.equal(labels[`${name}.version`], version)
+  assert.equal(labels[`${name}.revision`], revision)
+}
+
+/** @returns what `look` gives as soon as that is anything */
+async function until<T> (what: string, container: Container, look: () => Promise<T | false>): Promise<T> {
+  for (const giveUpAt = Date.now() + longestMs; ; await delay(100)) {
+    const found = await look()
+    if (found !== false) return found
+    if (interrupted !== undefined) throw new Error(`Interrupted by ${interrupted}`)
+    if (Date.now() > giveUpAt) throw new Error(`Waited in vain for ${what}:\n${await container.log()}`)
+  }
+}
+
+/** @returns the JSON of an answer that is expected to have this shape */
+async function answer<T> (url: string, init: RequestInit = {}): Promise<T> {
+  const response = await fetch(url, init)
+  assert.equal(response.status, 200, url)
+  return await response.json() as T
+}
+
+function isOk (url: string): Promise<boolean> {
+  return fetch(url, { signal: AbortSignal.timeout(5_000) }).then(({ ok }) => ok, () => false)
+}
+
+/** Of the one image that the Dockerfile starts from, which has to be pinned. */
+async function nodeVersion (): Promise<string> {
+  const version = /^FROM node:(\d+\.\d+\.\d+)-[\w.]+@sha256:[0-9a-f]{64} AS base$/m.exec(await readFile('Dockerfile', 'utf8'))?.[1]
+  if (version === undefined) throw new Error('The Dockerfile does not start from a version of Node by its digest')
+  return version
+}
+
+function say (what: string): void {
+  console.log(`${((performance.now() - startedAt) / 1000).toFixed(1)} s  ${what}`)
+}
