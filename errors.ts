@@ -11,7 +11,12 @@ interface ErrorKind {
 /** Every error a client can meet, by its stable code. 502 and 504 are the load balancer's, `deploy/nginx.conf`. */
 export const errors = {
   bad_request: { status: 400, detail: 'The request cannot be understood' },
-  webhook_not_authentic: { status: 401, detail: 'The signature of the webhook does not fit, or it is older than five minutes' },
+  webhook_not_authentic: {
+    status: 401,
+    detail: 'The signature of the webhook does not fit, or it is older than five minutes',
+    // Required with a 401. No scheme is registered for signatures of this kind: the name is that of their specification.
+    headers: { 'www-authenticate': 'StandardWebhooks' }
+  },
   keys_required: {
     status: 403,
     detail: 'Without API keys this is open to callers on the machine itself only: whoever knows no id must not find others’ dreams'

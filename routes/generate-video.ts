@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import type { IncomingHttpHeaders } from 'node:http'
 import { problem, problemResponses } from '../errors.ts'
 import { readCallbackUrl, type CallbackRules } from '../services/callback-url.ts'
 import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/idempotency-key.ts'
@@ -59,6 +60,24 @@ const accepted = {
   content: { 'application/json': { schema: Type.Ref(AcceptedTaskSchema) } }
 }
 
+/** What leaves no mark: spaces, controls, format and other ignorable characters, the blank of Braille. */
+const invisible = /^[\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]+$/u
+const invisibleDream = new UnusableValue({ type: 'invisible', msg: 'must have a visible character' })
+const notInQuery = new UnusableValue({ type: 'missing', msg: 'is required as a query parameter, a body is ignored' })
+
+function readDream (text: string): string | UnusableValue {
+  const dream = text.trim()
+  return invisible.test(dream) ? invisibleDream : dream
+}
+
+/** A client that sends what is missing in a body learns where it belongs. */
+function missedInBody ({ query, headers }: { query: unknown, headers: IncomingHttpHeaders }, _reply: unknown, done: () => void): void {
+  const hasBody = Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined
+  const values = query as Record<string, unknown>
+  if (hasBody) for (const name of ['dream', 'style']) values[name] ??= notInQuery
+  done()
+}
+
 /** Takes a dream and answers at once; the video is made in the background. */
 const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, callbackRules, now }) => {
   const { taskStore, generationJobs } = app
@@ -66,7 +85,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   ignoreBodies(app)
 
   app.post('/generate-video', {
-    preValidation: [readQuery('dream', (text) => text.trim()), readQuery('callback_url', usableCallbackUrl)],
+    preValidation: [readQuery('dream', readDream), missedInBody, readQuery('callback_url', usableCallbackUrl)],
     schema: {
       operationId: 'generateVideo',
       summary: 'Create a video from a dream',

@@ -52,7 +52,7 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
 }
 
 function lastEventOf (header: string | undefined): number {
-  return /^\d{1,9}$/.test(header ?? '') ? Number(header) : 0
+  return /^\d+$/.test(header ?? '') ? Number(header) : 0
 }
 
 export default videoEventsRoutes

@@ -4,6 +4,7 @@ import { problem, problemResponses } from '../errors.ts'
 import type { Style } from '../services/styles.ts'
 import { isOpen, presentTask, TaskSchema, type TaskStatus } from '../services/task.ts'
 import { cursorOf, idOfCursor } from '../services/list-cursor.ts'
+import { ignoreBodies } from './ignored-body.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 
 export interface VideoListRouteOptions {
@@ -29,6 +30,7 @@ export const TaskListSchema = Type.Object({
 /** All tasks, and their removal: for operators. */
 const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async (app, { isPrivate }) => {
   const { taskStore } = app
+  ignoreBodies(app)
   app.addHook('onRequest', (_request, _reply, done) => done(isPrivate ? undefined : problem('keys_required')))
 
   app.get('/video-status', {

@@ -51,8 +51,8 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const found = await taskOfRequest(request, taskStore)
-    const seconds = waitSecondsOf(request.headers.prefer)
-    const task = seconds === undefined || request.method === 'HEAD' ? found : await untilEnded(found, seconds, request)
+    const seconds = request.method === 'HEAD' ? undefined : waitSecondsOf(request.headers.prefer)
+    const task = seconds === undefined ? found : await untilEnded(found, seconds, request)
     const etag = etagOf(task)
     reply.headers({ 'cache-control': 'no-store', etag, vary: 'Prefer' })
     if (seconds !== undefined) reply.header('preference-applied', `wait=${seconds}`)

@@ -8,5 +8,5 @@ const longestWaitSeconds = 60
  */
 export function waitSecondsOf (prefer: string | string[] | undefined): number | undefined {
   const wait = parsePrefer(prefer).get('wait')
-  return wait !== undefined && /^\d{1,9}$/.test(wait) ? Math.min(Number(wait), longestWaitSeconds) : undefined
+  return wait !== undefined && /^\d+$/.test(wait) ? Math.min(Number(wait), longestWaitSeconds) : undefined
 }

@@ -4,13 +4,27 @@
  */
 export function parsePrefer (header: string | string[] | undefined): Map<string, string> {
   const preferences = new Map<string, string>()
-  for (const part of String(header ?? '').split(',')) {
+  for (const part of splitList(String(header ?? ''))) {
     const [, name, quoted, bare] = preference.exec(part) ?? []
     if (name === undefined) continue
     const key = name.toLowerCase()
     if (!preferences.has(key)) preferences.set(key, quoted ?? bare ?? '')
   }
   return preferences
+}
+
+/** The members of a list: a comma between quotes is part of its member. */
+function splitList (text: string): string[] {
+  const members: string[] = []
+  let start = 0
+  let isQuoted = false
+  for (let index = 0; index < text.length; index++) {
+    if (text[index] === '"') isQuoted = !isQuoted
+    if (text[index] !== ',' || isQuoted) continue
+    members.push(text.slice(start, index))
+    start = index + 1
+  }
+  return [...members, text.slice(start)]
 }
 
 const preference = /^\s*([!#$%&'*+.^_`|~\w-]+)\s*(?:=\s*(?:"([^"]*)"|([!#$%&'*+.^_`|~\w-]*)))?\s*(?:;.*)?$/
