@@ -32,6 +32,10 @@ export const errors = {
   request_timeout: { status: 408, detail: 'The request did not arrive in time, send it again' },
   task_finished: { status: 409, detail: 'The task has ended already' },
   task_not_finished: { status: 409, detail: 'The task has not ended yet: cancel it first' },
+  idempotency_key_task_deleted: {
+    status: 410,
+    detail: 'The task that was made with this Idempotency-Key has been deleted; to make another one, send a new key'
+  },
   payload_too_large: { status: 413, detail: 'The body of the request is too large' },
   uri_too_long: { status: 414, detail: 'The address of the request is too long' },
   unsupported_media_type: { status: 415, detail: 'The Content-Type of the request cannot be read here' },

@@ -100,7 +100,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
           description: 'The same, to a client that sent `Prefer: respond-async`',
           headers: { ...accepted.headers, 'Preference-Applied': Type.String({ description: '`respond-async`' }) }
         },
-        ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'store_unavailable')
+        ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'idempotency_key_task_deleted', 'store_unavailable')
       }
     }
   }, async (request, reply) => {
@@ -127,6 +127,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
       const request = { scope: '', key: bareKey(header), fingerprint: fingerprintOf(task), code }
       const once = await taskStore.createOnce(task, request)
       if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
+      if (once.outcome === 'task_deleted') throw problem('idempotency_key_task_deleted')
       if (once.outcome === 'replayed') return { taskId: once.taskId, code: once.code, isReplayed: true }
     }
     generationJobs.wake()

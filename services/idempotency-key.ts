@@ -16,11 +16,18 @@ export interface IdempotentRequest {
   code: 200 | 202
 }
 
-/** What became of it: `replayed` is the answer that the first one was given. */
+/**
+ * What became of it: `replayed` is the answer that the first one was given. `task_deleted`: the first one made a task that
+ * has been deleted since; the key makes no second one, or a client that repeats its request would pay again.
+ */
 export type OnceOutcome =
   | { outcome: 'created' }
   | { outcome: 'replayed', taskId: string, code: 200 | 202 }
   | { outcome: 'key_reused' }
+  | { outcome: 'task_deleted' }
+
+/** A key, and whether the task that it made is still there. */
+export interface KeyHolder { row: KeyRow, hasTask: boolean }
 
 export interface KeyRow { scope: string, key: string, fingerprint: string, task_id: string, code: 200 | 202, created_at: number }
 
@@ -40,6 +47,7 @@ export function keyRowOf ({ scope, key, fingerprint, code }: IdempotentRequest, 
 }
 
 /** What a key that exists already means for a request. */
-export function outcomeOfKey (row: KeyRow, { fingerprint }: IdempotentRequest): OnceOutcome {
-  return row.fingerprint === fingerprint ? { outcome: 'replayed', taskId: row.task_id, code: row.code } : { outcome: 'key_reused' }
+export function outcomeOfKey ({ row, hasTask }: KeyHolder, { fingerprint }: IdempotentRequest): OnceOutcome {
+  if (row.fingerprint !== fingerprint) return { outcome: 'key_reused' }
+  return hasTask ? { outcome: 'replayed', taskId: row.task_id, code: row.code } : { outcome: 'task_deleted' }
 }

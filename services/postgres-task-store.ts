@@ -2,7 +2,7 @@ import DataLoader from 'dataloader'
 import type { CallBudget } from './call-budget.ts'
 import { callsBack } from './callback-deliveries.ts'
 import { databasePlace } from './database-place.ts'
-import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type OnceOutcome } from './idempotency-key.ts'
+import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type OnceOutcome } from './idempotency-key.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
@@ -10,6 +10,7 @@ import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callbac
 import { generationQueue, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
+import { SharedWork } from './shared-work.ts'
 import { StartError } from './start-error.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
@@ -67,6 +68,8 @@ class PostgresTaskStore implements TaskStore {
   #log
   #creates
   #createsOnce
+  /** Of those who come with one key at the same time, one asks the database who holds it. */
+  #createsUnderWay = new SharedWork<KeyHolder>()
   #moves
   #reads
   #orphanTimer
@@ -81,9 +84,7 @@ class PostgresTaskStore implements TaskStore {
     this.#log = log
     this.#leases = new JobLeases<object>({ database, queue: generationQueue, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
-    this.#createsOnce = new WriteGroup<CreateOnce, OnceOutcome>({
-      commit: (creates) => this.#insertOnce(creates), keyOf: ({ request }) => `${request.scope} ${request.key}`, ...groups
-    })
+    this.#createsOnce = new WriteGroup<CreateOnce, KeyHolder>({ commit: (creates) => this.#insertOnce(creates), keyOf: keyNameOf, ...groups })
     this.#moves = new WriteGroup<CompareAndSet, MoveOutcome>({ commit: (moves) => this.#moveAll(moves), keyOf: ({ from }) => from.id, ...groups })
     // No cache: all reads of one turn become one query, and the next turn asks again.
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
@@ -100,7 +101,8 @@ class PostgresTaskStore implements TaskStore {
 
   async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
     this.#assertOpen()
-    return this.#createsOnce.run({ task, request })
+    const holder = await this.#createsUnderWay.run(keyNameOf({ request }), () => this.#createsOnce.run({ task, request }))
+    return holder.row.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
   }
 
   async get (id: string): Promise<Task | undefined> {
@@ -210,17 +212,18 @@ class PostgresTaskStore implements TaskStore {
     return tasks
   }
 
-  async #insertOnce (creates: CreateOnce[]): Promise<OnceOutcome[]> {
+  async #insertOnce (creates: CreateOnce[]): Promise<KeyHolder[]> {
     const rows = creates.map(({ task, request }) => keyRowOf(request, task.id, this.#now()))
-    const holders = await this.#database.transaction(async (db) => {
-      const known = await holdersOfKeys(db, rows)
-      const tasks = creates.flatMap(({ task }) => known.has(task.id) ? [task] : [])
+    return this.#database.transaction(async (db) => {
+      const found = new Map((await holdersOfKeys(db, rows)).map((holder) => [keyNameOf({ request: holder.row }), holder]))
+      const holders = creates.map(({ task, request }) => {
+        const holder = found.get(keyNameOf({ request }))
+        if (holder === undefined) throw new Error('A key that was taken in this transaction is not there')
+        return holder.row.task_id === task.id ? { row: holder.row, hasTask: true } : holder
+      })
+      const tasks = creates.filter(({ task }, index) => holders[index]?.row.task_id === task.id).map(({ task }) => task)
       if (tasks.length > 0) await insertTasks(db, tasks, this.#database)
-      return Array.from(known.values())
-    })
-    return creates.map(({ task, request }) => {
-      const holder = holders.find(({ scope, key }) => scope === request.scope && key === request.key)
-      return holder === undefined || holder.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
+      return holders
     })
   }
 
@@ -278,6 +281,10 @@ class PostgresTaskStore implements TaskStore {
     if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
     await this.#database.query('delete from idempotency_key where created_at <= $1', [this.#now() - keyLifeMs])
   }
+}
+
+function keyNameOf ({ request: { scope, key } }: { request: Pick<IdempotentRequest, 'scope' | 'key'> }): string {
+  return `${scope} ${key}`
 }
 
 function isPredictionTaken (error: unknown): boolean {

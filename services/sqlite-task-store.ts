@@ -5,7 +5,7 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from './call-budget.ts'
 import { callsBack, type DueDelivery } from './callback-deliveries.ts'
 import { GroupCommit } from './group-commit.ts'
-import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
+import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
 import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { StartError } from './start-error.ts'
@@ -126,7 +126,7 @@ class SqliteTaskStore implements TaskStore {
       const now = this.#now()
       this.#statements.forgetKeys.run(now - keyLifeMs)
       const known = this.#statements.findKey.get(request.scope, request.key)
-      if (known !== undefined) return outcomeOfKey(asKeyRow(known), request)
+      if (known !== undefined) return outcomeOfKey(this.#holderOf(asKeyRow(known)), request)
       this.#statements.insertKey.run(JSON.stringify(keyRowOf(request, task.id, now)))
       this.#statements.insert.run(...valuesOf(task))
       return { outcome: 'created' }
@@ -224,6 +224,11 @@ class SqliteTaskStore implements TaskStore {
     this.#writes.flush()
     this.#recent.clear()
     if (this.#database.isOpen) this.#database.close()
+  }
+
+  /** Not by way of `#find`: a transaction that is undone must leave nothing in memory. */
+  #holderOf (row: KeyRow): KeyHolder {
+    return { row, hasTask: this.#statements.get.get(row.task_id) !== undefined }
   }
 
   /** One statement for each combination of filters: one for all of them could not use their indexes. */

@@ -51,6 +51,21 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.match((await post(app, 'a-key', { dream: 'Another' })).json(), { status: 422, code: 'idempotency_key_reused' })
   })
 
+  t.test(`${store}: the key of a deleted task is answered with 410, and makes no second task`, async (t) => {
+    const { apps: [app], emulator } = await startInstances(t, await envOf(t), 1)
+    const { task_id: taskId } = (await post(app, 'a-key')).json()
+    await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
+    await app?.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
+    t.equal((await app?.inject({ method: 'DELETE', url: `/video-status/${taskId}` }))?.statusCode, 204)
+    for (let again = 0; again < 2; again++) {
+      const answer = await post(app, 'a-key')
+      t.match(answer.json(), { status: 410, title: 'Gone', code: 'idempotency_key_task_deleted' })
+      t.notOk('location' in answer.headers)
+    }
+    t.equal((await post(app, 'another-key')).statusCode, 200)
+    await until(() => emulator.predictions.length === 2 || undefined, 'the prediction of the new key')
+  })
+
   t.test(`${store}: many with one key at the same moment make one task`, async (t) => {
     const { apps, emulator } = await startInstances(t, await envOf(t), store === 'SQLite' ? 1 : 3)
     const answers = await Promise.all(Array.from({ length: 30 }, (_, request) => post(apps[request % apps.length], `key-${request % 3}`)))

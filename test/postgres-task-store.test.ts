@@ -41,6 +41,25 @@ t.test('of two stores each task is given to one, and what one changes the other 
   t.match(await second.get(task.id), { failure: 'canceled' })
 })
 
+t.test('a thousand with one key at once ask the database one time', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  t.teardown(() => store.close())
+  // The boundary: the type has one signature for each way to ask.
+  const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
+  const { query } = prototype
+  let asked = 0
+  prototype.query = function (...parameters) {
+    if (String(parameters[0]).startsWith('insert into idempotency_key')) asked++
+    return Reflect.apply(query, this, parameters)
+  }
+  t.teardown(() => { prototype.query = query })
+  const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+  const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => store.createOnce(newTask('A whale', 'Cursed', 840, Date.now()), request)))
+  t.equal(asked, 1)
+  t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
+  t.equal(outcomes.filter(({ outcome }) => outcome === 'replayed').length, 999)
+})
+
 t.test('who lost the lease of a delivery cannot settle it any more', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]

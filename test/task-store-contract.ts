@@ -230,6 +230,33 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.ok(await later.get(first.id), 'the task of the old key is still there')
   })
 
+  scenario('of many who come at once with one key one makes the task and all are told of it', async (t, store) => {
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 202 } as const
+    const tasks = Array.from({ length: 200 }, () => aTask())
+    const outcomes = await Promise.all(tasks.map((task) => store.createOnce(task, { ...request, code: 200 })))
+    const others = await Promise.all(tasks.map((_, index) => store.createOnce(aTask(), index % 2 === 0 ? request : { ...request, fingerprint: 'another' })))
+    const winner = tasks[outcomes.findIndex(({ outcome }) => outcome === 'created')]
+    t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
+    const replayed = { outcome: 'replayed', taskId: winner?.id ?? '', code: 200 } as const
+    t.same(outcomes.filter(({ outcome }) => outcome !== 'created'), Array.from({ length: 199 }, () => replayed))
+    // The first of those who share an answer may be any of them: each is told what its own request means.
+    t.same(others, others.map((_, index) => index % 2 === 0 ? replayed : { outcome: 'key_reused' }))
+    t.same((await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
+  })
+
+  scenario('the key of a task that was deleted makes no second one, and names none that is gone', async (t, store) => {
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+    const task = aTask()
+    await store.createOnce(task, request)
+    const ended = await moved(store, task, fail)
+    const [isRemoved, ...meanwhile] = await Promise.all([store.remove(ended), ...Array.from({ length: 20 }, () => store.createOnce(aTask(), request))])
+    t.ok(isRemoved)
+    for (const { outcome } of meanwhile) t.match(outcome, /^(replayed|task_deleted)$/)
+    t.same(await store.createOnce(aTask(), request), { outcome: 'task_deleted' })
+    t.same(await store.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 }), [])
+  })
+
   scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {
     await store.ping()
     await store.close()
