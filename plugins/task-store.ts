@@ -17,7 +17,7 @@ export interface TaskStoreOptions {
 
 /** Puts the store of all tasks on the instance and closes it last. */
 export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir, now }) => {
-  const taskStore = databaseUrl === undefined ? createSqliteTaskStore({ dataDir, now }) : await openShared(databaseUrl)
+  const taskStore = databaseUrl === undefined ? createSqliteTaskStore({ dataDir, now, log: app.log }) : await openShared(databaseUrl)
   app.decorate('taskStore', taskStore)
   app.addHook('onClose', () => taskStore.close())
 

@@ -1,7 +1,7 @@
 import type { Log } from './log.ts'
 
 export interface ClaimLoopOptions {
-  /** Claims what there is and starts the work on it. What it throws is logged; the next look tries again. */
+  /** Claims what there is and starts the work on it. What it throws is logged once, until it succeeds again; the next look tries again. */
   claim: () => Promise<void>
   /** how often, in ms, to look for what nobody has announced */
   lookIntervalMs: number
@@ -15,6 +15,7 @@ export class ClaimLoop {
   #claiming: Promise<void> | undefined
   #wakeAgain = false
   #isStopped = false
+  #isFailing = false
 
   constructor (options: ClaimLoopOptions) {
     this.#options = options
@@ -34,13 +35,23 @@ export class ClaimLoop {
     }
     this.#claiming = new Promise<void>((resolve) => setImmediate(resolve))
       .then(() => this.#options.claim())
-      .catch((err: unknown) => this.#options.log.warn({ err }, 'Could not claim anything; looking again soon'))
+      .then(() => this.#succeeded(), (err: unknown) => this.#failed(err))
       .finally(() => {
         this.#claiming = undefined
         if (!this.#wakeAgain) return
         this.#wakeAgain = false
         this.wake()
       })
+  }
+
+  #succeeded (): void {
+    if (this.#isFailing) this.#options.log.info({}, 'Work can be claimed again')
+    this.#isFailing = false
+  }
+
+  #failed (err: unknown): void {
+    if (!this.#isFailing) this.#options.log.error({ err }, 'Could not claim anything; trying again until it works')
+    this.#isFailing = true
   }
 
   /** Claims nothing more. Resolves when what is being claimed has been claimed. */

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteFile } from './sqlite-file.ts'
 import { StoreUnavailableError } from './task-store.ts'
 
 interface Write { run (): void, done (): void, failed (error: Error): void }
@@ -9,10 +10,12 @@ interface Write { run (): void, done (): void, failed (error: Error): void }
  */
 export class GroupCommit {
   #database: DatabaseSync
+  #file: SqliteFile
   #writes: Write[] = []
 
-  constructor (database: DatabaseSync) {
+  constructor (database: DatabaseSync, file: SqliteFile) {
     this.#database = database
+    this.#file = file
   }
 
   /**
@@ -39,6 +42,7 @@ export class GroupCommit {
     try {
       this.#commit(group)
     } catch (error) {
+      this.#file.note(error)
       const unavailable = new StoreUnavailableError(error)
       for (const write of group) write.failed(unavailable)
       return
@@ -48,6 +52,7 @@ export class GroupCommit {
 
   #commit (group: Write[]): void {
     try {
+      this.#file.assertInPlace()
       this.#database.exec('begin immediate')
       for (const write of group) write.run()
       this.#database.exec('commit')

@@ -179,7 +179,7 @@ function isConnectionLost (error: unknown): boolean {
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, shutdown, deadlock, too many clients. */
-function isPassing (error: unknown): boolean {
+export function isPassing (error: unknown): boolean {
   const code = postgresCodeOf(error)
   return code === undefined || /^(08|57P|40|53300|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/.test(code)
 }

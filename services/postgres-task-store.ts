@@ -3,11 +3,12 @@ import type { CallBudget } from './call-budget.ts'
 import { callsBack } from './callback-deliveries.ts'
 import { databasePlace } from './database-place.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type OnceOutcome } from './idempotency-key.ts'
+import { ClaimHealth } from './claim-health.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
-import { generationQueue, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { generationQueue, isPassing, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { SharedWork } from './shared-work.ts'
@@ -74,6 +75,8 @@ class PostgresTaskStore implements TaskStore {
   #reads
   #orphanTimer
   #adopting: Promise<void> | undefined
+  /** A connection that was lost is waited for; a table that is gone or damaged is not. */
+  #claims = new ClaimHealth((error) => error instanceof StoreUnavailableError && !isPassing(error.cause))
   #isClosed = false
   readonly deliveries
 
@@ -96,11 +99,13 @@ class PostgresTaskStore implements TaskStore {
 
   async create (task: Task): Promise<Task> {
     this.#assertOpen()
+    this.#claims.assertWell()
     return this.#creates.run(task)
   }
 
   async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
     this.#assertOpen()
+    this.#claims.assertWell()
     const holder = await this.#createsUnderWay.run(keyNameOf({ request }), () => this.#createsOnce.run({ task, request }))
     return holder.row.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
   }
@@ -117,13 +122,17 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async claim (limit: number): Promise<Task[]> {
-    return this.#tasksOf(await available(() => this.#leases.claim(limit)))
+    return this.#claims.watch(async () => {
+      const tasks = await this.#tasksOf(await available(() => this.#leases.claim(limit)))
+      this.#claims.succeeded()
+      return tasks
+    })
   }
 
   async claimOverdue (now: number, limit: number): Promise<Task[]> {
-    const ahead = await this.#database.query(`update pgboss.job set priority = $1 where name = $2 and state < 'active' and id in (
+    const ahead = await this.#claims.watch(() => this.#database.query(`update pgboss.job set priority = $1 where name = $2 and state < 'active' and id in (
       select id from task where ${open} and deadline_at <= $3 order by deadline_at limit $4) returning id`,
-    [overduePriority, generationQueue, now, limit])
+    [overduePriority, generationQueue, now, limit]))
     if (ahead.length === 0) return []
     return this.#tasksOf(await available(() => this.#leases.claim(limit, overduePriority)))
   }
@@ -190,7 +199,8 @@ class PostgresTaskStore implements TaskStore {
 
   async ping (): Promise<void> {
     this.#assertOpen()
-    await this.#database.query('select 1')
+    this.#claims.assertWell()
+    await this.#database.query('select from task limit 1')
   }
 
   async close (): Promise<void> {

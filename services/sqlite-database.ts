@@ -5,7 +5,7 @@ import { StartError } from './start-error.ts'
 const migrationsFolder = new URL('../migrations/sqlite/', import.meta.url)
 
 /** What `errcode` of an error of node:sqlite holds: https://www.sqlite.org/rescode.html */
-export const sqliteResult = { busy: 5, uniqueViolation: 2067 } as const
+export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, notADatabase: 26, uniqueViolation: 2067 } as const
 
 /** The result code of an error that SQLite gave, or undefined for any other error. */
 export function sqliteResultOf (error: unknown): number | undefined {
@@ -13,22 +13,43 @@ export function sqliteResultOf (error: unknown): number | undefined {
   return undefined
 }
 
+/** The kind of the error, without what SQLite adds to it. */
+export function primaryResultOf (error: unknown): number | undefined {
+  const result = sqliteResultOf(error)
+  return result === undefined ? undefined : result & 0xff
+}
+
 /**
  * Opens the database for this process alone, durable at every commit, and brings it to the newest schema.
  * @param path of the file, or `:memory:`
- * @throws StartError when another process has it or a newer release wrote it
+ * @throws StartError when another process has it, a newer release wrote it, or it cannot be used at all
  */
 export function openDatabase (path: string): DatabaseSync {
-  const database = new DatabaseSync(path)
+  let database: DatabaseSync | undefined
   try {
+    database = new DatabaseSync(path)
     takeForThisProcess(database)
-    migrate(database)
+    migrate(database, path)
     return database
   } catch (error) {
-    database.close()
-    if (sqliteResultOf(error) !== sqliteResult.busy) throw error
-    throw new StartError(`${path} is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. Several instances share a PostgreSQL, DATABASE_URL.`)
+    database?.close()
+    throw startFaultOf(error, path)
   }
+}
+
+function startFaultOf (error: unknown, path: string): unknown {
+  const result = primaryResultOf(error)
+  if (!(error instanceof Error) || result === undefined) return error
+  return new StartError(`${path} ${sentences[result] ?? `cannot be used: ${error.message}`}`, { cause: error })
+}
+
+const restore = 'Restore it from a backup, or move it away to start without any tasks.'
+const sentences: Record<number, string> = {
+  [sqliteResult.busy]: 'is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. Several instances share a PostgreSQL, DATABASE_URL.',
+  [sqliteResult.notADatabase]: `is not a SQLite database. ${restore}`,
+  [sqliteResult.corrupt]: `is damaged or was cut short. ${restore}`,
+  [sqliteResult.cannotOpen]: 'cannot be opened. It has to be a file that this user may read and write.',
+  [sqliteResult.readOnly]: 'cannot be written to. It has to be a file that this user may read and write.'
 }
 
 /** The order matters: with journal_mode first, a second process gets as far as changing the schema. */
@@ -40,13 +61,16 @@ function takeForThisProcess (database: DatabaseSync): void {
 }
 
 /** Applies what is missing of `migrations/sqlite/NNNN-name.sql`, all of it or nothing. */
-function migrate (database: DatabaseSync): void {
+function migrate (database: DatabaseSync, path: string): void {
   const files = readdirSync(migrationsFolder).filter((name) => name.endsWith('.sql')).sort()
   const applied = Number(database.prepare('pragma user_version').get()?.user_version)
   if (applied > files.length) {
     throw new StartError(`The database was written by a newer release of Dreamreel (schema ${applied}, this release knows ${files.length}). Start that release again.`)
   }
   if (applied === files.length) return
+  if (applied === 0 && database.prepare('select 1 from sqlite_schema').get() !== undefined) {
+    throw new StartError(`${path} is the database of another program. Give this one a DATA_DIR of its own.`)
+  }
   const steps = files.slice(applied).map((name) => readFileSync(new URL(name, migrationsFolder), 'utf8'))
   database.exec(['begin immediate', ...steps, `pragma user_version = ${files.length}`, 'commit'].join(';\n'))
 }

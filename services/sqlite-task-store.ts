@@ -4,10 +4,13 @@ import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from './call-budget.ts'
 import { callsBack, type DueDelivery } from './callback-deliveries.ts'
+import { ClaimHealth } from './claim-health.ts'
 import { GroupCommit } from './group-commit.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
+import type { Log } from './log.ts'
 import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
+import { SqliteFile } from './sqlite-file.ts'
 import { StartError } from './start-error.ts'
 import type { TaskNews } from './task-news.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from './task.ts'
@@ -19,6 +22,7 @@ export interface SqliteTaskStoreOptions {
   dataDir: string
   /** ms since the epoch */
   now: () => number
+  log: Log
 }
 
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
@@ -80,8 +84,10 @@ export function openTaskFolder (dataDir: string): TaskFolder {
 
 class SqliteTaskStore implements TaskStore {
   #database
+  #file
   #writes
   #now
+  #claims = new ClaimHealth(() => true)
   #statements
   #lists = new Map<string, StatementSync>()
   /** Every open task up to this `seq` is held. */
@@ -92,9 +98,11 @@ class SqliteTaskStore implements TaskStore {
   #recent = new LRUCache<string, Task>({ max: recentTasks })
   readonly deliveries
 
-  constructor ({ dataDir, now }: SqliteTaskStoreOptions) {
-    this.#database = openDatabase(databasePath(dataDir))
-    this.#writes = new GroupCommit(this.#database)
+  constructor ({ dataDir, now, log }: SqliteTaskStoreOptions) {
+    const path = databasePath(dataDir)
+    this.#database = openDatabase(path)
+    this.#file = new SqliteFile(path, log)
+    this.#writes = new GroupCommit(this.#database, this.#file)
     this.#now = now
     this.deliveries = new SqliteCallbackDeliveries({
       database: this.#database, writes: this.#writes, find: (taskId) => this.#find(taskId), read: (work) => this.#read(work), now
@@ -114,14 +122,16 @@ class SqliteTaskStore implements TaskStore {
     }
   }
 
-  create (task: Task): Promise<Task> {
+  async create (task: Task): Promise<Task> {
+    this.#assertWell()
     return this.#writes.run(() => {
       this.#statements.insert.run(...valuesOf(task))
       return task
     })
   }
 
-  createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
+  async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
+    this.#assertWell()
     return this.#writes.run((): OnceOutcome => {
       const now = this.#now()
       this.#statements.forgetKeys.run(now - keyLifeMs)
@@ -147,26 +157,30 @@ class SqliteTaskStore implements TaskStore {
   }
 
   async claim (limit: number): Promise<Task[]> {
-    return this.#read(() => {
-      const claimed: Task[] = []
-      for (const row of rows(this.#statements.open, this.#heldUpTo)) {
-        if (claimed.length === limit) break
-        this.#heldUpTo = row.seq
-        if (this.#hold(row.id)) claimed.push(taskOf(row))
-      }
+    return this.#claims.watch(async () => {
+      const claimed = this.#read(() => {
+        const claimed: Task[] = []
+        for (const row of rows(this.#statements.open, this.#heldUpTo)) {
+          if (claimed.length === limit) break
+          this.#heldUpTo = row.seq
+          if (this.#hold(row.id)) claimed.push(taskOf(row))
+        }
+        return claimed
+      })
+      this.#claims.succeeded()
       return claimed
     })
   }
 
   async claimOverdue (now: number, limit: number): Promise<Task[]> {
-    return this.#read(() => {
+    return this.#claims.watch(async () => this.#read(() => {
       const claimed: Task[] = []
       for (const row of rows(this.#statements.overdue, now)) {
         if (claimed.length === limit) break
         if (this.#hold(row.id)) claimed.push(taskOf(row))
       }
       return claimed
-    })
+    }))
   }
 
   async release (id: string): Promise<void> {
@@ -217,7 +231,11 @@ class SqliteTaskStore implements TaskStore {
   }
 
   async ping (): Promise<void> {
-    this.#read(() => this.#statements.get.get(''))
+    this.#assertWell()
+    this.#read(() => {
+      this.#file.assertInPlace()
+      this.#statements.get.get('')
+    })
   }
 
   async close (): Promise<void> {
@@ -237,6 +255,12 @@ class SqliteTaskStore implements TaskStore {
     const known = this.#lists.get(sql) ?? this.#database.prepare(sql)
     this.#lists.set(sql, known)
     return known
+  }
+
+  /** What cannot be worked on must not be accepted. Moves go on: what was paid for is kept wherever it still can be. */
+  #assertWell (): void {
+    this.#read(() => this.#file.assertSound())
+    this.#claims.assertWell()
   }
 
   #tell (taskIds: string[]): void {
@@ -277,6 +301,7 @@ class SqliteTaskStore implements TaskStore {
     try {
       return work()
     } catch (error) {
+      this.#file.note(error)
       throw new StoreUnavailableError(error)
     }
   }

@@ -4,6 +4,8 @@ import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
 import { newTask } from '../services/task.ts'
 import { ended, postDream, startService, statusOf, until } from './service.ts'
 
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+
 t.test('no more tasks than MAX_IN_FLIGHT are worked on at a time, and the others follow', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { MAX_IN_FLIGHT: '2' } })
   const taskIds = await Promise.all(Array.from({ length: 5 }, () => postDream(app)))
@@ -39,7 +41,7 @@ t.test('the deadline does not wait for a Replicate that asks to stay away', asyn
 })
 
 t.test('a job that throws again and again ends with its task’s deadline', async (t) => {
-  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now })
+  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
   const task = await taskStore.create(newTask('A whale', 'Cursed', 1, Date.now()))
   const lines: object[] = []
   const write = (details: object) => { lines.push(details) }

@@ -27,7 +27,7 @@ async function listAll (store: TaskStore): Promise<void> {
 
 t.test('SQLite: no filter of the list looks at a task that it does not give, or sorts', async (t) => {
   const dataDir = t.testdir()
-  const store = createSqliteTaskStore({ dataDir, now: Date.now })
+  const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
   const { prepare } = DatabaseSync.prototype
   const asked: string[] = []
   DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql, ...rest) {

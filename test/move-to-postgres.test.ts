@@ -23,7 +23,7 @@ const dreams = ['A whale above my school', '空を飛ぶクジラ', 'حوت فو
 t.test('a folder moves to PostgreSQL, and every open task goes on there from where it was', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   const moveOn = await lifeIn(store, apiUrl)
   const ended = await Promise.all(Array.from({ length: 2_900 }, (_, index) => moveOn(index, index % 2 === 0 ? 'completed' : 'failed')))
   const open = await Promise.all(Array.from({ length: 100 }, (_, index) => moveOn(index, openStates[index % openStates.length] ?? 'queued')))
@@ -55,7 +55,7 @@ t.test('a folder moves to PostgreSQL, and every open task goes on there from whe
 t.test('a move that is killed in the middle is finished by another one, which takes nothing twice and changes nothing that went on', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   const moveOn = await lifeIn(store, apiUrl)
   const tasks = await Promise.all(Array.from({ length: 3_000 }, (_, index) => moveOn(index, index % 3 === 0 ? 'completed' : 'queued')))
   await store.close()
@@ -84,7 +84,7 @@ t.test('a move that is killed in the middle is finished by another one, which ta
 
 t.test('a request that is sent again after the move is told the task that it made before', async (t) => {
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   const requests = Array.from({ length: 1_200 }, (_, index) => ({ scope: '', key: `key-${index}`, fingerprint: `${index}`, code: 200 as const }))
   const made = requests.map(() => newTask('A whale', 'Cursed', 840, now()))
   const createAll = (store: TaskStore, tasks: Task[]) => Promise.all(requests.map((request, index) => store.createOnce(tasks[index] ?? newTask('', 'Cursed', 1, 0), request)))
@@ -98,7 +98,7 @@ t.test('a request that is sent again after the move is told the task that it mad
 
 t.test('who was to be told of an end is told after the move, at the attempt that was due', async (t) => {
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   const ended = async () => {
     const result = await store.move(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
     if (result.outcome !== 'moved') throw new Error(result.outcome)
@@ -124,7 +124,7 @@ t.test('who was to be told of an end is told after the move, at the attempt that
 t.test('a task whose prediction belongs to another task in PostgreSQL is named, and the others are moved', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   const moveOn = await lifeIn(store, apiUrl)
   const [bound, other] = [await moveOn(0, 'generating'), await moveOn(1, 'queued')]
   await store.close()
@@ -223,7 +223,7 @@ async function openPostgres (t: Test, databaseUrl: string) {
 }
 
 async function openTasksOf (dataDir: string): Promise<Task[]> {
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   try {
     return byId(await store.claim(10_000))
   } finally {

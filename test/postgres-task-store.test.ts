@@ -60,6 +60,28 @@ t.test('a thousand with one key at once ask the database one time', async (t) =>
   t.equal(outcomes.filter(({ outcome }) => outcome === 'replayed').length, 999)
 })
 
+t.test('a database whose jobs or tasks cannot be read is not ready and takes nothing, until it can be worked with again', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const store = await openStore(databaseUrl)
+  t.teardown(() => store.close())
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  const task = () => newTask('A whale', 'Cursed', 840, Date.now())
+  await client.query('alter table task rename to elsewhere')
+  await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+  await client.query('alter table elsewhere rename to task')
+  await store.ping()
+  await client.query('alter schema pgboss rename to elsewhere')
+  await t.rejects(store.claim(1), { name: 'StoreUnavailableError' })
+  await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+  await t.rejects(store.create(task()), { name: 'StoreUnavailableError', cause: { message: /pgboss/ } })
+  await client.query('alter schema elsewhere rename to pgboss')
+  t.same(await store.claim(1), [])
+  await store.ping()
+  await store.create(task())
+})
+
 t.test('who lost the lease of a delivery cannot settle it any more', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]

@@ -26,7 +26,7 @@ async function moved (taskStore: TaskStore, task: Task, move: Move): Promise<Tas
 /** A task in doubt, somebody who looks for its prediction, and what happens to both before the next look. */
 async function lookWhile (t: Test, change: (taskStore: TaskStore, marked: Task) => Promise<Task>) {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
-  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now })
+  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
   const limiter = () => new CallLimiter({ budget: new LocalCallBudget({ perMinute: 100_000, now: () => performance.now() }), log })
   const replicate = createReplicateClient({
     apiUrl, apiToken: 'test-token', connectTimeoutMs: 1_000, createTimeoutMs: 20_000, readTimeoutMs: 5_000, maxResponseBytes: 65_536, creates: limiter(), reads: limiter()

@@ -6,16 +6,18 @@ import t from 'tap'
 import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
 import { openDatabase } from '../services/sqlite-database.ts'
 import { GroupCommit } from '../services/group-commit.ts'
+import { SqliteFile } from '../services/sqlite-file.ts'
 import { newTask } from '../services/task.ts'
 import { testTaskStore } from './task-store-contract.ts'
 
+const log = { debug () {}, info () {}, warn () {}, error () {} }
 const now = Date.now
 const aTask = (dream = 'A dream') => newTask(dream, 'Cursed', 840, Date.now())
 
 testTaskStore(t, async (t) => {
   const dataDir = t.testdir()
   return {
-    open: async (now = Date.now) => createSqliteTaskStore({ dataDir, now }),
+    open: async (now = Date.now) => createSqliteTaskStore({ dataDir, now, log }),
     kill: (store) => store.close()
   }
 })
@@ -30,7 +32,7 @@ t.test('what was acknowledged survives kill -9 of the process', async (t) => {
     if (acknowledged.length > 200 * 37) child.kill('SIGKILL')
   })
   await once(child, 'close')
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
   const ids = acknowledged.split('\n').slice(0, -1)
   t.ok(ids.length >= 200)
@@ -41,29 +43,29 @@ t.test('what was acknowledged survives kill -9 of the process', async (t) => {
 
 t.test('a second process on the same folder is told so in a sentence', async (t) => {
   const dataDir = t.testdir()
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
-  t.throws(() => createSqliteTaskStore({ dataDir, now }), { name: 'StartError', message: /in use by another Dreamreel process.*DATABASE_URL/ })
+  t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /in use by another Dreamreel process.*DATABASE_URL/ })
 })
 
 t.test('a folder that cannot be made is told in a sentence', async (t) => {
   const dataDir = join(t.testdir({ file: '' }), 'file')
-  t.throws(() => createSqliteTaskStore({ dataDir, now }), { name: 'StartError', message: /DATA_DIR .* cannot be written to/ })
+  t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /DATA_DIR .* cannot be written to/ })
 })
 
 t.test('data of a newer release is left alone', async (t) => {
   const dataDir = t.testdir()
-  await createSqliteTaskStore({ dataDir, now }).close()
+  await createSqliteTaskStore({ dataDir, now, log }).close()
   const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
   database.exec('pragma user_version = 999')
   database.close()
-  t.throws(() => createSqliteTaskStore({ dataDir, now }), { name: 'StartError', message: /newer release/ })
+  t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /newer release/ })
 })
 
 t.test('a full disk rejects the writes of the turn, changes nothing, and is over when there is room again', async (t) => {
   const database = openDatabase(':memory:')
   t.teardown(() => database.close())
-  const writes = new GroupCommit(database)
+  const writes = new GroupCommit(database, new SqliteFile(':memory:', log))
   database.exec('create table filling (bytes blob)')
   const { page_count: pages } = database.prepare('pragma page_count').get() ?? {}
   database.exec(`pragma max_page_count = ${Number(pages) + 2}`)
@@ -79,7 +81,7 @@ t.test('a full disk rejects the writes of the turn, changes nothing, and is over
 
 t.test('all writes of one turn share one transaction', async (t) => {
   const dataDir = t.testdir()
-  const store = createSqliteTaskStore({ dataDir, now })
+  const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
   let settled = 0
   const creations = Array.from({ length: 50 }, () => store.create(aTask()).then(() => { settled++ }))

@@ -4,6 +4,8 @@ import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
 import { allowedMoves, isOpen, moveTask, newTask, statusOf, taskStatuses, type Move, type Task } from '../services/task.ts'
 import type { TaskStore } from '../services/task-store.ts'
 
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+
 const submission = { startedAt: 0, model: 'luma/ray', input: {}, webhook: null }
 const submit: Move = { type: 'submit', submission }
 const withdraw: Move = { type: 'withdraw', waitingFor: null }
@@ -63,7 +65,7 @@ t.test('no move leaves the table, and a task that has ended never moves', async 
 
 t.test('whoever races, in any interleaving, has one outcome', async () => {
   await fc.assert(fc.asyncProperty(fc.scheduler(), fc.array(fc.constantFrom(...actors), { minLength: 2, maxLength: 12 }), async (scheduler, racing) => {
-    const store = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now })
+    const store = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
     try {
       await race(store, scheduler, racing)
     } finally {
