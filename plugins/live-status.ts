@@ -7,10 +7,22 @@ declare module 'fastify' {
   }
 }
 
+const lookIntervalMs = 15_000
+
 /** Tells waiting requests of this instance when a task changes. They end before the server closes: it waits for them. */
 export default fp(async (app) => {
   const subscriptions = new TaskSubscriptions()
   app.taskStore.onNews((news) => subscriptions.hear(news))
   app.decorate('taskSubscriptions', subscriptions)
-  app.addHook('preClose', async () => subscriptions.stop())
+  let looking: Promise<void> | undefined
+  const timer = setInterval(() => {
+    looking ??= subscriptions.look((taskId) => app.taskStore.get(taskId))
+      .catch((err: unknown) => app.log.debug({ err }, 'Could not read the tasks that somebody waits for; looking again soon'))
+      .finally(() => { looking = undefined })
+  }, lookIntervalMs).unref()
+  app.addHook('preClose', async () => {
+    clearInterval(timer)
+    subscriptions.stop()
+  })
+  app.addHook('onClose', async () => looking)
 }, { name: 'live-status', dependencies: ['task-store'] })

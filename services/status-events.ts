@@ -1,36 +1,54 @@
 import { isOpen, presentTask, type Task } from './task.ts'
-import type { TaskStore } from './task-store.ts'
+import { StoreUnavailableError, type TaskStore } from './task-store.ts'
 import type { TaskSubscriptions } from './task-subscriptions.ts'
 
 export interface StatusEventsOptions {
-  taskStore: TaskStore
+  taskStore: Pick<TaskStore, 'get'>
   taskSubscriptions: TaskSubscriptions
   /** aborted when nobody listens any more */
   signal: AbortSignal
+  /** ms of silence after which a comment is sent */
+  signOfLifeMs?: number
 }
 
 /** Below 15 s, after which some proxies take a silent connection for dead. */
-const signOfLifeMs = 14_000
+const usualSignOfLifeMs = 14_000
 const reconnectAfterMs = 5_000
 
 /**
  * A task's server-sent events: the task as it is, then after every change, until it has ended, is gone, or the instance
  * stops. It is read only when the reader takes the next event: a slow one gets fewer of them, and nothing piles up.
  */
-export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, signal }: StatusEventsOptions): AsyncGenerator<string> {
+export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, signal, signOfLifeMs = usualSignOfLifeMs }: StatusEventsOptions): AsyncGenerator<string> {
   const subscription = taskSubscriptions.subscribe(taskId)
   try {
     yield `retry: ${reconnectAfterMs}\n\n`
     for (let told: number | undefined; ;) {
-      const task = await taskStore.get(taskId)
+      const task = await readIfPossible(taskId, taskStore)
       if (task === undefined) return
-      yield task.revision === told ? ':\n\n' : eventOf(task)
-      told = task.revision
-      if (!isOpen(task) || taskSubscriptions.isStopping || signal.aborted) return
-      await subscription.next(signOfLifeMs, signal)
+      subscription.saw(task === 'unavailable' ? undefined : task.revision)
+      if (task !== 'unavailable' && task.revision !== told) yield eventOf(task)
+      if (task !== 'unavailable') told = task.revision
+      if (task !== 'unavailable' && !isOpen(task)) return
+      // Nothing is read for a sign of life: all streams of all instances would ask a database that is away.
+      do {
+        if (taskSubscriptions.isStopping || signal.aborted) return
+        if (await subscription.next(signOfLifeMs, signal)) break
+        yield ':\n\n'
+      } while (true)
     }
   } finally {
     subscription.close()
+  }
+}
+
+/** A store that is away ends no stream: its client would only ask the same store again. */
+async function readIfPossible (taskId: string, taskStore: Pick<TaskStore, 'get'>): Promise<Task | undefined | 'unavailable'> {
+  try {
+    return await taskStore.get(taskId)
+  } catch (error) {
+    if (error instanceof StoreUnavailableError) return 'unavailable'
+    throw error
   }
 }
 

@@ -1,7 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import { connect } from 'node:net'
 import t from 'tap'
-import type { TaskView } from '../services/task.ts'
+import { statusEvents } from '../services/status-events.ts'
+import { newTask, type Task, type TaskView } from '../services/task.ts'
+import { StoreUnavailableError } from '../services/task-store.ts'
+import { TaskSubscriptions } from '../services/task-subscriptions.ts'
 import { createDatabase } from './postgres.ts'
 import { ended, postDream, startService, until } from './service.ts'
 
@@ -103,6 +106,39 @@ t.test('what happens on another instance is told, and a stream that ended with i
   for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
   await resumed.done
   t.match(resumed.events().at(-1), { task: { status: 'completed' } })
+})
+
+t.test('a stream gives its sign of life without reading, stays while the store is away, and catches up when it is back', async (t) => {
+  const taskSubscriptions = new TaskSubscriptions()
+  let task: Task = newTask('A whale', 'Cursed', 840, Date.now())
+  let isAway = false
+  let reads = 0
+  const get = async () => {
+    reads++
+    if (isAway) throw new StoreUnavailableError(new Error('away'))
+    return task
+  }
+  let text = ''
+  const done = (async () => {
+    const { signal } = new AbortController()
+    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, signal, signOfLifeMs: 5 })) text += part
+  })()
+  const comments = () => text.split('\n:\n').length - 1
+  await until(() => comments() >= 3 || undefined, 'signs of life')
+  t.equal(reads, 1)
+  isAway = true
+  taskSubscriptions.hear({ kind: 'gap' })
+  const seen = comments()
+  await until(() => comments() >= seen + 3 || undefined, 'signs of life while the store is away')
+  t.equal(reads, 2)
+  await t.rejects(taskSubscriptions.look(get), { name: 'StoreUnavailableError' })
+  isAway = false
+  // The news of its end was lost.
+  task = { ...task, stage: 'failed', failure: 'canceled', revision: 2 }
+  await taskSubscriptions.look(get)
+  await done
+  t.match(text, /id: 2\ndata: .*"canceled"/)
+  t.equal(taskSubscriptions.size, 0)
 })
 
 t.test('no task, no stream; and HEAD opens none', async (t) => {
