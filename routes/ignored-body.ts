@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { problem } from '../errors.ts'
 
 /**
  * For routes that take no body: whatever comes, with whatever Content-Type, is read to its end and ignored. Clients send
@@ -7,7 +8,24 @@ import type { FastifyInstance } from 'fastify'
  */
 export function ignoreBodies (app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, undefined))
+  app.addContentTypeParser('*', (request, body, done) => {
+    const limit = request.routeOptions.bodyLimit
+    let bytes = Number(request.headers['content-length'] ?? 0)
+    if (bytes > limit) return done(problem('payload_too_large'), undefined)
+    bytes = 0
+    // Thrown away as it comes: a body that is half there takes no memory.
+    const count = (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > limit) settle(problem('payload_too_large'))
+    }
+    const finish = () => settle(null)
+    const settle = (error: Error | null) => {
+      body.off('data', count).off('end', finish).off('error', settle).resume()
+      body.on('error', () => {})
+      done(error, undefined)
+    }
+    body.on('data', count).on('end', finish).on('error', settle)
+  })
   app.addHook('onRequest', (request, _reply, done) => {
     delete request.headers['content-type']
     done()

@@ -2,6 +2,7 @@ import t from 'tap'
 import { waitSecondsOf } from '../routes/wait-preference.ts'
 import { parsePrefer } from '../services/prefer.ts'
 import { errors } from '../errors.ts'
+import { listenRaw, readAnswer } from './raw-exchange.ts'
 import { ended, postDream, startService } from './service.ts'
 
 t.test('a dream without a visible character is 422, one of joined emoji or right-to-left text is taken', async (t) => {
@@ -45,4 +46,19 @@ t.test('preferences are read as RFC 7240 has them', async (t) => {
 
 t.test('a 401 names how to authenticate', async (t) => {
   t.match(errors.webhook_not_authentic.headers, { 'www-authenticate': /\w/ })
+})
+
+t.test('an ignored body is drained to its end, and over the limit it is 413, announced or not', async (t) => {
+  const { app } = await startService(t)
+  const open = await listenRaw(t, app)
+  const head = 'POST /generate-video?dream=x&style=Cursed HTTP/1.1\r\nHost: localhost\r\n'
+  const socket = await open()
+  socket.write(`${head}Content-Type: x\r\nContent-Length: 900000\r\n\r\n${'a'.repeat(900_000)}`)
+  t.equal((await readAnswer(socket)).status, 200)
+  socket.write(`${head}Content-Length: 1048577\r\n\r\n`)
+  t.match(await readAnswer(socket), { status: 413, body: /payload_too_large/ })
+  const chunked = await open()
+  chunked.on('error', () => {})
+  chunked.write(`${head}Transfer-Encoding: chunked\r\n\r\n200000\r\n${'a'.repeat(2 * 1024 * 1024)}`)
+  t.match(await readAnswer(chunked), { status: 413, body: /payload_too_large/ })
 })
