@@ -41,7 +41,7 @@ COPY plugins plugins
 COPY routes routes
 COPY scripts/move-to-postgres.ts scripts/
 COPY services services
-RUN mkdir /data compile-cache && chown node:node /data compile-cache
+RUN mkdir -m 700 /data && mkdir compile-cache && chown node:node /data compile-cache
 VOLUME /data
 USER node
 # Compiled once here, by one start and stop, so that no container has to strip types or compile when it starts. By the user that

@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import querystring from 'node:querystring'
 import { misspeltSettings } from './services/misspelt-settings.ts'
 import { parseModel } from './services/models.ts'
 import { describeFault, type SchemaFault } from './services/schema-fault.ts'
@@ -169,6 +170,22 @@ export function readConfig (environment: Record<string, string | undefined>): Co
     REPLICATE_API_URL: withoutSlash(config.REPLICATE_API_URL),
     ...(config.PUBLIC_URL !== undefined && { PUBLIC_URL: withoutSlash(config.PUBLIC_URL) })
   })
+}
+
+/**
+ * The values that no log line and no message may hold.
+ * @param environment names and values, also such as cannot be used; a password comes as it stands in the address and decoded
+ */
+export function secretsOf (environment: Partial<Record<string, unknown>>): string[] {
+  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, WEBHOOK_SECRET: own, DATABASE_URL: database } = environment
+  const given = [token, webhook, ...String(own ?? '').split(' '), ...passwordsOf(String(database ?? ''))]
+  return given.filter((value): value is string => typeof value === 'string' && value !== '')
+}
+
+/** Not by `URL`: the password of an address that cannot be read is a secret, too. */
+function passwordsOf (address: string): string[] {
+  const password = /^[^:]*:\/\/[^:@/]*:(.*)@/.exec(address)?.[1]
+  return password === undefined ? [] : Array.from(new Set([password, querystring.unescape(password)]))
 }
 
 function withoutSlash (address: string): string {

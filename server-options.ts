@@ -5,6 +5,7 @@ import { logOptions, RequestLog } from './plugins/request-log.ts'
 import { createHttpServer } from './services/http-server.ts'
 import type { Log } from './services/log.ts'
 import { parseQueryString } from './services/query-string.ts'
+import { redactor } from './services/redact-secrets.ts'
 import { newRequestId } from './services/request-id.ts'
 import { standardOutput } from './services/standard-output.ts'
 
@@ -12,6 +13,8 @@ export interface ServerOptions {
   logLevel: string
   /** Where log lines go; stdout where nothing is said. */
   logStream?: { write (line: string): void }
+  /** what no log line may hold */
+  secrets: readonly string[]
   requestTimeoutMs: number
   timeoutCheckMs: number
 }
@@ -24,9 +27,9 @@ const bodyLimit = 1024 * 1024
 const keepAliveTimeoutMs = 72_000
 
 /** What makes Fastify answer as the contract says, wherever it is built. */
-export function serverOptions ({ logLevel, logStream, ...timeouts }: ServerOptions) {
+export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
   return {
-    logger: { ...logOptions, level: logLevel, stream: logStream ?? standardOutput() },
+    logger: { ...logOptions(redactor(secrets)), level: logLevel, stream: logStream ?? standardOutput() },
     logController: new RequestLog(),
     genReqId: newRequestId,
     serverFactory: (handler, { logger }) => createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log: logger as Log }),

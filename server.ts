@@ -1,11 +1,13 @@
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
+import { inspect } from 'node:util'
 
 // Before anything else is loaded: from the second start on Node neither strips types nor compiles.
 enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
-const { misspelt, readConfig } = await import('./config.ts')
+const { misspelt, readConfig, secretsOf } = await import('./config.ts')
+const { redactor } = await import('./services/redact-secrets.ts')
 const { startLine } = await import('./services/start-line.ts')
 const { StartError } = await import('./services/start-error.ts')
 const { terminalOutput } = await import('./services/terminal-output.ts')
@@ -32,7 +34,7 @@ try {
   flushCompileCache()
 } catch (error) {
   const said = error instanceof StartError || isListenError(error)
-  console.error(said ? error.message : error)
+  console.error(redactor(secretsOf(process.env))(said ? error.message : inspect(error)))
   process.exit(1)
 }
 

@@ -1,5 +1,6 @@
 import { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Redact } from '../services/redact-secrets.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -56,14 +57,17 @@ export function isHealthCheck (request: FastifyRequest): boolean {
 const query = /\?(?:\\.|[^\s"\\])+/g
 
 /** What the logger makes of what Fastify and its plugins log, besides the lines above. */
-export const logOptions = {
-  serializers: {
-    req: ({ method }: { method?: string }) => ({ ...(method && { method }) }),
-    res: ({ statusCode }: { statusCode?: number | string }) => ({ ...(statusCode && { statusCode }) }),
-    err: describeError
-  },
-  // Fastify has messages, of errors too, with the whole address in them. This is the one place that all of them pass.
-  hooks: { streamWrite: (line: string) => line.replace(query, '?…') }
+export function logOptions (redact: Redact) {
+  return {
+    serializers: {
+      req: ({ method }: { method?: string }) => ({ ...(method && { method }) }),
+      res: ({ statusCode }: { statusCode?: number | string }) => ({ ...(statusCode && { statusCode }) }),
+      err: describeError
+    },
+    // Fastify has messages, of errors too, with the whole address in them; upstream may repeat a secret. This is the one
+    // place that all lines pass.
+    hooks: { streamWrite: (line: string) => redact(line.replace(query, '?…')) }
+  }
 }
 
 function describeError (error: Error & { code?: string }) {

@@ -1,5 +1,7 @@
-import { readConfig } from '../config.ts'
+import { inspect } from 'node:util'
+import { readConfig, secretsOf } from '../config.ts'
 import { openPostgres, type PostgresDatabase } from '../services/postgres-database.ts'
+import { redactor } from '../services/redact-secrets.ts'
 import { sqliteResultOf } from '../services/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/sqlite-task-store.ts'
 import { StartError } from '../services/start-error.ts'
@@ -22,7 +24,7 @@ try {
   report(dataDir, await moveAll(folder, database).finally(() => database.close()))
   folder.close()
 } catch (error) {
-  console.error(sentenceOf(error))
+  console.error(redactor(secretsOf(process.env))(sentenceOf(error)))
   // The file may still be open.
   process.exit(1)
 }
@@ -61,10 +63,10 @@ function report (dataDir: string, { taken, open, known, refused }: Moved): void 
   console.log('Start the service with DATABASE_URL from now on: without it, it would work on the open tasks of the folder once more.')
 }
 
-function sentenceOf (error: unknown): unknown {
+function sentenceOf (error: unknown): string {
   if (error instanceof StartError) return error.message
   if (error instanceof StoreUnavailableError) return `PostgreSQL could not take the tasks (${messageOf(error.cause)}). Run this again: it goes on where it was.`
-  return sqliteResultOf(error) === undefined ? error : `The database in DATA_DIR cannot be read: ${messageOf(error)}`
+  return sqliteResultOf(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${messageOf(error)}`
 }
 
 function messageOf (error: unknown): string {

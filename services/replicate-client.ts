@@ -6,7 +6,8 @@ import { exchange, type Exchange, type ExchangeRequest } from './http-exchange.t
 import { predictionsPath } from './models.ts'
 import { isPredictionId, type Prediction } from './prediction.ts'
 import { accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable, type Called } from './replicate-answer.ts'
-import { failureOfBreak, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
+import { redactor } from './redact-secrets.ts'
+import { failureOfBreak, isSuccess, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
 
 export interface ReplicateClientOptions {
   /** the API's base address, its version included, like https://api.replicate.com/v1 */
@@ -124,6 +125,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     accept: 'application/json',
     'user-agent': `dreamreel/${packageJson.version}`
   }
+  const redact = redactor([apiToken])
   let closing: Promise<void> | undefined
 
   async function create (request: CreateRequest, { signal, mayStillSend }: CreateOptions = {}): Promise<CreateOutcome> {
@@ -162,8 +164,10 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
 
   async function exchangeHeard (limiter: CallLimiter, request: ExchangeRequest): Promise<Exchange> {
     const sent = await exchange(pool, request)
-    if (sent.outcome === 'answered') limiter.believe(limitNewsOf(sent.answer))
-    return sent
+    if (sent.outcome !== 'answered') return sent
+    limiter.believe(limitNewsOf(sent.answer))
+    // Before the words are cut to their length: what is left of a token would not be recognised.
+    return isSuccess(sent.answer) ? sent : { ...sent, answer: { ...sent.answer, body: redact(sent.answer.body) } }
   }
 
   async function get (id: string, callOptions?: CallOptions): Promise<ReadOutcome> {

@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { StartError } from './start-error.ts'
 
 const migrationsFolder = new URL('../migrations/sqlite/', import.meta.url)
+
+const ownerOnly = 0o600
 
 /** What `errcode` of an error of node:sqlite holds: https://www.sqlite.org/rescode.html */
 export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, notADatabase: 26, uniqueViolation: 2067 } as const
@@ -27,7 +29,7 @@ export function primaryResultOf (error: unknown): number | undefined {
 export function openDatabase (path: string): DatabaseSync {
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(path)
+    database = openPrivately(path)
     takeForThisProcess(database)
     migrate(database, path)
     return database
@@ -50,6 +52,28 @@ const sentences: Record<number, string> = {
   [sqliteResult.corrupt]: `is damaged or was cut short. ${restore}`,
   [sqliteResult.cannotOpen]: 'cannot be opened. It has to be a file that this user may read and write.',
   [sqliteResult.readOnly]: 'cannot be written to. It has to be a file that this user may read and write.'
+}
+
+/** Dreams are their dreamers' own. SQLite gives the files beside the database the permissions of the database. */
+function openPrivately (path: string): DatabaseSync {
+  const umask = process.umask(0o077)
+  try {
+    const database = new DatabaseSync(path)
+    if (path !== ':memory:') restrictToOwner(path)
+    return database
+  } finally {
+    process.umask(umask)
+  }
+}
+
+function restrictToOwner (path: string): void {
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) {
+    try {
+      chmodSync(file, ownerOnly)
+    } catch {
+      // There is no such file yet, or it belongs to another user, who has let this process work on it.
+    }
+  }
 }
 
 /** The order matters: with journal_mode first, a second process gets as far as changing the schema. */

@@ -310,7 +310,7 @@ class SqliteTaskStore implements TaskStore {
 function databasePath (dataDir: string): string {
   if (dataDir === ':memory:') return dataDir
   try {
-    mkdirSync(dataDir, { recursive: true })
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     accessSync(dataDir, constants.W_OK)
   } catch (error) {
     throw new StartError(`DATA_DIR ${dataDir} cannot be written to`, { cause: error })

@@ -24,6 +24,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
   const lines: string[] = []
   const app = Fastify(serverOptions({
     logLevel: 'trace',
+    secrets: [],
     logStream: { write: (line) => { lines.push(line) } },
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
