@@ -17,6 +17,7 @@ export interface ServerOptions {
   secrets: readonly string[]
   requestTimeoutMs: number
   timeoutCheckMs: number
+  restMs: number
 }
 
 /** A dream of 2,000 four-byte characters is 24 kB in the address; Node's default for all of line and headers is 16 kB. */

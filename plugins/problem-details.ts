@@ -45,7 +45,7 @@ export function answerError (thrown: unknown, request: FastifyRequest, reply: Fa
 function sendProblem (answer: ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   for (const name of headersOfSuccess) reply.removeHeader(name)
   // Fastify closes the connection at a body that is too large, and the client, still sending, would lose the answer.
-  // Without this header Node reads the rest and throws it away, for as long as a request may take.
+  // Without this header Node reads the rest and throws it away, until the server cuts the connection.
   if (answer.code === 'payload_too_large') reply.removeHeader('connection')
   reply
     .code(answer.statusCode)

@@ -5,6 +5,7 @@ import { problem, problemBody, problemMediaType, titleOf, type ProblemError } fr
 import type { Log } from './log.ts'
 import { PipelinedRequests } from './pipelined-requests.ts'
 import { newRequestId } from './request-id.ts'
+import { cutAfterRest, restBytes } from './unread-rest.ts'
 
 export interface HttpServerOptions {
   /** Bytes of the request line and the headers together. */
@@ -14,6 +15,8 @@ export interface HttpServerOptions {
   /** How often requests that arrive too slowly are looked for. */
   timeoutCheckMs: number
   keepAliveTimeoutMs: number
+  /** How long the rest of a body may take whose request has been answered already. */
+  restMs: number
   log: Log
 }
 
@@ -28,7 +31,7 @@ const lingerMs = 2_000
  * framework: what is not HTTP, is too large or too slow, wants a tunnel, or expects what cannot be met.
  */
 export function createHttpServer (handler: RequestListener, options: HttpServerOptions): Server {
-  const refusals = new Refusals(options.log)
+  const refusals = new Refusals(options)
   const pipelined = new PipelinedRequests(options.log)
   const answer: RequestListener = (request, response) => {
     refusals.watch(request, response)
@@ -70,13 +73,15 @@ function closeInTurn (server: Server, callback?: (error?: Error) => void): Serve
 
 class Refusals {
   readonly #log: Log
+  readonly #restMs: number
   /** Connections whose last request has its answer, although its body is still on the way. */
   readonly #answered = new WeakSet<Duplex>()
   /** Connections that have failed: Node reports each further chunk on them as one more error. */
   readonly #failed = new WeakSet<Duplex>()
 
-  constructor (log: Log) {
+  constructor ({ log, restMs }: HttpServerOptions) {
     this.#log = log
+    this.#restMs = restMs
   }
 
   watch (request: IncomingMessage, response: ServerResponse): void {
@@ -85,7 +90,11 @@ class Refusals {
     response.once('finish', () => {
       if (request.complete) return
       this.#answered.add(socket)
-      request.once('close', () => this.#answered.delete(socket))
+      const isComplete = cutAfterRest(socket, { bytes: restBytes, ms: this.#restMs })
+      request.once('close', () => {
+        this.#answered.delete(socket)
+        isComplete()
+      })
     })
   }
 
@@ -134,8 +143,7 @@ class Refusals {
       .map(([name, value]) => `${name}: ${value}\r\n`)
     socket.end(`HTTP/1.1 ${status} ${titleOf(status)}\r\n${lines.join('')}\r\n${body}`)
     this.#logRefusal(status, requestId, reason)
-    const cut = setTimeout(() => socket.destroy(), lingerMs)
-    socket.once('close', () => clearTimeout(cut))
+    cutAfterRest(socket, { bytes: restBytes, ms: lingerMs })
     socket.resume()
   }
 

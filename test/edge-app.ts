@@ -28,6 +28,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
     logStream: { write: (line) => { lines.push(line) } },
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
+    restMs: 10_000,
     ...options
   }))
   const held = new EventEmitter<{ held: [FastifyReply] }>()
