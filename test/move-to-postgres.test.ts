@@ -145,7 +145,7 @@ t.test('a move that cannot be made says why in a sentence', async (t) => {
   const cases: Array<[Record<string, string>, RegExp]> = [
     [{ DATA_DIR: dataDir, DATABASE_URL: databaseUrl }, /^[^\n]*in use by another Dreamreel process[^\n]*\n$/],
     [{ DATA_DIR: '/nowhere', DATABASE_URL: databaseUrl }, /^DATA_DIR \/nowhere holds no tasks[^\n]*\n$/],
-    [{ DATA_DIR: broken, DATABASE_URL: databaseUrl }, /^The database in DATA_DIR cannot be read: [^\n]*\n$/],
+    [{ DATA_DIR: broken, DATABASE_URL: databaseUrl }, /^[^\n]*dreamreel\.db is not a SQLite database[^\n]*\n$/],
     [{ DATA_DIR: dataDir }, /^DATABASE_URL must name[^\n]*\n$/]
   ]
   for (const [env, message] of cases) {
