@@ -32,7 +32,6 @@ import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
   const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: secretsOf(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, ...server }))
-  const now = Date.now
 
   await app.register(problemDetails)
   await app.register(requestLog)
@@ -43,7 +42,8 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(lifecycle)
   await app.register(openapi)
 
-  await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR, now })
+  await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
+  const { now } = app.taskStore
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)
@@ -57,6 +57,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     pollIntervalMs: config.POLL_INTERVAL_MS,
     sweepFrom: config.REPLICATE_SWEEP_FROM,
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
+    listLagMs: config.REPLICATE_LIST_LAG_MS,
     now
   })
 

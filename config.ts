@@ -38,6 +38,12 @@ export const ConfigSchema = Type.Object({
     maximum: 20_000,
     description: 'Milliseconds to wait for the answer when a prediction is asked for; without one it is looked for afterwards'
   }),
+  REPLICATE_LIST_LAG_MS: Type.Integer({
+    default: 20_000,
+    minimum: 0,
+    maximum: 300_000,
+    description: 'Milliseconds for which a new prediction may be missing from Replicate’s list. Where the answer to a create was lost, the task is not submitted again before this time has passed, unless the list shows later predictions'
+  }),
   REPLICATE_CREATES_PER_MINUTE: Type.Integer({
     default: 570,
     minimum: 1,

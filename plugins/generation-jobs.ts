@@ -4,6 +4,8 @@ import { endLate, generateVideo } from '../services/generate-video.ts'
 import { JobRunner } from '../services/job-runner.ts'
 import type { StyleModels } from '../services/models.ts'
 import { PredictionWatch } from '../services/prediction-watch.ts'
+import { SubmissionSearch } from '../services/submission-search.ts'
+import { TaskSubscriptions } from '../services/task-subscriptions.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -19,6 +21,7 @@ export interface GenerationJobsOptions {
   pollIntervalMs: number
   sweepFrom: number
   createTimeoutMs: number
+  listLagMs: number
   now: () => number
 }
 
@@ -32,15 +35,20 @@ const leastNetIntervalMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
 export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepFrom, ...given }) => {
-  const { now } = given
-  const { taskStore, replicate, replicateWebhooks, log } = app
+  const { createTimeoutMs, now } = given
+  const { taskStore, replicate, replicateWebhooks, providerClock, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
   const netIntervalMs = Math.max(pollIntervalMs, leastNetIntervalMs)
   const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, netIntervalMs, sweepFrom, now, log, signal })
   const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, onRoom: () => app.generationJobs.wake(), log, signal })
+  const intentTtlMs = createTimeoutMs / 3
+  const submissionSearch = new SubmissionSearch({ ...given, taskStore, replicate, providerClock, intentTtlMs, log, signal })
+  const taskChanges = new TaskSubscriptions()
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
-  const generation = { ...given, taskStore, replicate, createGate, predictionWatch, webhookFor, log }
+  const generation = {
+    ...given, taskStore, replicate, createGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
+  }
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),
@@ -53,12 +61,16 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     log
   })
   taskStore.onNews((news) => {
+    taskChanges.hear(news)
     if (news.kind === 'gap') predictionWatch.recheckAll()
     else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.readNow(taskId)
     else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.recheck(taskId)
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)
-  app.addHook('onReady', async () => jobs.start())
-  app.addHook('onClose', () => jobs.stop())
+  app.addHook('onReady', async () => {
+    submissionSearch.start()
+    jobs.start()
+  })
+  app.addHook('onClose', () => Promise.all([jobs.stop(), submissionSearch.stop()]))
 }, { name: 'generation-jobs', dependencies: ['task-store', 'replicate-client', 'replicate-webhooks'] })

@@ -1,12 +1,14 @@
 import fp from 'fastify-plugin'
 import { AccountCheck } from '../services/account-check.ts'
 import { CallLimiter } from '../services/call-limiter.ts'
+import { ProviderClock } from '../services/provider-clock.ts'
 import { createReplicateClient } from '../services/replicate-client.ts'
 import type { CallKind } from '../services/task-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     replicate: ReturnType<typeof createReplicateClient>
+    providerClock: ProviderClock
   }
 }
 
@@ -28,6 +30,7 @@ const maxResponseBytes = 8 * 1024 * 1024
 export default fp<ReplicateAccess>(async (app, config) => {
   const { taskStore, log } = app
   const limiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
+  const clock = new ProviderClock({ now: Date.now, log })
   const replicate = createReplicateClient({
     apiUrl: config.REPLICATE_API_URL,
     apiToken: config.REPLICATE_API_TOKEN,
@@ -36,9 +39,11 @@ export default fp<ReplicateAccess>(async (app, config) => {
     readTimeoutMs,
     maxResponseBytes,
     creates: limiter('create', config.REPLICATE_CREATES_PER_MINUTE),
-    reads: limiter('read', config.REPLICATE_READS_PER_MINUTE)
+    reads: limiter('read', config.REPLICATE_READS_PER_MINUTE),
+    clock
   })
   const accountCheck = new AccountCheck({ replicate, log })
+  app.decorate('providerClock', clock)
   app.decorate('replicate', replicate)
   // Only where the service really listens: documents and most tests are made of an instance that does not.
   app.addHook('onListen', async () => accountCheck.start())

@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
+import { SteadyClock } from '../services/steady-clock.ts'
 import type { TaskStore } from '../services/task-store.ts'
 
 declare module 'fastify' {
@@ -12,18 +13,20 @@ export interface TaskStoreOptions {
   /** a PostgreSQL for many instances; without it there is a file in `dataDir`, for one */
   databaseUrl: string | undefined
   dataDir: string
-  now: () => number
 }
 
 /** Puts the store of all tasks on the instance and closes it last. */
-export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir, now }) => {
-  const taskStore = databaseUrl === undefined ? createSqliteTaskStore({ dataDir, now, log: app.log }) : await openShared(databaseUrl)
+export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
+  const { log } = app
+  const taskStore = databaseUrl === undefined
+    ? createSqliteTaskStore({ dataDir, now: new SteadyClock(Date.now).now, log })
+    : await openShared(databaseUrl)
   app.decorate('taskStore', taskStore)
   app.addHook('onClose', () => taskStore.close())
 
   /** Its driver and its job engine are loaded only where they are used: they are a fifth of the time to start. */
   async function openShared (databaseUrl: string): Promise<TaskStore> {
     const { createPostgresTaskStore } = await import('../services/postgres-task-store.ts')
-    return createPostgresTaskStore({ databaseUrl, now, log: app.log })
+    return createPostgresTaskStore({ databaseUrl, log })
   }
 }, { name: 'task-store' })

@@ -10,8 +10,8 @@ const bodyLimit = 8 * 1024 * 1024
 
 /** Where Replicate reports the end of a prediction. The body is read as it comes: its signature covers the raw bytes. */
 const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, predictionWatch, replicateWebhooks } = app
-  const options = { taskStore, predictionWatch, webhookFor: (taskId: string) => replicateWebhooks.addressFor(taskId) }
+  const { taskStore, predictionWatch, replicateWebhooks, replicate, log } = app
+  const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.addressFor(taskId) }
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))

@@ -9,12 +9,15 @@ export function backoffDelay (attempt: number, { first, longest }: BackoffOption
   return full / 2 + Math.random() * full / 2
 }
 
+/** A timer for longer than this fires at once, which makes a busy loop of whatever waits again. */
+export const longestTimerMs = 2 ** 31 - 1
+
 /**
- * @param ms how long; a negative or zero wait ends at the next turn of the event loop
+ * @param ms how long; a negative or zero wait ends at the next turn of the event loop, one of more than 24.8 days after 24.8
  * @throws the signal's reason as soon as it is aborted
  */
 export async function wait (ms: number, signal: AbortSignal): Promise<void> {
-  await delay(Math.max(0, ms), undefined, { signal }).catch((error: unknown) => {
+  await delay(Math.min(Math.max(0, ms), longestTimerMs), undefined, { signal }).catch((error: unknown) => {
     signal.throwIfAborted()
     throw error
   })

@@ -1,9 +1,9 @@
 import { linkedSignal } from './linked-signal.ts'
 import { predictionVerdict } from './prediction-verdict.ts'
 import type { ReadOutcome } from './replicate-client.ts'
-import { submit, settleSubmission } from './submit-task.ts'
+import { awaitSearch, submit } from './submit-task.ts'
 import { isOpen, type Task } from './task.ts'
-import { cancelUpstream, dismiss, end, loggable, move, type GenerateVideoOptions, type TaskLife } from './task-life.ts'
+import { cancelUpstream, dismiss, end, loggable, move, reasonOfWaiting, type GenerateVideoOptions, type TaskLife } from './task-life.ts'
 
 /** The deadline does not wait for a Replicate that is away; `Cancel-After` strikes there as well. */
 const lastCancelMs = 5_000
@@ -16,31 +16,40 @@ const lastCancelMs = 5_000
 export async function generateVideo (claimed: Task, options: GenerateVideoOptions, signal: AbortSignal): Promise<void> {
   const life = { ...options, signal }
   let task: Task | undefined = claimed
+  let isNew = false
   while (task !== undefined && isOpen(task)) {
     signal.throwIfAborted()
-    if (task.stage === 'queued') task = await submit(task, life)
-    else if (task.stage === 'submitting') task = await settleSubmission(task, life)
-    else task = await awaitVideo(task, task === claimed, life)
+    if (task.stage === 'generating') return awaitVideo(task, isNew, life)
+    if (task.stage === 'queued') ({ task, isNew } = await submit(task, life))
+    else ({ task, isNew } = { task: await awaitSearch(task, life), isNew: false })
   }
 }
 
 /** Ends a task past its deadline without a look at anything else. */
 export async function endLate (task: Task, options: GenerateVideoOptions, signal: AbortSignal): Promise<void> {
-  await end(task, 'deadline_exceeded', { ...options, signal })
+  const life = { ...options, signal }
+  switch (task.stage) {
+    case 'queued': await end(task, reasonOfWaiting(task, life), life); break
+    case 'submitting': await end(task, 'submission_unknown', life); break
+    default: await end(task, 'deadline_exceeded', life)
+  }
 }
 
-/** Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken. */
-async function awaitVideo (task: Task, isResumed: boolean, life: TaskLife): Promise<Task | undefined> {
+/**
+ * Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken.
+ * @param isNew whether this instance has just created the prediction
+ */
+async function awaitVideo (task: Task, isNew: boolean, life: TaskLife): Promise<void> {
   const webhook = life.webhookFor(task.id)
   const isReported = webhook !== null && task.submission?.webhook === webhook
-  const awaited = { taskId: task.id, predictionId: predictionOf(task), createdAt: task.predictionCreatedAt, isReported, isResumed }
+  const awaited = { taskId: task.id, predictionId: predictionOf(task), createdAt: task.predictionCreatedAt, isReported, isResumed: !isNew }
   let current: Task | undefined = task
   for await (const read of life.predictionWatch.follow(awaited, task.deadlineAt, life.signal)) {
     current = read === 'look again' ? await life.taskStore.get(task.id) : await learnFrom(read, current, life)
     if (current?.failure === 'canceled') await dismiss(awaited.predictionId, task, life)
-    if (current?.stage !== 'generating') return current
+    if (current?.stage !== 'generating') return
   }
-  return giveUp(current, life)
+  await giveUp(current, life)
 }
 
 async function learnFrom (read: ReadOutcome, task: Task, life: TaskLife): Promise<Task | undefined> {
@@ -70,12 +79,12 @@ async function complete (task: Task, videoUrl: string, life: TaskLife): Promise<
 }
 
 /** At the deadline the prediction is cancelled as well; should it have succeeded just then, the video is taken. */
-async function giveUp (task: Task, life: TaskLife): Promise<Task | undefined> {
+async function giveUp (task: Task, life: TaskLife): Promise<void> {
   const inTime = linkedSignal(life.signal, lastCancelMs)
   const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime.signal }).finally(inTime.unlink)
   life.signal.throwIfAborted()
   const current = await learnFrom(answer, task, life)
-  return current?.stage === 'generating' ? end(current, 'deadline_exceeded', life) : current
+  if (current?.stage === 'generating') await end(current, 'deadline_exceeded', life)
 }
 
 function predictionOf ({ id, predictionId }: Task): string {

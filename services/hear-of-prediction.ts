@@ -1,5 +1,7 @@
+import type { Log } from './log.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
-import type { Prediction } from './prediction.ts'
+import { isEnded, type Prediction } from './prediction.ts'
+import type { ReplicateClient } from './replicate-client.ts'
 import { isOpen, type Task } from './task.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -7,10 +9,18 @@ export interface HearOfPredictionOptions {
   taskStore: TaskStore
   predictionWatch: PredictionWatch
   webhookFor: (taskId: string) => string | null
+  replicate: Pick<ReplicateClient, 'cancel'>
+  log: Log
 }
 
-/** `ignored`: there is no such task, it has ended, or the prediction is not its own. */
-export type Heard = 'heard' | 'ignored'
+/**
+ * `unwanted`: made for the task, which has ended or has another prediction; it is canceled. `ignored`: there is no such
+ * task, or the prediction is not its own.
+ */
+export type Heard = 'heard' | 'unwanted' | 'ignored'
+
+/** Replicate's answer to a cancel is not waited for longer, so that the webhook is answered. */
+const cancelTimeoutMs = 5_000
 
 /**
  * What an authentic webhook says of a task's prediction. The signature covers the body, not our address: what counts is
@@ -19,16 +29,27 @@ export type Heard = 'heard' | 'ignored'
  */
 export async function hearOfPrediction (taskId: string, prediction: Prediction, options: HearOfPredictionOptions): Promise<Heard> {
   const { taskStore, predictionWatch, webhookFor } = options
-  for (let task = await taskStore.get(taskId); task !== undefined && isOpen(task); task = await taskStore.get(taskId)) {
+  for (let task = await taskStore.get(taskId); task !== undefined; task = await taskStore.get(taskId)) {
     if (task.predictionId === prediction.id) {
+      if (!isOpen(task)) return 'ignored'
       if (!predictionWatch.offer(prediction)) await taskStore.prompt([taskId])
       return 'heard'
     }
     const ours = task.submission?.webhook ?? webhookFor(taskId)
-    if (task.predictionId !== null || prediction.webhook === null || prediction.webhook !== ours) return 'ignored'
+    if (prediction.webhook === null || prediction.webhook !== ours) return 'ignored'
+    if (task.predictionId !== null || !isOpen(task)) return cancelUnwanted(task, prediction, options)
     if (!await bind(task, prediction, taskStore)) return 'ignored'
   }
   return 'ignored'
+}
+
+/** It names the task, which does without it: until it ends it only costs money. */
+async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: HearOfPredictionOptions): Promise<Heard> {
+  if (!await taskStore.claimPrediction(prediction.id, taskId)) return 'ignored'
+  if (isEnded(prediction)) return 'unwanted'
+  const { outcome } = await replicate.cancel(prediction.id, { signal: AbortSignal.timeout(cancelTimeoutMs) })
+  log.info({ task_id: taskId, prediction_id: prediction.id, outcome }, 'Asked Replicate to cancel a prediction')
+  return 'unwanted'
 }
 
 /** False where the prediction is another task's; a lost race is looked at again. */

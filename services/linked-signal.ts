@@ -1,3 +1,5 @@
+import { longestTimerMs } from './backoff.ts'
+
 export interface LinkedSignal {
   signal: AbortSignal
   /** Lets go of the parent and of the timer: the signal is not aborted any more. */
@@ -12,7 +14,7 @@ export interface LinkedSignal {
 export function linkedSignal (parent: AbortSignal, ms: number): LinkedSignal {
   const controller = new AbortController()
   const follow = (): void => abort(parent.reason)
-  const timer = setTimeout(() => abort(new DOMException('The time is over', 'TimeoutError')), ms).unref()
+  const timer = setTimeout(() => abort(new DOMException('The time is over', 'TimeoutError')), Math.min(ms, longestTimerMs)).unref()
   const unlink = (): void => {
     clearTimeout(timer)
     parent.removeEventListener('abort', follow)

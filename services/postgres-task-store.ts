@@ -1,4 +1,5 @@
 import DataLoader from 'dataloader'
+import { randomUUID } from 'node:crypto'
 import type { CallBudget } from './call-budget.ts'
 import { callsBack } from './callback-deliveries.ts'
 import { databasePlace } from './database-place.ts'
@@ -8,9 +9,10 @@ import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
-import { generationQueue, isPassing, openPostgres, patienceMs, postgresCodeOf, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { generationQueue, isPassing, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { PostgresClock } from './postgres-clock.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
-import { compareAndSet, insertTasks, numberOrNull, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
+import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { SharedWork } from './shared-work.ts'
 import { StartError } from './start-error.ts'
 import { TaskNewsChannel, type TaskNews } from './task-news.ts'
@@ -21,8 +23,8 @@ import { WriteGroup } from './write-group.ts'
 export interface PostgresTaskStoreOptions {
   /** `postgres://…` */
   databaseUrl: string
-  /** ms since the epoch */
-  now: () => number
+  /** another clock than the database's, for tests; ms since the epoch */
+  now?: (() => number) | undefined
   log: Log
   /** ms to wait at the start for a database that is away; 30 s where nothing is said */
   startPatienceMs?: number
@@ -34,6 +36,8 @@ const statusOfStage = "(case when stage in ('queued', 'submitting') then 'pendin
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const groups = { mostInGroup: 100, groupsAtOnce: 2, longestWaitMs: patienceMs }
 const readsAtOnce = 500
+const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
+  and not exists (select 1 from prediction_owner where task_id = task.id)))`
 const uniqueViolation = '23505'
 /** Of a job whose task is past its deadline: it goes ahead of all others. */
 const overduePriority = 1
@@ -48,7 +52,11 @@ const orphanBatch = 1_000
 export async function createPostgresTaskStore (options: PostgresTaskStoreOptions): Promise<TaskStore> {
   const database = await openPostgres(options)
   const news = new TaskNewsChannel(database, options.log)
-  const store = new PostgresTaskStore(database, news, options)
+  const clock = await PostgresClock.start(database, options.log).catch(async (error: unknown) => {
+    await database.close()
+    throw error
+  })
+  const store = new PostgresTaskStore(database, news, clock, options)
   try {
     await database.patiently(() => news.listen((heard) => store.hear(heard)))
     return store
@@ -65,7 +73,7 @@ class PostgresTaskStore implements TaskStore {
   #leases
   #news
   #listeners: Array<(news: TaskNews) => void> = []
-  #now
+  #clock
   #log
   #creates
   #createsOnce
@@ -78,12 +86,16 @@ class PostgresTaskStore implements TaskStore {
   /** A connection that was lost is waited for; a table that is gone or damaged is not. */
   #claims = new ClaimHealth((error) => error instanceof StoreUnavailableError && !isPassing(error.cause))
   #isClosed = false
+  #self = randomUUID()
   readonly deliveries
+  readonly isExclusive = false
+  readonly now
 
-  constructor (database: PostgresDatabase, news: TaskNewsChannel, { now, log }: PostgresTaskStoreOptions) {
+  constructor (database: PostgresDatabase, news: TaskNewsChannel, clock: PostgresClock, { now = clock.now, log }: PostgresTaskStoreOptions) {
     this.#database = database
     this.#news = news
-    this.#now = now
+    this.#clock = clock
+    this.now = now
     this.#log = log
     this.#leases = new JobLeases<object>({ database, queue: generationQueue, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
@@ -116,7 +128,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async move (task: Task, move: Move): Promise<MoveOutcome> {
-    const moved = moveTask(task, move, this.#now())
+    const moved = moveTask(task, move, this.now())
     if (moved === undefined) throw new IllegalMoveError(task, move)
     return this.#moves.run({ from: task, to: moved })
   }
@@ -193,6 +205,31 @@ class PostgresTaskStore implements TaskStore {
     return taken.length > 0
   }
 
+  async unresolved (now: number): Promise<Task[]> {
+    const rows = await this.#database.query(`select ${taskColumnList} from task where ${unresolved} and deadline_at > $1`, [now])
+    return rows.map(taskOfRow)
+  }
+
+  async predictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
+    const rows = await this.#database.query('select prediction_id, task_id from prediction_owner where prediction_id = any($1)', [predictionIds])
+    return new Map(rows.map((row) => [String(row.prediction_id), String(row.task_id)]))
+  }
+
+  async claimPrediction (predictionId: string, taskId: string): Promise<boolean> {
+    const owner = { prediction_id: predictionId, task_id: taskId, recorded_at: this.now() }
+    return this.#database.transaction(async (db) => (await insertOwners(db, [owner])).has(predictionId))
+  }
+
+  async takeSearchTurn (ttlMs: number): Promise<boolean> {
+    const taken = await this.#database.query(`update search_turn set holder = $1, expires_at = clock_timestamp() + $2 * interval '1 ms'
+      where holder = $1 or expires_at <= clock_timestamp() returning 1`, [this.#self, ttlMs])
+    return taken.length > 0
+  }
+
+  async releaseSearchTurn (): Promise<void> {
+    await this.#database.query("update search_turn set expires_at = '-infinity' where holder = $1", [this.#self])
+  }
+
   callBudget (kind: CallKind, perMinute: number): CallBudget {
     return new PostgresCallBudget(this.#database, kind, perMinute)
   }
@@ -208,7 +245,7 @@ class PostgresTaskStore implements TaskStore {
     clearInterval(this.#orphanTimer)
     await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#moves.settle(), this.#adopting])
     await Promise.all([this.#leases.close(), this.deliveries.close()])
-    await this.#news.close()
+    await Promise.all([this.#news.close(), this.#clock.close()])
     this.#isClosed = true
     await this.#database.close()
   }
@@ -223,7 +260,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async #insertOnce (creates: CreateOnce[]): Promise<KeyHolder[]> {
-    const rows = creates.map(({ task, request }) => keyRowOf(request, task.id, this.#now()))
+    const rows = creates.map(({ task, request }) => keyRowOf(request, task.id, this.now()))
     return this.#database.transaction(async (db) => {
       const found = new Map((await holdersOfKeys(db, rows)).map((holder) => [keyNameOf({ request: holder.row }), holder]))
       const holders = creates.map(({ task, request }) => {
@@ -242,6 +279,7 @@ class PostgresTaskStore implements TaskStore {
     try {
       const moved = await this.#database.transaction(async (db) => {
         const ids = await compareAndSet(db, moves)
+        await this.#own(db, moves.filter(({ from, to }) => ids.has(to.id) && from.predictionId === null))
         const toTell = moves.filter(({ to }) => ids.has(to.id) && callsBack(to))
         await insertDeliveries(db, toTell.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
         await this.#news.tell(db, 'changed', Array.from(ids))
@@ -256,6 +294,13 @@ class PostgresTaskStore implements TaskStore {
       if (moves.length === 1) return [{ outcome: 'prediction_taken' }]
       return (await Promise.all(moves.map((move) => this.#moveAll([move])))).flat()
     }
+  }
+
+  /** @throws PredictionTakenError where one of the predictions belongs to another task */
+  async #own (db: Database, moves: CompareAndSet[]): Promise<void> {
+    const owners = moves.flatMap(({ to }) => ownerOf(to))
+    const owned = await insertOwners(db, owners)
+    if (owned.size < owners.length) throw new PredictionTakenError('A prediction belongs to another task')
   }
 
   async #readAll (ids: readonly string[]): Promise<Array<Task | undefined>> {
@@ -289,7 +334,8 @@ class PostgresTaskStore implements TaskStore {
     const rows = await this.#database.query(`select id from task where ${open} and not exists (
       select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, orphanBatch])
     if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
-    await this.#database.query('delete from idempotency_key where created_at <= $1', [this.#now() - keyLifeMs])
+    await this.#database.query('delete from idempotency_key where created_at <= $1', [this.now() - keyLifeMs])
+    await forgetOwners(this.#database, this.now())
   }
 }
 
@@ -297,8 +343,12 @@ function keyNameOf ({ request: { scope, key } }: { request: Pick<IdempotentReque
   return `${scope} ${key}`
 }
 
+class PredictionTakenError extends Error {
+  override name = 'PredictionTakenError'
+}
+
 function isPredictionTaken (error: unknown): boolean {
-  return error instanceof StoreUnavailableError && postgresCodeOf(error.cause) === uniqueViolation
+  return error instanceof PredictionTakenError || (error instanceof StoreUnavailableError && postgresCodeOf(error.cause) === uniqueViolation)
 }
 
 async function available<T> (work: () => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import { generationQueue, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { isOpen, type Task } from './task.ts'
+import { ownerTtlMs, type PredictionOwner } from './prediction-owner.ts'
 import { rowOf, taskColumns, taskOf } from './task-row.ts'
 
 export interface CompareAndSet { from: Task, to: Task }
@@ -15,6 +16,7 @@ export async function insertTasks (db: Database, tasks: Task[], { boss }: Postgr
   const { rows } = await db.executeSql(`insert into task (${taskColumnList}) select ${taskColumnList} from json_populate_recordset(null::task, $1)
     on conflict do nothing returning id`, [rowsOf(tasks)])
   const inserted = new Set(rows.map(({ id }: Row) => id))
+  await insertOwners(db, tasks.filter(({ id }) => inserted.has(id)).flatMap(ownerOf))
   const jobs = tasks.filter((task) => isOpen(task) && inserted.has(task.id)).map(({ id }) => ({ id }))
   if (jobs.length > 0) await boss.insert(generationQueue, jobs, { db })
   return inserted
@@ -27,6 +29,31 @@ export async function compareAndSet (db: Database, moves: CompareAndSet[]): Prom
     from json_populate_recordset(null::task, $1) moved where task.id = moved.id and task.version = moved.version - 1 returning task.id`,
   [rowsOf(moves.map(({ to }) => to))])
   return new Set(rows.map((row: Row) => String(row.id)))
+}
+
+/**
+ * Notes to which tasks predictions belong; one that belongs to another task stays so.
+ * @returns the ids of the predictions that belong to the task of their row now
+ */
+export async function insertOwners (db: Pick<Database, 'executeSql'>, owners: PredictionOwner[]): Promise<Set<string>> {
+  if (owners.length === 0) return new Set()
+  // In one order, so that two transactions cannot wait for each other.
+  const sorted = owners.toSorted((a, b) => a.prediction_id < b.prediction_id ? -1 : 1)
+  const { rows } = await db.executeSql(`insert into prediction_owner (prediction_id, task_id, recorded_at)
+    select prediction_id, task_id, recorded_at from json_populate_recordset(null::prediction_owner, $1)
+    on conflict (prediction_id) do update set task_id = excluded.task_id where prediction_owner.task_id = excluded.task_id
+    returning prediction_id`, [JSON.stringify(sorted)])
+  return new Set(rows.map((row: Row) => String(row.prediction_id)))
+}
+
+/** The row for a task that has a prediction. */
+export function ownerOf ({ id, predictionId, updatedAt }: Task): PredictionOwner[] {
+  return predictionId === null ? [] : [{ prediction_id: predictionId, task_id: id, recorded_at: updatedAt }]
+}
+
+/** Forgets what no search can meet any more. */
+export async function forgetOwners (database: PostgresDatabase, now: number): Promise<void> {
+  await database.query('delete from prediction_owner where recorded_at <= $1', [now - ownerTtlMs])
 }
 
 function rowsOf (tasks: Task[]): string {

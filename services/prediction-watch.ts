@@ -1,4 +1,4 @@
-import { backoffDelay } from './backoff.ts'
+import { backoffDelay, longestTimerMs } from './backoff.ts'
 import { EarlyPredictions } from './early-predictions.ts'
 import type { Log } from './log.ts'
 import { sweepPredictions, type Sought } from './prediction-sweep.ts'
@@ -272,7 +272,7 @@ function tellsEnd (news: PredictionNews): boolean {
 function newsOf (followed: Followed, ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => settle(resolve), ms)
+    const timer = setTimeout(() => settle(resolve), Math.min(ms, longestTimerMs))
     const settle = (tellCaller: () => void): void => {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)

@@ -27,6 +27,8 @@ export interface Prediction {
 
 const idPattern = '^[A-Za-z0-9_-]{1,128}$'
 const longestError = 2_000
+const earliestTime = Date.parse('2000-01-01T00:00:00Z')
+const latestTime = Date.parse('2200-01-01T00:00:00Z')
 const endStatuses = new Set(['succeeded', 'failed', 'canceled', 'aborted'])
 
 /** Only what nothing works without is insisted on: Replicate adds members, and leaves out those without a value. */
@@ -105,7 +107,8 @@ export function jsonOf (value: unknown): string {
   }
 }
 
+/** A time that nothing can have been made at is none: it would stretch what is searched for to thousands of years. */
 function timeOrNull (value: unknown): number | null {
   const ms = typeof value === 'string' ? Date.parse(value) : NaN
-  return Number.isNaN(ms) ? null : ms
+  return ms >= earliestTime && ms <= latestTime ? ms : null
 }

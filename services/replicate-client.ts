@@ -6,6 +6,7 @@ import { exchange, type Exchange, type ExchangeRequest } from './http-exchange.t
 import { predictionsPath } from './models.ts'
 import { isPredictionId, type Prediction } from './prediction.ts'
 import { accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable, type Called } from './replicate-answer.ts'
+import type { ProviderClock } from './provider-clock.ts'
 import { redactor } from './redact-secrets.ts'
 import { failureOfBreak, isSuccess, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
 
@@ -24,6 +25,8 @@ export interface ReplicateClientOptions {
   /** the budgets: creates have theirs, everything else waits for its turn at `reads` */
   creates: CallLimiter
   reads: CallLimiter
+  /** learns from the date of every answer */
+  clock: ProviderClock
 }
 
 export interface CreateRequest {
@@ -32,7 +35,7 @@ export interface CreateRequest {
   input: Record<string, unknown>
   /** seconds from the creation, after which Replicate ends the prediction; less than 5 counts as 5, its least */
   cancelAfterSeconds: number
-  /** called once, when the prediction has ended */
+  /** called when the prediction starts, and when it has ended */
   webhook?: string | undefined
 }
 
@@ -46,6 +49,8 @@ export interface ListQuery {
 
 export interface CallOptions { signal?: AbortSignal | undefined }
 export interface CreateOptions extends CallOptions {
+  /** ms to wait for the answer; never longer than the client's own limit for creates */
+  timeoutMs?: number | undefined
   /** Asked once, right before the first byte leaves. */
   mayStillSend?: (() => boolean) | undefined
 }
@@ -107,7 +112,7 @@ const mostConnections = 128
 const keepAlive = { keepAliveTimeout: 4_000, keepAliveMaxTimeout: 4_000, keepAliveTimeoutThreshold: 2_000 }
 
 export function createReplicateClient (options: ReplicateClientOptions): ReplicateClient {
-  const { apiToken, connectTimeoutMs, createTimeoutMs, readTimeoutMs, maxResponseBytes, creates, reads } = options
+  const { apiToken, connectTimeoutMs, createTimeoutMs, readTimeoutMs, maxResponseBytes, creates, reads, clock } = options
   const api = new URL(options.apiUrl)
   const base = api.pathname.replace(/\/+$/, '')
   // Plain HTTP/1.1, one request on a connection at a time: a connection that breaks takes one call with it, and no
@@ -128,7 +133,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
   const redact = redactor([apiToken])
   let closing: Promise<void> | undefined
 
-  async function create (request: CreateRequest, { signal, mayStillSend }: CreateOptions = {}): Promise<CreateOutcome> {
+  async function create (request: CreateRequest, { signal, mayStillSend, timeoutMs = createTimeoutMs }: CreateOptions = {}): Promise<CreateOutcome> {
     const { path, version } = predictionsPath(request.model)
     const cancelAfter = Math.max(leastCancelAfterSeconds, Math.floor(request.cancelAfterSeconds))
     const sent = await exchangeHeard(creates, {
@@ -136,7 +141,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
       path: base + path,
       headers: { ...headers, 'content-type': 'application/json', 'cancel-after': `${cancelAfter}s` },
       body: bodyOf(request, version),
-      timeoutMs: createTimeoutMs,
+      timeoutMs: Math.min(timeoutMs, createTimeoutMs),
       signal,
       mayStillSend
     })
@@ -163,8 +168,10 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
   }
 
   async function exchangeHeard (limiter: CallLimiter, request: ExchangeRequest): Promise<Exchange> {
+    const sentAt = performance.now()
     const sent = await exchange(pool, request)
     if (sent.outcome !== 'answered') return sent
+    clock.observe(sent.answer.headers.date, { sentAt, receivedAt: performance.now() })
     limiter.believe(limitNewsOf(sent.answer))
     // Before the words are cut to their length: what is left of a token would not be recognised.
     return isSuccess(sent.answer) ? sent : { ...sent, answer: { ...sent.answer, body: redact(sent.answer.body) } }
@@ -235,6 +242,6 @@ function bodyOf ({ input, webhook }: CreateRequest, version: string | undefined)
   return JSON.stringify({
     ...(version === undefined ? {} : { version }),
     input,
-    ...(webhook === undefined ? {} : { webhook, webhook_events_filter: ['completed'] })
+    ...(webhook === undefined ? {} : { webhook, webhook_events_filter: ['start', 'completed'] })
   })
 }

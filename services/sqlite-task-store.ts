@@ -8,6 +8,7 @@ import { ClaimHealth } from './claim-health.ts'
 import { GroupCommit } from './group-commit.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type KeyRow, type OnceOutcome } from './idempotency-key.ts'
 import type { Log } from './log.ts'
+import { ownerTtlMs } from './prediction-owner.ts'
 import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
 import { SqliteFile } from './sqlite-file.ts'
@@ -20,7 +21,7 @@ import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, 
 export interface SqliteTaskStoreOptions {
   /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
   dataDir: string
-  /** ms since the epoch */
+  /** the store's clock, ms since the epoch */
   now: () => number
   log: Log
 }
@@ -31,6 +32,8 @@ const recentTasks = 1_000
 const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
 const behindAllIds = '~'
 const databaseFile = 'dreamreel.db'
+const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
+  and not exists (select 1 from prediction_owner where task_id = task.id)))`
 const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
 
 /**
@@ -86,7 +89,6 @@ class SqliteTaskStore implements TaskStore {
   #database
   #file
   #writes
-  #now
   #claims = new ClaimHealth(() => true)
   #statements
   #lists = new Map<string, StatementSync>()
@@ -97,13 +99,15 @@ class SqliteTaskStore implements TaskStore {
   /** What was read last, as it is on disk: nobody else writes to the file, and a move drops its task from here. */
   #recent = new LRUCache<string, Task>({ max: recentTasks })
   readonly deliveries
+  readonly isExclusive = true
+  readonly now
 
   constructor ({ dataDir, now, log }: SqliteTaskStoreOptions) {
     const path = databasePath(dataDir)
     this.#database = openDatabase(path)
     this.#file = new SqliteFile(path, log)
     this.#writes = new GroupCommit(this.#database, this.#file)
-    this.#now = now
+    this.now = now
     this.deliveries = new SqliteCallbackDeliveries({
       database: this.#database, writes: this.#writes, find: (taskId) => this.#find(taskId), read: (work) => this.#read(work), now
     })
@@ -117,6 +121,10 @@ class SqliteTaskStore implements TaskStore {
       insertKey: prepare("insert into idempotency_key (scope, key, fingerprint, task_id, code, created_at) select ?1 ->> 'scope', ?1 ->> 'key', ?1 ->> 'fingerprint', ?1 ->> 'task_id', ?1 ->> 'code', ?1 ->> 'created_at'"),
       forgetKeys: prepare('delete from idempotency_key where created_at <= ?'),
       remove: prepare('delete from task where id = ? and version = ?'),
+      unresolved: prepare(`select * from task where ${unresolved} and deadline_at > ?`),
+      owners: prepare('select prediction_id, task_id from prediction_owner where prediction_id in (select value from json_each(?))'),
+      insertOwner: prepare('insert or ignore into prediction_owner (prediction_id, task_id, recorded_at) values (?, ?, ?)'),
+      forgetOwners: prepare('delete from prediction_owner where recorded_at <= ?'),
       inFlight: prepare("select * from task where stage = 'generating'"),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
     }
@@ -133,7 +141,7 @@ class SqliteTaskStore implements TaskStore {
   async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
     this.#assertWell()
     return this.#writes.run((): OnceOutcome => {
-      const now = this.#now()
+      const now = this.now()
       this.#statements.forgetKeys.run(now - keyLifeMs)
       const known = this.#statements.findKey.get(request.scope, request.key)
       if (known !== undefined) return outcomeOfKey(this.#holderOf(asKeyRow(known)), request)
@@ -148,7 +156,7 @@ class SqliteTaskStore implements TaskStore {
   }
 
   async move (task: Task, move: Move): Promise<MoveOutcome> {
-    const moved = moveTask(task, move, this.#now())
+    const moved = moveTask(task, move, this.now())
     if (moved === undefined) throw new IllegalMoveError(task, move)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, moved))
     if (outcome.outcome === 'moved') this.#tell([task.id])
@@ -226,6 +234,28 @@ class SqliteTaskStore implements TaskStore {
     return this.#read(() => Array.from(rows(this.#statements.inFlight), (row) => inFlightOf(taskOf(row))))
   }
 
+  async unresolved (now: number): Promise<Task[]> {
+    return this.#read(() => Array.from(rows(this.#statements.unresolved, now), taskOf))
+  }
+
+  async predictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
+    return this.#read(() => this.#ownersOf(predictionIds))
+  }
+
+  claimPrediction (predictionId: string, taskId: string): Promise<boolean> {
+    return this.#writes.run(() => {
+      const owner = this.#ownersOf([predictionId]).get(predictionId)
+      if (owner === undefined) this.#own(predictionId, taskId)
+      return owner === undefined || owner === taskId
+    })
+  }
+
+  async takeSearchTurn (): Promise<boolean> {
+    return true
+  }
+
+  async releaseSearchTurn (): Promise<void> {}
+
   callBudget (_kind: CallKind, perMinute: number): CallBudget {
     return new LocalCallBudget({ perMinute, now: () => performance.now() })
   }
@@ -277,17 +307,32 @@ class SqliteTaskStore implements TaskStore {
     return task
   }
 
+  /** Check and write are not separated by an await, so nothing can come between them. */
   #compareAndSet (task: Task, moved: Task): MoveOutcome {
     this.#recent.delete(task.id)
+    const boundId = task.predictionId === null ? moved.predictionId : null
+    if (boundId !== null && (this.#ownersOf([boundId]).get(boundId) ?? task.id) !== task.id) return { outcome: 'prediction_taken' }
     try {
       const { changes } = this.#statements.update.run(...valuesOf(moved, changingColumns), task.id, task.version)
       if (changes === 0) return { outcome: 'stale' }
-      if (callsBack(moved)) this.deliveries.add(moved.id)
-      return { outcome: 'moved', task: moved }
     } catch (error) {
+      // The row of the owner is gone after two days, the task itself may still be there.
       if (sqliteResultOf(error) !== sqliteResult.uniqueViolation) throw error
       return { outcome: 'prediction_taken' }
     }
+    if (boundId !== null) this.#own(boundId, task.id)
+    if (callsBack(moved)) this.deliveries.add(moved.id)
+    return { outcome: 'moved', task: moved }
+  }
+
+  #ownersOf (predictionIds: string[]): Map<string, string> {
+    return new Map(this.#statements.owners.all(JSON.stringify(predictionIds)).map((row) => [String(row.prediction_id), String(row.task_id)]))
+  }
+
+  #own (predictionId: string, taskId: string): void {
+    const now = this.now()
+    this.#statements.forgetOwners.run(now - ownerTtlMs)
+    this.#statements.insertOwner.run(predictionId, taskId, now)
   }
 
   /** False where the task is held already. */

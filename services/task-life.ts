@@ -3,26 +3,35 @@ import type { CreateGate } from './create-gate.ts'
 import type { Log } from './log.ts'
 import type { StyleModels } from './models.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
+import type { ProviderClock } from './provider-clock.ts'
 import { loggableWords } from './provider-words.ts'
 import type { ReadOutcome, ReplicateClient } from './replicate-client.ts'
 import type { UpstreamFailure } from './replicate-failure.ts'
+import type { SubmissionSearch } from './submission-search.ts'
 import type { Move, Task } from './task.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 import { moveHeldTask, type Moved } from './task-mover.ts'
-import type { TaskStore } from './task-store.ts'
+import { StoreUnavailableError, type TaskStore } from './task-store.ts'
+import type { TaskSubscriptions } from './task-subscriptions.ts'
 
 export interface GenerateVideoOptions {
   taskStore: TaskStore
   replicate: ReplicateClient
   createGate: CreateGate
   predictionWatch: PredictionWatch
+  submissionSearch: Pick<SubmissionSearch, 'wake'>
+  /** tells when a task has changed, here or on another instance */
+  taskChanges: Pick<TaskSubscriptions, 'subscribe'>
+  providerClock: Pick<ProviderClock, 'now'>
   models: StyleModels
   /** The address of Replicate's API: besides Replicate's own file hosts, a video is believed from its origin only. */
   replicateApiUrl: string
   /** Where Replicate reports the end of a task's prediction; null without webhooks. */
   webhookFor: (taskId: string) => string | null
-  /** ms after which whoever sent a create does not wait for its answer any more */
+  /** ms that a sender waits for the answer to a create */
   createTimeoutMs: number
+  /** ms after its start in which a submission may still be sent: a process that was frozen for longer does not send */
+  intentTtlMs: number
   now: () => number
   log: Log
 }
@@ -46,6 +55,11 @@ export async function end (task: Task, failure: TaskFailureCode, life: TaskLife,
   return failed.task
 }
 
+/** Why a task was not submitted in time; where the provider held nothing up, our own pace for its limit did. */
+export function reasonOfWaiting (task: Task, { createGate }: Pick<TaskLife, 'createGate'>): TaskFailureCode {
+  return createGate.reason ?? task.waitingFor ?? 'provider_rate_limited'
+}
+
 /** Best effort: whatever becomes of it, `Cancel-After` ends the prediction at the task's deadline. */
 export async function cancelUpstream (predictionId: string, task: Task, { replicate, log, signal }: TaskLife): Promise<ReadOutcome> {
   const answer = await replicate.cancel(predictionId, { signal })
@@ -59,10 +73,22 @@ export async function cancelUpstream (predictionId: string, task: Task, { replic
  */
 export async function dismiss (predictionId: string, task: Task, life: TaskLife): Promise<void> {
   for (let attempt = 0; timeLeft(task, life) > 0; attempt++) {
-    const { outcome } = await cancelUpstream(predictionId, task, life)
+    const owner = await ownerOf(predictionId, task, life)
+    // Another task has taken it for its own meanwhile, and waits for it.
+    if (owner === 'another') return
+    const { outcome } = owner === 'unknown' ? { outcome: 'unavailable' } : await cancelUpstream(predictionId, task, life)
     life.signal.throwIfAborted()
     if (outcome !== 'unavailable') return
     await wait(Math.min(timeLeft(task, life), backoffDelay(attempt, retry)), life.signal)
+  }
+}
+
+async function ownerOf (predictionId: string, task: Task, { taskStore }: TaskLife): Promise<'this' | 'another' | 'unknown'> {
+  try {
+    return await taskStore.claimPrediction(predictionId, task.id) ? 'this' : 'another'
+  } catch (error) {
+    if (error instanceof StoreUnavailableError) return 'unknown'
+    throw error
   }
 }
 

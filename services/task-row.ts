@@ -58,6 +58,8 @@ export function inFlightOf ({ id, predictionId, predictionCreatedAt }: Task): In
   return { taskId: id, predictionId: predictionId ?? '', predictionCreatedAt }
 }
 
+const submissionDefaults = { webhook: null, providerStartedAt: null, isAmbiguous: false }
+
 /** The boundary where a row becomes typed: nothing but `rowOf` writes one. */
 export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
   const { submission, ...known } = row as TaskRow
@@ -71,8 +73,8 @@ export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
     createdAt: known.created_at,
     updatedAt: known.updated_at,
     deadlineAt: known.deadline_at,
-    // Before there were webhooks it was written without that member.
-    submission: submission === null ? null : Object.assign({ webhook: null }, JSON.parse(submission) as Submission),
+    // Earlier releases wrote it without some of its members.
+    submission: submission === null ? null : { ...submissionDefaults, ...JSON.parse(submission) as Submission },
     waitingFor: known.waiting_for,
     predictionId: known.prediction_id,
     predictionCreatedAt: known.prediction_created_at,

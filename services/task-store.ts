@@ -12,13 +12,19 @@ import type { Move, Task, TaskStatus } from './task.ts'
  *   the end of a task the delivery to its callback address.
  * - One outcome: `move` is a compare-and-set on the task's `version`. Of all who move the same task at the same
  *   moment exactly one wins; the others get `stale` and have changed nothing. No move leaves the table in `task.ts`.
- * - One prediction, one task: a prediction id is bound to at most one task, ever.
+ * - One prediction, one task: a prediction id belongs to at most one task, also after that task was deleted, for as long
+ *   as a search can find it.
  * - One holder: a task given out by `claim` is given to nobody else until it is released, has ended, or its holder
  *   is gone. Who starts after a crash is given every open task.
  * - Failing loudly: when the backend cannot do its work now (disk full, database away) the promise rejects with
  *   `StoreUnavailableError`, and nothing of that call has been changed.
  */
 export interface TaskStore {
+  /**
+   * The clock of everything that is stored, ms since the epoch: deadlines and submissions are by it. All who share the
+   * store share it, whatever the clocks of their machines show.
+   */
+  readonly now: () => number
   create (task: Task): Promise<Task>
   /** The same, unless the key of the request has made a task within 24 hours: of all who come with one key, one makes one. */
   createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome>
@@ -44,6 +50,25 @@ export interface TaskStore {
   prompt (taskIds: string[]): Promise<void>
   /** Every task that waits for a prediction, whoever holds it. */
   inFlight (): Promise<InFlight[]>
+  /**
+   * Tasks that may have a prediction which no row names: all that are being submitted, and those that were canceled
+   * meanwhile, while their deadline is ahead.
+   * @param now ms since the epoch
+   */
+  unresolved (now: number): Promise<Task[]>
+  /** Which of these predictions belong to a task, and to which one: ever bound, or noted by `claimPrediction`. */
+  predictionOwners (predictionIds: string[]): Promise<Map<string, string>>
+  /**
+   * Notes that a prediction belongs to a task without being bound to it, so that no other task ever takes it.
+   * @returns false where it belongs to another task
+   */
+  claimPrediction (predictionId: string, taskId: string): Promise<boolean>
+  /** True for one instance at a time, for `ttlMs` from its last call; it does work that all instances share. */
+  takeSearchTurn (ttlMs: number): Promise<boolean>
+  /** Lets another instance have the turn at once. */
+  releaseSearchTurn (): Promise<void>
+  /** Whether a process that held a task before this one has certainly ended: the store belongs to one process at a time. */
+  readonly isExclusive: boolean
   /** True for one instance in each interval: it sweeps for all. */
   takeSweep (intervalMs: number): Promise<boolean>
   /** What calls of this kind may still use of the provider's limit, shared with all who share the store. */

@@ -1,3 +1,4 @@
+import { longestTimerMs } from './backoff.ts'
 import type { TaskNews } from './task-news.ts'
 import type { Task } from './task.ts'
 
@@ -101,7 +102,7 @@ function woken (subscriber: Subscriber, ms: number, signal: AbortSignal): Promis
       subscriber.wake = () => {}
       resolve()
     }
-    const timer = setTimeout(settle, ms)
+    const timer = setTimeout(settle, Math.min(ms, longestTimerMs))
     signal.addEventListener('abort', settle)
     subscriber.wake = settle
   })

@@ -21,6 +21,10 @@ export interface Submission {
   input: Record<string, unknown>
   /** The address that the provider was asked to call; it names the task. Null without webhooks. */
   webhook: string | null
+  /** `startedAt` by the provider's own clock, ms since the epoch; null where that was not known. */
+  providerStartedAt: number | null
+  /** Whether its sender has ended without an answer: the provider may have made a prediction that no row names yet. */
+  isAmbiguous: boolean
 }
 
 /** One dream on its way to a video, as a store keeps it. Times are ms since the epoch. */
@@ -53,6 +57,7 @@ export interface Task {
 /** What can happen to a task. There is no "set stage": these moves are all there is. */
 export type Move =
   | { type: 'submit', submission: Submission }
+  | { type: 'mark_ambiguous' }
   | { type: 'withdraw', waitingFor: TaskFailureCode | null }
   | { type: 'bind', predictionId: string, predictionCreatedAt: number | null }
   | { type: 'advance', progress: number }
@@ -62,6 +67,7 @@ export type Move =
 /** The table of allowed moves: from which stages, to which stage. `completed` and `failed` are nobody's origin. */
 export const allowedMoves = {
   submit: { from: ['queued'], to: 'submitting' },
+  mark_ambiguous: { from: ['submitting'], to: 'submitting' },
   withdraw: { from: ['submitting'], to: 'queued' },
   // From `queued` too: a webhook can name a prediction of which nobody believed any more that it exists.
   bind: { from: ['queued', 'submitting'], to: 'generating' },
@@ -119,6 +125,7 @@ export function moveTask (task: Task, move: Move, now: number): Task | undefined
 function changeOf (move: Move, task: Task): Partial<Task> {
   switch (move.type) {
     case 'submit': return { submission: move.submission }
+    case 'mark_ambiguous': return { submission: task.submission && { ...task.submission, isAmbiguous: true } }
     case 'withdraw': return { submission: null, waitingFor: move.waitingFor }
     case 'bind': return { predictionId: move.predictionId, predictionCreatedAt: move.predictionCreatedAt, waitingFor: null }
     case 'advance': return { progress: Math.max(move.progress, task.progress ?? 0) }

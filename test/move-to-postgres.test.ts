@@ -170,7 +170,7 @@ async function lifeIn (store: TaskStore, apiUrl: string) {
     if (state === 'queued') return task
     if (state === 'failed') return moved(task, { type: 'fail', failure: 'provider_error' })
     const input = inputFor(model, promptFor(task.style, task.dream), index)
-    const marked = await moved(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null } })
+    const marked = await moved(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null, providerStartedAt: null, isAmbiguous: false } })
     if (state === 'unsent') return marked
     const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
     if (state === 'submitted') return marked

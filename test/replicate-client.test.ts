@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { LocalCallBudget } from '../services/call-budget.ts'
 import { CallLimiter } from '../services/call-limiter.ts'
+import { ProviderClock } from '../services/provider-clock.ts'
 import { createReplicateClient, type CreateOptions, type ReplicateClient, type ReplicateClientOptions } from '../services/replicate-client.ts'
 import { answer, closedPort, startScriptedServer, type Script } from './scripted-server.ts'
 
@@ -17,7 +18,7 @@ const unlimited = () => new CallLimiter({ budget: new LocalCallBudget({ perMinut
 
 function clientOf (t: Test, apiUrl: string, options: Partial<ReplicateClientOptions> = {}): ReplicateClient {
   const client = createReplicateClient({
-    apiUrl, apiToken: 'test-token', creates: unlimited(), reads: unlimited(), ...generous, ...options
+    apiUrl, apiToken: 'test-token', creates: unlimited(), reads: unlimited(), clock: new ProviderClock({ now: Date.now, log }), ...generous, ...options
   })
   t.teardown(() => client.close())
   return client

@@ -6,7 +6,7 @@ import type { TaskStore } from '../services/task-store.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
-const submission = { startedAt: 0, model: 'luma/ray', input: {}, webhook: null }
+const submission = { startedAt: 0, model: 'luma/ray', input: {}, webhook: null, providerStartedAt: null, isAmbiguous: false }
 const submit: Move = { type: 'submit', submission }
 const withdraw: Move = { type: 'withdraw', waitingFor: null }
 const bind = (predictionId: string): Move => ({ type: 'bind', predictionId, predictionCreatedAt: null })
@@ -15,7 +15,7 @@ const complete: Move = { type: 'complete', videoUrl: 'https://replicate.delivery
 const fail = (failure: 'provider_error' | 'canceled' | 'deadline_exceeded' | 'submission_unknown'): Move => ({ type: 'fail', failure })
 
 const anyMove: fc.Arbitrary<Move> = fc.oneof(
-  fc.constantFrom(submit, withdraw, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
+  fc.constantFrom<Move>(submit, { type: 'mark_ambiguous' }, withdraw, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
   fc.constantFrom('p1', 'p2').map(bind),
   fc.integer({ min: 0, max: 100 }).map(advance)
 )

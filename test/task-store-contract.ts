@@ -14,7 +14,7 @@ export interface Backend {
   kill (store: TaskStore): Promise<void>
 }
 
-const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null }
+const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null, providerStartedAt: 1_200, isAmbiguous: false }
 const submit = { type: 'submit', submission } as const
 const bind = (predictionId: string) => ({ type: 'bind', predictionId, predictionCreatedAt: 1_500 }) as const
 const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
@@ -107,6 +107,54 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.equal(other.outcome, 'moved', 'the writes of the same turn are not harmed')
     t.strictSame(await store.get(second.id), second)
     t.equal((await store.get(first.id))?.predictionId, 'prediction-1')
+  })
+
+  scenario('a prediction belongs to its task also when that is deleted, and where it was never bound', async (t, store) => {
+    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
+    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const second = await moved(store, await store.create(aTask()), submit)
+    t.ok(await store.remove(first))
+    t.ok(await store.claimPrediction('prediction-2', canceled.id))
+    t.ok(await store.claimPrediction('prediction-2', canceled.id), 'once more')
+    t.notOk(await store.claimPrediction('prediction-2', second.id))
+    t.same(await store.predictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
+      ['prediction-1', first.id], ['prediction-2', canceled.id]
+    ]))
+    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.move(second, bind(id)), { outcome: 'prediction_taken' })
+    t.ok(await store.claimPrediction('prediction-3', second.id))
+    t.match(await store.move(second, bind('prediction-3')), { outcome: 'moved', task: { predictionId: 'prediction-3' } })
+  })
+
+  scenario('of many tasks that are bound to one prediction at once exactly one has it', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 6 }, async () => moved(store, await store.create(aTask()), submit)))
+    const results = await Promise.all(tasks.map((task, index) => store.move(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
+    t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('moved'), ...Array(3).fill('prediction_taken')])
+    const owner = (await store.predictionOwners(['prediction-1'])).get('prediction-1')
+    t.equal((await store.get(owner ?? ''))?.predictionId, 'prediction-1')
+  })
+
+  scenario('a prediction whose task has moved on is still free for another one', async (t, store) => {
+    const task = await moved(store, await store.create(aTask()), submit)
+    const other = await moved(store, await store.create(aTask()), submit)
+    await moved(store, task, { type: 'withdraw', waitingFor: null })
+    t.same(await store.move(task, bind('prediction-1')), { outcome: 'stale' })
+    t.match(await store.move(other, bind('prediction-1')), { outcome: 'moved' })
+  })
+
+  scenario('unresolved are tasks whose prediction may be unknown: being submitted, or canceled meanwhile', async (t, store) => {
+    const now = Date.now()
+    await store.create(aTask())
+    const submitting = await moved(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
+    t.match(submitting, { stage: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
+    await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    await moved(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
+    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
+    await moved(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
+    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const byId = (a: Task, b: Task) => a.id < b.id ? -1 : 1
+    t.strictSame((await store.unresolved(now)).toSorted(byId), [submitting, canceled])
+    await store.claimPrediction('prediction-2', canceled.id)
+    t.strictSame(await store.unresolved(now), [submitting])
   })
 
   scenario('open tasks are given out once, oldest first, up to the limit', async (t, store) => {
