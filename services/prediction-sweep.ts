@@ -11,8 +11,10 @@ export interface Sought {
 export interface Sweep {
   /** In the provider's list, which leaves out logs. */
   seen: Prediction[]
-  /** Looked for and not in the list. Those of a page that could not be read are in neither. */
+  /** Looked for and not in the list. */
   absent: Sought[]
+  /** Looked for where a page could not be read. */
+  unread: Sought[]
 }
 
 interface Window { sought: Sought[], createdAfter: number, createdBefore: number }
@@ -29,7 +31,7 @@ const mostPages = soughtInWindow / 3
  */
 export async function sweepPredictions (sought: Sought[], replicate: ReplicateClient, signal: AbortSignal): Promise<Sweep> {
   const windows = windowsOf(sought)
-  const sweep: Sweep = { seen: [], absent: [] }
+  const sweep: Sweep = { seen: [], absent: [], unread: [] }
   await Promise.all(Array.from({ length: windowsAtOnce }, async () => {
     for (let window = windows.shift(); window !== undefined; window = windows.shift()) {
       await sweepWindow(window, sweep, replicate, signal)
@@ -43,7 +45,10 @@ async function sweepWindow ({ sought, createdAfter, createdBefore }: Window, swe
   let cursor: string | null | undefined
   for (let pages = 0; left.size > 0 && cursor !== null && pages < mostPages; pages++) {
     const page = await replicate.list({ createdAfter, createdBefore, cursor }, { signal })
-    if (page.outcome === 'unavailable') return
+    if (page.outcome === 'unavailable') {
+      sweep.unread.push(...left.values())
+      return
+    }
     const ours = page.predictions.filter(({ id }) => left.delete(id))
     sweep.seen.push(...ours)
     if (ours.length === 0) break

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { backoffDelay, longestTimerMs } from './backoff.ts'
 import { EarlyPredictions } from './early-predictions.ts'
 import type { Log } from './log.ts'
@@ -46,6 +47,7 @@ interface Followed extends Awaited {
 }
 
 const readsAtOnce = 16
+const maxMissedSweeps = 2
 const longestPauseMs = 30_000
 /** A webhook can come before anybody waits for it. */
 const early = { most: 1_000, forMs: 60_000 }
@@ -59,6 +61,10 @@ export class PredictionWatch {
   #followed = new Map<string, Followed>()
   #followedTasks = new Map<string, Followed>()
   #early = new EarlyPredictions(early)
+  /** Tasks whose prediction is to be read as soon as it is waited for here. */
+  #promptedEarly = new LRUCache<string, true>({ max: early.most, ttl: early.forMs, ttlAutopurge: true })
+  /** By prediction: sweeps in a row that could not read its part of the list. */
+  #missedSweeps = new Map<string, number>()
   #due: Followed[] = []
   #urgent = new Set<Followed>()
   #reading = 0
@@ -80,7 +86,8 @@ export class PredictionWatch {
     this.#followedTasks.set(awaited.taskId, followed)
     const known = this.#early.get(awaited.predictionId)
     if (known !== undefined) followed.news.push({ outcome: 'found', prediction: known })
-    this.#readLater(followed, awaited.isResumed ? 0 : this.#intervalOf(awaited))
+    const isUrgent = this.#promptedEarly.delete(awaited.taskId) || awaited.isResumed
+    this.#readLater(followed, isUrgent ? 0 : this.#intervalOf(awaited))
     try {
       for (;;) {
         for (let news = followed.news.shift(); news !== undefined; news = followed.news.shift()) yield news
@@ -120,12 +127,15 @@ export class PredictionWatch {
     for (const followed of this.#followed.values()) tell(followed, 'look again')
   }
 
-  /** Reads the task's prediction now, out of its turn, if somebody here waits for it. */
+  /** Reads the task's prediction now, out of its turn, or as soon as it is waited for here within a minute. */
   readNow (taskId: string): void {
     const followed = this.#followedTasks.get(taskId)
-    if (followed === undefined || this.#urgent.has(followed)) return
-    this.#urgent.add(followed)
-    this.#readDue()
+    if (followed === undefined) {
+      this.#promptedEarly.set(taskId, true)
+    } else if (!this.#urgent.has(followed)) {
+      this.#urgent.add(followed)
+      this.#readDue()
+    }
   }
 
   #isFollowed (followed: Followed): boolean {
@@ -230,10 +240,20 @@ export class PredictionWatch {
       if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
     }
     const ended = new Set(sweep.seen.filter(isEnded).map(({ id }) => id))
-    const toRead = new Set([...sweep.seen.filter(lacksOutput).map(({ id }) => id), ...sweep.absent.map(({ predictionId }) => predictionId)])
+    const toRead = new Set([
+      ...sweep.seen.filter(lacksOutput).map(({ id }) => id),
+      ...sweep.absent.map(({ predictionId }) => predictionId),
+      ...this.#missedTooOften(sweep.unread)
+    ])
     const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#followed.has(id))
     if (others.length > 0) await taskStore.prompt(others.map(({ taskId }) => taskId))
     await this.#readAll(Array.from(this.#followed.values()).filter(({ predictionId }) => toRead.has(predictionId)))
+  }
+
+  /** A list that is broken, or a part of it, holds up nothing that can be read by itself. */
+  #missedTooOften (unread: Sought[]): string[] {
+    this.#missedSweeps = new Map(unread.map(({ predictionId: id }) => [id, (this.#missedSweeps.get(id) ?? 0) + 1]))
+    return Array.from(this.#missedSweeps).filter(([, count]) => count >= maxMissedSweeps).map(([id]) => id)
   }
 
   /** A few at a time, so that others who need a call do not wait behind all of them. */

@@ -18,7 +18,7 @@ const recheckMs = 2_000
 
 export interface Submitted {
   task: Task | undefined
-  /** whether this instance has created the task's prediction just now, and attached it */
+  /** whether this instance has created the task's prediction just now */
   isNew: boolean
 }
 
@@ -108,7 +108,7 @@ async function bindCreated (marked: Task, prediction: Prediction, life: TaskLife
   if (bound.won) life.log.info({ task_id: marked.id, prediction_id: prediction.id }, 'Prediction created')
   if (!bound.won && bound.predictionTaken) return { task: await markAmbiguous(marked, life) }
   const isUnwanted = !bound.won && bound.task?.predictionId !== prediction.id
-  return { task: bound.task, isNew: bound.won, unwanted: isUnwanted ? prediction.id : undefined }
+  return { task: bound.task, isNew: bound.task?.predictionId === prediction.id, unwanted: isUnwanted ? prediction.id : undefined }
 }
 
 /**
