@@ -15,6 +15,7 @@ const shortestGenerationMs = 5_000
 const afterForbidden = { first: 30_000, longest: 30_000 }
 /** News of a change can be missed: the row is read again after this time. */
 const recheckMs = 2_000
+const recheckWaitingMs = 60_000
 
 export interface Submitted {
   task: Task | undefined
@@ -25,15 +26,52 @@ export interface Submitted {
 /** Hands a queued task to Replicate, once: the mark is on disk before the POST, the prediction's id right after it. */
 export async function submit (task: Task, life: TaskLife): Promise<Submitted> {
   let handed: Handover = { task }
-  const passage = { order: task.createdAt, withinMs: timeLeft(task, life) - shortestGenerationMs, signal: life.signal }
+  const waiting = watchWhileWaiting(task, life)
+  const passage = { order: task.createdAt, withinMs: timeLeft(task, life) - shortestGenerationMs, signal: waiting.signal }
   const isInTime = await life.createGate.pass(passage, async () => {
+    waiting.stop()
     handed = await handOver(task, life)
     return handed.answer
-  })
+  }).catch((error: unknown) => {
+    if (error instanceof TaskChangedError) return 'changed' as const
+    throw error
+  }).finally(waiting.stop)
+  if (isInTime === 'changed') return { task: await life.taskStore.get(task.id), isNew: false }
   if (!isInTime) return { task: await endAtDeadline(task, reasonOfWaiting(task, life), life), isNew: false }
   if (handed.unwanted !== undefined) await dismiss(handed.unwanted, task, life)
   if (isForbidden(handed.answer)) await wait(Math.min(timeLeft(task, life), backoffDelay(0, afterForbidden)), life.signal)
   return { task: handed.task, isNew: handed.isNew === true }
+}
+
+class TaskChangedError extends Error {}
+
+/**
+ * A signal that is aborted when the task is not as it was any more: one that was canceled or bound by a webhook takes no
+ * place at the gate, and nothing of the budget of creates.
+ */
+function watchWhileWaiting (task: Task, life: TaskLife): { signal: AbortSignal, stop: () => void } {
+  const waiting = new AbortController()
+  const stopped = new AbortController()
+  const changes = life.taskChanges.subscribe(task.id)
+  const onStop = (): void => waiting.abort(life.signal.reason)
+  const stop = (): void => {
+    stopped.abort()
+    changes.close()
+    life.signal.removeEventListener('abort', onStop)
+  }
+  life.signal.addEventListener('abort', onStop)
+  if (life.signal.aborted) onStop()
+  abortWhenChanged()
+  return { signal: waiting.signal, stop }
+
+  /** Never rejects: a store that is away is asked again at the next news. */
+  async function abortWhenChanged (): Promise<void> {
+    while (!stopped.signal.aborted && !waiting.signal.aborted) {
+      await changes.next(recheckWaitingMs, stopped.signal)
+      const current = stopped.signal.aborted ? task : await life.taskStore.get(task.id).catch(() => task)
+      if (current?.version !== task.version) waiting.abort(new TaskChangedError())
+    }
+  }
 }
 
 /** Too late to be handed over, and yet not over: a task ends at its deadline, unless it is cancelled before. */

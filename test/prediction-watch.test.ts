@@ -38,7 +38,14 @@ t.test('many in flight are swept: pages of the list are read in place of each pr
 t.test('a sweep that fails is made again, and what the list does not show is read by itself', async (t) => {
   const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_FROM: '1' } })
   emulator.addFault({ call: 'list', kind: 'malformed' })
-  emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 2 })
   t.match(await ended(app, await postDream(app)), { status: 'completed' })
   t.equal(emulator.calls.get, 0)
+})
+
+t.test('where the list alone is broken, predictions are read one by one after two sweeps', async (t) => {
+  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_FROM: '1' } })
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
+  const taskIds = await Promise.all(Array.from({ length: 20 }, (_, dream) => postDream(app, `Dream ${dream}`)))
+  for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
+  t.ok(emulator.calls.get >= 20)
 })
