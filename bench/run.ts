@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { PostgresServer } from '../chaos/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
+import { measureLostAnswers } from './lost-answers.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { compareThroughput } from './throughput.ts'
 import { measureClients } from './waiting-clients.ts'
@@ -11,7 +12,7 @@ import { measureWaiting, measureWaitingTogether } from './waiting.ts'
  * cores. Absolute figures depend on the machine: the ratios are what counts. Ends by itself after about sixteen minutes;
  * an argument names the one part to measure.
  */
-const parts = { throughput, backlog, waiting, clients, postgres }
+const parts = { throughput, backlog, waiting, lost, clients, postgres }
 const [chosen] = process.argv.slice(2)
 if (chosen !== undefined && !(chosen in parts)) throw new Error(`The parts are ${Object.keys(parts).join(', ')}`)
 for (const [name, measure] of Object.entries(parts)) if (chosen === undefined || chosen === name) await measure()
@@ -26,6 +27,10 @@ async function backlog (): Promise<void> {
 
 async function waiting (): Promise<void> {
   print([await measureWaiting('sweeps', {}), await measureWaiting('a read for each', { REPLICATE_SWEEP_FROM: '1000000' })])
+}
+
+async function lost (): Promise<void> {
+  print([await measureLostAnswers()])
 }
 
 async function clients (): Promise<void> {
