@@ -13,7 +13,7 @@ export type Extra = typeof extras[number]
 export type Extras = ReadonlySet<Extra>
 
 /** Of a run that does not say: `all`, `none` or names. */
-export const usualExtras = 'none'
+export const usualExtras = 'all'
 
 /** @throws Error that says which names there are */
 export function readExtras (text: string): Extras {
