@@ -1,20 +1,35 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { problem, problemResponses } from '../errors.ts'
+import type { FastifyRequest } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import { problem, problemResponses, type ProblemError } from '../errors.ts'
+import { BodyRoom } from '../services/body-room.ts'
 import { hearOfPrediction } from '../services/hear-of-prediction.ts'
 import { parsePrediction } from '../services/prediction.ts'
 import { parseJson } from '../services/replicate-failure.ts'
+import type { Authenticity, WebhookHeaders } from '../services/replicate-webhooks.ts'
 
 /** A prediction with long logs. */
 const bodyLimit = 8 * 1024 * 1024
+/** For all webhooks under way together: some thousands of the usual size, or four of the largest. */
+const roomBytes = 4 * bodyLimit
+
+type Received = { authenticity: Authenticity, body: Buffer } | 'too_large' | 'no_room'
 
 /** Where Replicate reports the end of a prediction. The body is read as it comes: its signature covers the raw bytes. */
 const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, predictionWatch, replicateWebhooks, replicate, log } = app
   const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.addressFor(taskId) }
+  const room = new BodyRoom(roomBytes)
+  const look = (body: Buffer, headers: WebhookHeaders): Received => ({ authenticity: replicateWebhooks.verify(body, headers), body })
 
+  // Anyone can send to this address: what the headers give away is answered before the body is read.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (Number(request.headers['content-length'] ?? 0) > bodyLimit) done(problem('payload_too_large'))
+    else done(refusalOf(replicateWebhooks.foresee(request.headers)))
+  })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser('*', ({ headers }: FastifyRequest, payload: IncomingMessage) => room.read(payload, bodyLimit, (body) => look(body, headers)))
 
   app.post('/webhooks/replicate/:task_id', {
     bodyLimit,
@@ -27,12 +42,12 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
       response: { 204: Type.Null(), ...problemResponses('webhook_not_authentic', 'webhook_unverifiable', 'store_unavailable') }
     }
   }, async (request, reply) => {
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    switch (replicateWebhooks.verify(body, request.headers)) {
-      case 'forged': throw problem('webhook_not_authentic')
-      case 'unverifiable': throw problem('webhook_unverifiable')
-    }
-    const prediction = parsePrediction(parseJson(body.toString()))
+    const received = request.body as Received | undefined ?? look(Buffer.alloc(0), request.headers)
+    if (received === 'too_large') throw problem('payload_too_large')
+    if (received === 'no_room') throw problem('webhook_unverifiable', { detail: 'Too many webhooks are under way, send it again in a few seconds' })
+    const refusal = refusalOf(received.authenticity)
+    if (refusal !== undefined) throw refusal
+    const prediction = parsePrediction(parseJson(received.body.toString()))
     if (prediction === undefined) throw problem('bad_request', { detail: 'The body is no prediction' })
     request.taskId = request.params.task_id
     const heard = await hearOfPrediction(request.params.task_id, prediction, options)
@@ -40,6 +55,13 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
     reply.code(204)
     return null
   })
+}
+
+function refusalOf (authenticity: Authenticity | undefined): ProblemError | undefined {
+  switch (authenticity) {
+    case 'forged': return problem('webhook_not_authentic')
+    case 'unverifiable': return problem('webhook_unverifiable')
+  }
 }
 
 export default replicateWebhookRoutes

@@ -1,7 +1,7 @@
-import { Webhook, WebhookVerificationError } from 'standardwebhooks'
 import { backoffDelay, wait } from './backoff.ts'
 import type { Log } from './log.ts'
 import type { ReplicateClient } from './replicate-client.ts'
+import { isSigned, readSignature } from './webhook-signature.ts'
 
 export interface ReplicateWebhooksOptions {
   /** Where Replicate reaches this service, without a slash at its end; null where it is not asked to report. */
@@ -15,6 +15,9 @@ export interface ReplicateWebhooksOptions {
 /** `unverifiable`: what it is signed with is not known yet. */
 export type Authenticity = 'authentic' | 'forged' | 'unverifiable'
 
+/** By lower-case name. */
+export type WebhookHeaders = Record<string, string | string[] | undefined>
+
 const retry = { first: 1_000, longest: 60_000 }
 /** An account's secret can be changed: a signature that does not fit is a reason to ask again, but not each one. */
 const askAgainMs = 60_000
@@ -22,14 +25,14 @@ const askAgainMs = 60_000
 /** Replicate's reports of predictions that have ended: where they are to be sent, and whether one is Replicate's. */
 export class ReplicateWebhooks {
   #options
-  #verifier: Webhook | undefined
+  #secret: string | undefined
   #stopping = new AbortController()
   #asking: Promise<void> | undefined
   #askedAt = -Infinity
 
   constructor (options: ReplicateWebhooksOptions) {
     this.#options = options
-    if (options.secret !== undefined) this.#verifier = new Webhook(options.secret)
+    this.#secret = options.secret
   }
 
   get areOn (): boolean {
@@ -44,7 +47,7 @@ export class ReplicateWebhooks {
 
   /** Asks for the secret where it is not given, until it is known. */
   start (): void {
-    if (this.areOn && this.#verifier === undefined) this.#ask()
+    if (this.areOn && this.#secret === undefined) this.#ask()
   }
 
   async stop (): Promise<void> {
@@ -52,21 +55,23 @@ export class ReplicateWebhooks {
     await this.#asking
   }
 
+  /** What can be said before the body has come; undefined where the body has to be seen. */
+  foresee (headers: WebhookHeaders): 'forged' | 'unverifiable' | undefined {
+    if (readSignature(headers) === undefined) return 'forged'
+    return this.#secret === undefined ? 'unverifiable' : undefined
+  }
+
   /**
    * By Standard Webhooks: a signature over id, time and the raw body, at most 5 minutes old or ahead.
    * @param headers with `webhook-id`, `webhook-timestamp`, `webhook-signature`
    */
-  verify (body: Buffer, headers: Record<string, string | string[] | undefined>): Authenticity {
-    if (this.#verifier === undefined) return 'unverifiable'
-    const texts = Object.entries(headers).map(([name, value]) => [name, String(value ?? '')])
-    try {
-      this.#verifier.verify(body, Object.fromEntries(texts), { jsonParse: false })
-      return 'authentic'
-    } catch (error) {
-      if (!(error instanceof WebhookVerificationError)) throw error
-      if (this.#options.secret === undefined && performance.now() - this.#askedAt > askAgainMs) this.#ask()
-      return 'forged'
-    }
+  verify (body: Buffer, headers: WebhookHeaders): Authenticity {
+    const signature = readSignature(headers)
+    if (signature === undefined) return 'forged'
+    if (this.#secret === undefined) return 'unverifiable'
+    if (isSigned(body, signature, this.#secret)) return 'authentic'
+    if (this.#options.secret === undefined && performance.now() - this.#askedAt > askAgainMs) this.#ask()
+    return 'forged'
   }
 
   #ask (): void {
@@ -85,7 +90,7 @@ export class ReplicateWebhooks {
       const answer = await replicate.webhookSecret({ signal })
       signal.throwIfAborted()
       if (answer.outcome === 'found') {
-        this.#verifier = new Webhook(answer.secret)
+        this.#secret = answer.secret
         return
       }
       if (attempt === 0) log.warn({ provider_status: answer.failure.status }, 'Replicate does not tell the secret of its webhooks; they wait')

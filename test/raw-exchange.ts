@@ -8,12 +8,15 @@ export interface RawAnswer { status: number, headers: Map<string, string>, body:
 /** Listens on a free port of 127.0.0.1 and gives a function that opens plain sockets to it. */
 export async function listenRaw (t: Test, app: FastifyInstance) {
   const port = Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port)
-  return async (): Promise<Socket> => {
-    const socket = connect(port, '127.0.0.1')
-    t.teardown(() => socket.destroy())
-    await once(socket, 'connect')
-    return socket
-  }
+  return () => openRaw(t, port)
+}
+
+/** A plain socket to 127.0.0.1, gone when the test ends. */
+export async function openRaw (t: Test, port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  return socket
 }
 
 /** Everything that the server sends until it ends the connection, as a list of answers. */

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import type { EmulatorOptions } from '../replicate-emulator/app.ts'
+import { openRaw, readAnswer, type RawAnswer } from './raw-exchange.ts'
 import { ended, postDream, startEmulator, statusOf, testEnvironment, until } from './service.ts'
 
 /** A port that is free: the service's own address has to be known before it listens. */
@@ -37,14 +38,17 @@ type Service = Awaited<ReturnType<typeof startService>>
 
 /** Signed as Replicate does it, unless told otherwise. */
 async function deliver ({ app, emulator }: Service, taskId: string, body: string, { at = new Date(), secret = emulator.webhookSecret } = {}): Promise<number> {
-  const headers = {
+  const response = await app.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers: signed(secret, body, at), body })
+  return response.statusCode
+}
+
+function signed (secret: string, body: string, at = new Date()) {
+  return {
     'content-type': 'application/json',
     'webhook-id': 'msg_1',
     'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
     'webhook-signature': new Webhook(secret).sign('msg_1', at, body)
   }
-  const response = await app.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers, body })
-  return response.statusCode
 }
 
 async function processing (service: Service, dream: string): Promise<string> {
@@ -120,6 +124,67 @@ t.test('what is not signed by Replicate, or not lately, is refused and changes n
   t.equal((await statusOf(app, taskId)).status, 'processing')
   t.equal(await deliver(service, taskId, body), 204)
   t.match(await ended(app, taskId), { status: 'failed', error_code: 'content_policy' })
+})
+
+/** The head of a webhook that announces a body, on a raw connection. */
+function headOf (secret: string, length: number, { at = new Date(), signature = new Webhook(secret).sign('msg_1', at, '') } = {}): string {
+  const lines = [
+    'POST /webhooks/replicate/x HTTP/1.1', 'Host: localhost', `Content-Length: ${length}`, 'webhook-id: msg_1',
+    `webhook-timestamp: ${Math.floor(at.getTime() / 1000)}`, `webhook-signature: ${signature}`
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+t.test('what the headers give away is refused before the body has come', async (t) => {
+  const { app, emulator: { webhookSecret: secret }, publicUrl } = await startService(t)
+  const unknown = await startService(t, {}, { REPLICATE_API_URL: 'http://127.0.0.1:9/v1' })
+  const refusalOf = async (address: string, head: string) => {
+    const socket = await openRaw(t, Number(new URL(address).port))
+    socket.write(head)
+    return await readAnswer(socket)
+  }
+  await until(async () => (await app.inject({ method: 'POST', url: '/webhooks/replicate/x', headers: signed(secret, '{}'), body: '{}' })).statusCode === 400 || undefined, 'the secret to be known')
+  const minutes = (count: number) => new Date(Date.now() + count * 60_000)
+  t.match(await refusalOf(publicUrl, headOf(secret, 8 * 1024 * 1024 + 1)), { status: 413, body: /payload_too_large/ })
+  for (const given of [{ at: minutes(-6) }, { at: minutes(6) }, { signature: 'v1' }, { signature: 'v2,x v1,x' }]) {
+    t.match(await refusalOf(publicUrl, headOf(secret, 8_000_000, given)), { status: 401, body: /webhook_not_authentic/ })
+  }
+  t.match(await refusalOf(publicUrl, 'POST /webhooks/replicate/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n'), { status: 401 })
+  const unverifiable = await refusalOf(unknown.publicUrl, headOf(secret, 8_000_000))
+  t.match(unverifiable, { status: 503, body: /webhook_unverifiable/ })
+  t.equal(unverifiable.headers.get('retry-after'), '5')
+})
+
+t.test('of bodies that are not complete no more are kept than there is room for, and the room is given back', async (t) => {
+  const { app, emulator: { webhookSecret: secret }, publicUrl } = await startService(t)
+  const large = `{"id":"x","logs":"${'a'.repeat(8_000_000)}"}`
+  const post = () => app.inject({ method: 'POST', url: '/webhooks/replicate/x', headers: signed(secret, large), body: large })
+  await until(async () => (await post()).statusCode === 400 || undefined, 'the secret to be known')
+  const answers: RawAnswer[] = []
+  const sockets = await Promise.all(Array.from({ length: 5 }, () => openRaw(t, Number(new URL(publicUrl).port))))
+  for (const socket of sockets) {
+    socket.write(headOf(secret, 8 * 1024 * 1024))
+    socket.write(Buffer.alloc(8 * 1024 * 1024 - 1))
+    readAnswer(socket).then((answer) => answers.push(answer), () => {})
+  }
+  const first = await until(() => answers[0], 'one to be refused')
+  t.match(first, { status: 503, body: /webhook_unverifiable/ })
+  t.equal(first.headers.get('retry-after'), '5')
+  for (const socket of sockets) socket.destroy()
+  await until(async () => (await post()).statusCode === 400 || undefined, 'the room to be given back')
+  for (let count = 0; count < 5; count++) t.equal((await post()).statusCode, 400)
+})
+
+t.test('one of several signatures is enough, as while a secret takes the place of another', async (t) => {
+  const service = await startService(t)
+  const { emulator: { webhookSecret: secret } } = service
+  const other = signed(`whsec_${Buffer.alloc(32, 7).toString('base64')}`, '{}')['webhook-signature']
+  const headers = signed(secret, '{}')
+  const both = { ...headers, 'webhook-signature': `${other} v2,x ${headers['webhook-signature']}` }
+  const post = (headers: Record<string, string>) => service.app.inject({ method: 'POST', url: '/webhooks/replicate/x', headers, body: '{}' })
+  await until(async () => (await post(headers)).statusCode === 400 || undefined, 'the secret to be known')
+  t.equal((await post(both)).statusCode, 400, 'no prediction, but authentic')
+  t.equal((await post({ ...headers, 'webhook-signature': `${other} ${other}` })).statusCode, 401)
 })
 
 t.test('duplicates, disorder and a replay to the address of another task do no harm', async (t) => {
