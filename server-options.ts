@@ -7,6 +7,7 @@ import type { Log } from './services/log.ts'
 import { parseQueryString } from './services/query-string.ts'
 import { redactor } from './services/redact-secrets.ts'
 import { newRequestId } from './services/request-id.ts'
+import { ServerClose } from './services/server-close.ts'
 import { standardOutput } from './services/standard-output.ts'
 
 export interface ServerOptions {
@@ -29,11 +30,17 @@ const keepAliveTimeoutMs = 72_000
 
 /** What makes Fastify answer as the contract says, wherever it is built. */
 export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
+  const serverClose = new ServerClose()
   return {
     logger: { ...logOptions(redactor(secrets)), level: logLevel, stream: logStream ?? standardOutput() },
     logController: new RequestLog(),
     genReqId: newRequestId,
-    serverFactory: (handler, { logger }) => createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log: logger as Log }),
+    serverFactory: (handler, { logger }) => {
+      const log = logger as Log
+      const server = createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log })
+      serverClose.add(server, log)
+      return server
+    },
     // Fastify puts it on one server only, `localhost` has two: the factory takes care of both.
     clientErrorHandler: () => {},
     frameworkErrors: answerError,

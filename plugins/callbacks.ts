@@ -13,6 +13,8 @@ export interface CallbacksOptions {
 
 /** An instance that stops waits as long for a receiver that does not answer. */
 const timeoutMs = 10_000
+/** Longer than that, and than noting an answer in a store that is away. */
+const settled = { byMs: 21_000 }
 /** Hosts that hang hold up the others only when there are more of them than 16: each has so many under way, and as many wait. */
 const mostAtHost = 16
 const mostAtOnce = 16 * 2 * mostAtHost
@@ -32,7 +34,7 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), mostAtOnce, mostAtHost, lookIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
   // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
-  let stopped: Promise<void> | undefined
+  let stopped: Promise<void> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = runner.stop() })
-  app.addHook('onClose', () => stopped)
-}, { name: 'callbacks', dependencies: ['task-store'] })
+  app.addHook('onClose', () => app.stopClock.waitFor('answers to callbacks', stopped, settled))
+}, { name: 'callbacks', dependencies: ['lifecycle', 'task-store'] })

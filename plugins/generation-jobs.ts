@@ -30,6 +30,8 @@ const lookIntervalMs = 1_000
 const createsAtOnce = 32
 /** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
 const mostAtGate = 2 * createsAtOnce
+/** Longer than a create whose answer is waited for, and the note of what came of it. */
+const safePoint = { byMs: 21_000 }
 /** With a webhook a read is only the net below it. */
 const leastNetIntervalMs = 60_000
 
@@ -72,5 +74,8 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     submissionSearch.start()
     jobs.start()
   })
-  app.addHook('onClose', () => Promise.all([jobs.stop(), submissionSearch.stop()]))
-}, { name: 'generation-jobs', dependencies: ['task-store', 'replicate-client', 'replicate-webhooks'] })
+  // Nothing more is claimed or sent from here on, however long answers to requests take; not awaited, see `callbacks`.
+  let stopped: Promise<unknown> = Promise.resolve()
+  app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop()]) })
+  app.addHook('onClose', () => app.stopClock.waitFor('tasks to reach a safe point', stopped, safePoint))
+}, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks'] })

@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { StopClock } from '../services/stop-clock.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -6,6 +7,8 @@ declare module 'fastify' {
     isStopping: () => boolean
     /** Turns readiness off, so that the load balancer looks elsewhere before the server closes. */
     announceStop: () => void
+    /** Runs from the moment the instance closes; everything that is waited for then is waited for on it. */
+    stopClock: StopClock
   }
 }
 
@@ -18,5 +21,10 @@ export default fp(async (app) => {
     if (stopping) reply.header('connection', 'close')
     done(null, payload)
   })
-  app.addHook('preClose', async () => { stopping = true })
+  const stopClock = new StopClock(app.log)
+  app.decorate('stopClock', stopClock)
+  app.addHook('preClose', async () => {
+    stopping = true
+    stopClock.start()
+  })
 }, { name: 'lifecycle' })

@@ -21,6 +21,8 @@ export interface ReplicateAccess {
   REPLICATE_READS_PER_MINUTE: number
 }
 
+/** What still runs after the jobs have stopped has nobody who waits for it. */
+const closed = { byMs: 22_000 }
 const connectTimeoutMs = 5_000
 const readTimeoutMs = 10_000
 /** A page of 100 predictions with long logs stays below this. */
@@ -47,6 +49,9 @@ export default fp<ReplicateAccess>(async (app, config) => {
   app.decorate('replicate', replicate)
   // Only where the service really listens: documents and most tests are made of an instance that does not.
   app.addHook('onListen', async () => accountCheck.start())
-  app.addHook('preClose', () => accountCheck.stop())
-  app.addHook('onClose', () => replicate.close())
-}, { name: 'replicate-client', dependencies: ['task-store'] })
+  // Not awaited: the hook that stops the jobs comes later.
+  let looked: Promise<void> = Promise.resolve()
+  app.addHook('preClose', async () => { looked = accountCheck.stop() })
+  app.addHook('onClose', () => looked)
+  app.addHook('onClose', () => app.stopClock.waitFor('calls to Replicate', replicate.close(), closed))
+}, { name: 'replicate-client', dependencies: ['lifecycle', 'task-store'] })

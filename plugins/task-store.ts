@@ -15,6 +15,9 @@ export interface TaskStoreOptions {
   dataDir: string
 }
 
+/** Last of all, and below the grace after which the process is killed: a database may say nothing any more. */
+const closed = { forMs: 5_000, byMs: 24_000 }
+
 /** Puts the store of all tasks on the instance and closes it last. */
 export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
   const { log } = app
@@ -22,11 +25,11 @@ export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
     ? createSqliteTaskStore({ dataDir, now: new SteadyClock(Date.now).now, log })
     : await openShared(databaseUrl)
   app.decorate('taskStore', taskStore)
-  app.addHook('onClose', () => taskStore.close())
+  app.addHook('onClose', () => app.stopClock.waitFor('the task store to close', taskStore.close(), closed))
 
   /** Its driver and its job engine are loaded only where they are used: they are a fifth of the time to start. */
   async function openShared (databaseUrl: string): Promise<TaskStore> {
     const { createPostgresTaskStore } = await import('../services/postgres-task-store.ts')
     return createPostgresTaskStore({ databaseUrl, log })
   }
-}, { name: 'task-store' })
+}, { name: 'task-store', dependencies: ['lifecycle'] })

@@ -72,6 +72,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
         const ms = giveUpAt - performance.now()
         if (!isOpen(task) || ms <= 0 || request.signal.aborted || taskSubscriptions.isStopping) return task
         await subscription.next(ms, request.signal)
+        if (taskSubscriptions.isStopping) return task
       }
     } finally {
       subscription.close()

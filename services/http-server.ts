@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { problem, problemBody, problemMediaType, titleOf, type ProblemError } from '../errors.ts'
 import type { Log } from './log.ts'
@@ -19,9 +18,6 @@ export interface HttpServerOptions {
   restMs: number
   log: Log
 }
-
-/** How long a request may take to come in on a connection that was accepted just before the server closed. */
-const arrivalMs = 200
 
 /** How long a refused client may still send before its connection is cut: closing at once could lose the answer. */
 const lingerMs = 2_000
@@ -51,23 +47,6 @@ export function createHttpServer (handler: RequestListener, options: HttpServerO
     pipelined.take(request, response, () => refusals.onExpectation(request, response))
   })
   server.on('connect', (_request, socket) => refusals.onConnect(socket))
-  server.close = (callback) => closeInTurn(server, callback)
-  return server
-}
-
-/**
- * Node's own `close` cuts a connection whose first request is still on its way, and the load balancer must not repeat a
- * POST that it has sent. Here new connections are refused first, and the idle ones end once such a request has come in.
- */
-function closeInTurn (server: Server, callback?: (error?: Error) => void): Server {
-  // Right after the turn in which the loop has accepted all that was waiting: the system cuts what is not accepted yet.
-  setImmediate(() => {
-    const idle = setTimeout(() => server.closeIdleConnections(), arrivalMs)
-    NetServer.prototype.close.call(server, (error) => {
-      clearTimeout(idle)
-      callback?.(error)
-    })
-  })
   return server
 }
 

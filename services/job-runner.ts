@@ -38,6 +38,8 @@ export class JobRunner {
   #options
   #running = new Map<string, Held>()
   #claims
+  /** What went wrong with the tasks that could not be handed back, since the stop began. */
+  #notHandedBack: unknown[] = []
 
   constructor (options: JobRunnerOptions) {
     this.#options = options
@@ -66,18 +68,24 @@ export class JobRunner {
     this.#claims.wake()
   }
 
-  /** Claims nothing more, brings every job to a safe point and hands its task back. Never waits for a generation. */
+  /**
+   * Claims and sends nothing more from the moment it is called, brings every job to a safe point and hands its task
+   * back. Never waits for a generation.
+   */
   async stop (): Promise<void> {
     const { stopping } = this.#options
     stopping.abort(new Error('The instance is stopping'))
     for (const { over } of this.#running.values()) over.abort(stopping.signal.reason)
     await this.#claims.stop()
     await Promise.all(Array.from(this.#running.values(), ({ done }) => done))
+    const { length: tasks, 0: err } = this.#notHandedBack
+    if (tasks > 0) this.#options.log.warn({ err, tasks }, 'Could not hand tasks back; another instance is given them when their leases lapse')
   }
 
   async #claim (): Promise<void> {
-    const { taskStore, maxInFlight, room, now } = this.#options
+    const { taskStore, maxInFlight, room, stopping, now } = this.#options
     for (const task of await taskStore.claimOverdue(now(), overdueBatch)) this.#carry(task)
+    if (stopping.signal.aborted) return
     const free = Math.min(maxInFlight - this.#running.size, room())
     if (free <= 0) return
     const claimed = await taskStore.claim(free)
@@ -95,7 +103,10 @@ export class JobRunner {
     held.done = earlier
       .then(() => this.#untilDone(task, held.over.signal))
       .then(() => held.isLost ? undefined : taskStore.release(task.id))
-      .catch((err: unknown) => log.error({ err, task_id: task.id }, 'Could not hand a task back'))
+      .catch((err: unknown) => {
+        if (stopping.signal.aborted) this.#notHandedBack.push(err)
+        else log.error({ err, task_id: task.id }, 'Could not hand a task back')
+      })
       .finally(() => {
         if (this.#running.get(task.id) === held) this.#running.delete(task.id)
         this.wake()

@@ -19,18 +19,20 @@ export interface PostgresOptions {
 export interface PostgresDatabase {
   boss: PgBoss
   /**
-   * Runs one statement. A database that is away is waited for, at most 5 s in all.
+   * Runs one statement. A database that is away, or says nothing, is waited for, at most 5 s in all.
    * @throws StoreUnavailableError when it stays away or cannot do its work
    */
   query: (text: string, values?: unknown[]) => Promise<Row[]>
   /**
-   * Runs `work` in a transaction, again from its start where the database went away or a deadlock was undone. Where a
-   * commit was under way then, it may have happened: what `work` does must stand being done twice.
+   * Runs `work` in a transaction, again from its start where the database went away or a deadlock was undone, within
+   * the same 5 s: nothing is committed afterwards. Where a commit was under way then, it may have happened: what `work`
+   * does must stand being done twice.
    * @throws StoreUnavailableError, or whatever else `work` throws
    */
   transaction: <T>(work: (db: Database) => Promise<T>) => Promise<T>
   /**
-   * Does something else with the database, pg-boss's own calls, and again where the database went away meanwhile.
+   * Does something else with the database, pg-boss's own calls, and again where the database went away meanwhile. A
+   * database that says nothing is waited for as long as the driver does, 10 s: what pg-boss has claimed must be known.
    * @throws StoreUnavailableError when it stays away or cannot do its work
    */
   patiently: <T>(work: () => Promise<T>) => Promise<T>
@@ -115,9 +117,9 @@ export async function openPostgres ({ databaseUrl, log, startPatienceMs = usualS
   }
   return {
     boss,
-    query: (text, values) => patiently(async () => (await db.executeSql(text, values)).rows),
+    query: (text, values) => inTime(() => patiently(async () => (await db.executeSql(text, values)).rows)),
     patiently,
-    transaction: (work) => patiently(() => inTransaction(db, work)),
+    transaction: (work) => inTime((late) => patiently(() => inTransaction(db, work, late))),
     close: () => boss.stop({ graceful: false })
   }
 }
@@ -143,16 +145,30 @@ async function migrate (db: Database): Promise<void> {
   })
 }
 
-async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>): Promise<T> {
+/** @param late aborted when nobody waits for the result any more: it is undone then */
+async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>, late = never): Promise<T> {
   if (db.beginTransaction === undefined) throw new Error('This version of pg-boss gives no transactions')
   const transaction = await db.beginTransaction()
   try {
     const result = await work(transaction.db)
+    late.throwIfAborted()
     await transaction.commit()
     return result
   } catch (error) {
     await transaction.rollback()
     throw error
+  }
+}
+
+/** The driver's own limit is for each statement, and longer: whoever waits for a request does not wait for that. */
+async function inTime<T> (work: (late: AbortSignal) => Promise<T>): Promise<T> {
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(new StoreUnavailableError(new Error(`No answer within ${patienceMs} ms`))), patienceMs)
+  const tooLate = new Promise<never>((_resolve, reject) => late.signal.addEventListener('abort', () => reject(late.signal.reason)))
+  try {
+    return await Promise.race([work(late.signal), tooLate])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -36,6 +36,8 @@ export async function * statusEvents (taskId: string, { taskStore, taskSubscript
         if (await subscription.next(signOfLifeMs, signal)) break
         yield ':\n\n'
       } while (true)
+      // Not read once more: the database may be the reason to stop, and a client that comes again is told how things are.
+      if (taskSubscriptions.isStopping) return
     }
   } finally {
     subscription.close()

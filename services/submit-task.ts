@@ -104,13 +104,14 @@ function submissionOf (task: Task, { models, now, providerClock, webhookFor }: T
 }
 
 /**
- * Not bound to the signal: a stopping instance waits for the answer, so that the id of what was paid for is stored.
+ * A stopping instance sends nothing more, but waits for the answer to what it has sent, so that the id of what was paid
+ * for is stored.
  * @param isValid whether the intent is young enough to send what it announces
  */
 function post (task: Task, { model, input, webhook }: Submission, isValid: () => boolean, life: TaskLife): Promise<CreateOutcome> {
   return life.replicate.create(
     { model, input, webhook: webhook ?? undefined, cancelAfterSeconds: timeLeft(task, life) / 1000 },
-    { timeoutMs: timeLeft(task, life), mayStillSend: isValid }
+    { timeoutMs: timeLeft(task, life), mayStillSend: () => !life.signal.aborted && isValid() }
   )
 }
 

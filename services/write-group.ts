@@ -4,7 +4,7 @@ interface Write<W, R> {
   write: W
   resolve: (result: R) => void
   reject: (reason: unknown) => void
-  since: number
+  timer: NodeJS.Timeout | undefined
 }
 
 export interface WriteGroupOptions<W, R> {
@@ -16,7 +16,10 @@ export interface WriteGroupOptions<W, R> {
   mostInGroup: number
   /** how many groups may be under way at a time */
   groupsAtOnce: number
-  /** ms after which a write whose turn has not come is refused: while the database is away groups take long to fail */
+  /**
+   * ms after which a write is refused, wherever it is: while the database is away groups take long to fail. One whose
+   * turn has not come is never made then.
+   */
   longestWaitMs: number
 }
 
@@ -34,12 +37,20 @@ export class WriteGroup<W, R> {
     this.#options = options
   }
 
-  /** @throws StoreUnavailableError where its turn did not come in time, or what the commit of its group throws */
+  /** @throws StoreUnavailableError where it was not made in time, or what the commit of its group throws */
   run (write: W): Promise<R> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ write, resolve, reject, since: performance.now() })
+      const entry: Write<W, R> = { write, resolve, reject, timer: undefined }
+      const { longestWaitMs } = this.#options
+      if (longestWaitMs !== Infinity) entry.timer = setTimeout(() => this.#refuse(entry), longestWaitMs)
+      this.#waiting.push(entry)
       this.#schedule()
     })
+  }
+
+  #refuse (late: Write<W, R>): void {
+    this.#waiting = this.#waiting.filter((entry) => entry !== late)
+    late.reject(new StoreUnavailableError(new Error(`Not made within ${this.#options.longestWaitMs} ms`)))
   }
 
   /** Resolves when nothing waits and nothing is under way. */
@@ -67,16 +78,11 @@ export class WriteGroup<W, R> {
   }
 
   #takeGroup (): Array<Write<W, R>> {
-    const { keyOf, mostInGroup, longestWaitMs } = this.#options
-    const tooOld = performance.now() - longestWaitMs
+    const { keyOf, mostInGroup } = this.#options
     const keys = new Set<string>()
     const group: Array<Write<W, R>> = []
     const left: Array<Write<W, R>> = []
     for (const entry of this.#waiting) {
-      if (entry.since < tooOld) {
-        entry.reject(new StoreUnavailableError(new Error(`No turn within ${longestWaitMs} ms`)))
-        continue
-      }
       const key = keyOf(entry.write)
       const isTaken = group.length < mostInGroup && !keys.has(key)
       keys.add(key)
@@ -94,6 +100,8 @@ export class WriteGroup<W, R> {
       for (const [index, { resolve }] of group.entries()) resolve(results[index] as R)
     } catch (error) {
       for (const { reject } of group) reject(error)
+    } finally {
+      for (const { timer } of group) clearTimeout(timer)
     }
   }
 }

@@ -68,12 +68,17 @@ t.test('each time that PostgreSQL is away is a line in the log when it begins an
 })
 
 t.test('a PostgreSQL of which nothing is heard any more keeps nobody waiting for ever, and is used again when it answers', async (t) => {
-  const { proxy, request, post, ended } = await startBoth(t)
+  const { proxy, postgres, request, post, ended } = await startBoth(t)
   await ended(await post())
+  const longer = await slowerClient(t, proxy.port, postgres.url)
   proxy.silence(true)
-  const refused = await Promise.all([
+  const statement = longer.query('select 1').then(() => 'answered', () => 'given up')
+  // More than there are connections: none waits for another one first.
+  const all = Promise.all(Array.from({ length: 20 }, () => [
     request('/generate-video?dream=A%20whale&style=Cursed', 'POST'), request('/video-status/00000000-0000-7000-8000-000000000000'), request('/readyz')
-  ])
+  ]).flat())
+  t.equal(await Promise.race([all.then(() => 'refused'), statement]), 'refused')
+  const refused = await all
   t.same(refused.map(({ status, body }) => [status, body]), refused.map(({ body }) => [503, { ...body, code: 'store_unavailable' }]))
   t.equal((await request('/livez')).status, 200)
   proxy.silence(false)
@@ -93,9 +98,9 @@ t.test('connections that are cut again and again while requests run are nobodyâ€
   }))
   const cuts = (async () => {
     for (let round = 0; round < 30; round++) {
-      const answered = taskIds.length
+      const enough = taskIds.length + 5
       await client.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dreamreel'")
-      await until(() => taskIds.length > answered || undefined, 'requests to be answered again')
+      await until(() => taskIds.length >= enough || undefined, 'requests to be answered again')
     }
   })().finally(() => cutting.abort())
   await Promise.all([posts, cuts])
@@ -105,6 +110,17 @@ t.test('connections that are cut again and again while requests run are nobodyâ€
   t.same(await stages(), [{ stage: 'completed', tasks: taskIds.length }])
   t.equal(emulator.predictions.length, taskIds.length)
 })
+
+/** One that waits for a statement as long as the service's driver does, and longer than a request may. */
+async function slowerClient (t: Test, port: number, databaseUrl: string): Promise<pg.Client> {
+  const url = new URL(databaseUrl)
+  url.port = String(port)
+  const client = new pg.Client({ connectionString: url.href, query_timeout: 10_000 })
+  client.on('error', () => {})
+  await client.connect()
+  t.teardown(() => client.end())
+  return client
+}
 
 /** The service on a PostgreSQL that is nobody else's. */
 async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
