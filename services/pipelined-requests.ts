@@ -15,6 +15,7 @@ const mostWaiting = 10_000
  */
 export class PipelinedRequests {
   readonly #log: Log
+  /** How many requests wait on each connection that has had any wait. */
   readonly #waitingOn = new WeakMap<Socket, number>()
   #waiting = 0
 
@@ -37,9 +38,10 @@ export class PipelinedRequests {
       return
     }
     this.#waiting++
-    const waiting = this.#waitingOn.get(socket)
-    if (waiting === undefined) this.#hold(socket)
-    this.#waitingOn.set(socket, (waiting ?? 0) + 1)
+    if (!this.#waitingOn.has(socket)) this.#watch(socket)
+    const waiting = this.#countOf(socket) + 1
+    this.#waitingOn.set(socket, waiting)
+    if (waiting === 1) socket.pause()
     // A turn of the event loop for each: others are served in between.
     response.once('socket', () => setImmediate(() => {
       if (socket.destroyed) return
@@ -48,23 +50,23 @@ export class PipelinedRequests {
     }))
   }
 
-  /** Node goes on reading of its own accord, whenever the body of a request has been read: each time it is stopped again. */
-  #hold (socket: Socket): void {
-    const stopReading = () => { if (this.#waitingOn.has(socket)) socket.pause() }
-    const forget = () => { this.#waiting -= this.#waitingOn.get(socket) ?? 0 }
-    socket.pause()
-    socket.on('resume', stopReading)
-    socket.once('close', forget)
+  /**
+   * Node goes on reading of its own accord, whenever the body of a request has been read: each time it is stopped again.
+   * Once for a connection, however often requests come to wait on it.
+   */
+  #watch (socket: Socket): void {
+    socket.on('resume', () => { if (this.#countOf(socket) > 0) socket.pause() })
+    socket.once('close', () => { this.#waiting -= this.#countOf(socket) })
+  }
+
+  #countOf (socket: Socket): number {
+    return this.#waitingOn.get(socket) ?? 0
   }
 
   #leave (socket: Socket): void {
     this.#waiting--
-    const waiting = this.#waitingOn.get(socket) ?? 0
-    if (waiting > 1) {
-      this.#waitingOn.set(socket, waiting - 1)
-    } else {
-      this.#waitingOn.delete(socket)
-      socket.resume()
-    }
+    const waiting = this.#countOf(socket) - 1
+    this.#waitingOn.set(socket, waiting)
+    if (waiting === 0) socket.resume()
   }
 }

@@ -69,6 +69,22 @@ t.test('what is not read any more of a connection goes on to be read when the an
   t.equal(started.length, numbers.length + 2)
 })
 
+t.test('a connection on which requests wait again and again is watched once', async (t) => {
+  const { app, open } = await startPipeline(t)
+  const connected = once(app.server, 'connection')
+  const socket = await open()
+  const [connection]: [Socket] = await connected as [Socket]
+  let text = ''
+  socket.on('data', (chunk) => { text += chunk })
+  const listeners = []
+  for (let round = 1; round <= 20; round++) {
+    socket.write(get('/small/1').repeat(3))
+    await until(() => text.split('HTTP/1.1 200').length > 3 * round || undefined, 'the answers')
+    listeners.push(connection.listenerCount('resume') + connection.listenerCount('close'))
+  }
+  t.equal(Math.max(...listeners), Math.min(...listeners))
+})
+
 t.test('a request that waits for an earlier answer is not worked on when its client leaves, and others may come', async (t) => {
   const { started, open, held } = await startPipeline(t)
   const socket = await open()
