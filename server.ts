@@ -2,6 +2,12 @@ import { enableCompileCache, flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
+// Nothing has been accepted before the server listens, so nothing is lost: the wait for a database may take 30 s, and a
+// process that is the first of its container would not even see a signal that it does not handle.
+const signals = ['SIGTERM', 'SIGINT'] as const
+const endAtOnce = () => process.exit(0)
+for (const signal of signals) process.once(signal, endAtOnce)
+
 // Before anything else is loaded: from the second start on Node neither strips types nor compiles.
 enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
@@ -28,6 +34,7 @@ try {
     if (err === undefined) await delay(shutdownDelayMs)
     await app.close()
   })
+  for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
   app.log.info(startLine(config, app.replicateWebhooks.areOn, app.addresses()), 'Dreamreel is up')
   // Otherwise only a process that ends by itself would leave it behind.

@@ -8,6 +8,7 @@ import { databasePlace } from '../services/database-place.ts'
 import { createPostgresTaskStore } from '../services/postgres-task-store.ts'
 import { runService } from './running-service.ts'
 import { answer, closedPort, startScriptedServer } from './scripted-server.ts'
+import { until } from './service.ts'
 
 const password = 'a-secret-word'
 
@@ -25,6 +26,16 @@ t.test('a database that is away is waited for, and the start ends with a sentenc
   t.equal(lines.length, said.length + 1)
   t.match(lines.at(-1), /^DATABASE_URL cannot be used: 127\.0\.0\.1:\d+\/dreams could not be used within \d+ s \(.*ECONNREFUSED.*\)$/)
   t.notMatch(output, password)
+})
+
+t.test('a start that waits for its database ends at once when it is told to', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const service = await runService(t, { DATABASE_URL: `postgres://dreamer:x@127.0.0.1:${await closedPort()}/dreams` })
+    await until(() => service.output().includes('cannot be used yet') || undefined, 'the wait for the database')
+    const { code, output } = await service.end(signal)
+    t.equal(code, 0)
+    t.notMatch(output, 'could not be used within')
+  }
 })
 
 t.test('a name that does not resolve and a server that is no PostgreSQL are told apart', async (t) => {
