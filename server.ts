@@ -14,17 +14,20 @@ const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
 const { misspelt, readConfig, secretsOf } = await import('./config.ts')
 const { redactor } = await import('./services/redact-secrets.ts')
+const { standardOutput } = await import('./services/standard-output.ts')
 const { startLine } = await import('./services/start-line.ts')
 const { StartError } = await import('./services/start-error.ts')
 const { terminalOutput } = await import('./services/terminal-output.ts')
 
 /** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
 const graceMs = 25_000
+/** For the last log lines, where the reader of a pipe is slow. */
+const flushMs = 500
+const output = standardOutput()
 
 try {
   const config = readConfig(process.env)
-  const logStream = await terminalOutput(process.stdout)
-  const app = await buildApp(config, logStream && { logStream })
+  const app = await buildApp(config, { logStream: await terminalOutput(process.stdout) ?? output })
   for (const sentence of misspelt(process.env)) app.log.warn(sentence)
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
@@ -32,7 +35,7 @@ try {
     else app.log.fatal({ err }, 'Stopping after an error that nobody handled')
     app.announceStop()
     if (err === undefined) await delay(shutdownDelayMs)
-    await app.close()
+    await app.close().finally(() => output.flushed(flushMs))
   })
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
@@ -42,6 +45,7 @@ try {
 } catch (error) {
   const said = error instanceof StartError || isListenError(error)
   console.error(redactor(secretsOf(process.env))(said ? error.message : inspect(error)))
+  await output.flushed(flushMs)
   process.exit(1)
 }
 

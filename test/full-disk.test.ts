@@ -58,7 +58,7 @@ t.test('who has taken a callback is not told again because the disk is full just
 t.test('a log file on the full disk costs log lines and nothing else', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const folder = t.testdir()
-  const service = await runService(t, { DATA_DIR: folder, REPLICATE_API_URL: apiUrl }, `${folder}/log`)
+  const service = await runService(t, { DATA_DIR: folder, REPLICATE_API_URL: apiUrl, LOG_LEVEL: 'debug' }, `${folder}/log`)
   const url = await service.url()
   service.limitFiles(1)
   for (let request = 0; request < 5; request++) t.equal((await fetch(`${url}/readyz`)).status, 200)

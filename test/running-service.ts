@@ -20,6 +20,7 @@ export async function runService (t: Test, env: Record<string, string>, logFile?
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => { piped += text })
   const output = () => logFile === undefined ? piped : readFileSync(logFile, 'utf8') + piped
   const closed = once(child, 'close')
+  const exited = once(child, 'exit')
   t.teardown(async () => {
     child.kill('SIGKILL')
     await closed
@@ -29,10 +30,19 @@ export async function runService (t: Test, env: Record<string, string>, logFile?
     const [code] = await closed
     return { code, output: output() }
   }
+  /** As `end`, where the log need not have been read. */
+  const exit = async (signal: NodeJS.Signals): Promise<{ code: number | null }> => {
+    child.kill(signal)
+    const [code] = await exited
+    child.stdout?.destroy()
+    return { code }
+  }
+  const readLog = (reads: boolean) => { child.stdout?.[reads ? 'resume' : 'pause']() }
+  const closeLog = () => { child.stdout?.destroy() }
   /** From here on no file grows beyond so many bytes: what a full disk looks like from inside. */
   const limitFiles = (bytes: number | 'unlimited') => {
     execFileSync('prlimit', [`--fsize=${bytes}:`, '--pid', String(child.pid)])
   }
   const url = () => until(() => /listening at (http:[^"]+)/.exec(output())?.[1], `the service to listen: ${output()}`)
-  return { url, end, limitFiles, output, signal: (signal: NodeJS.Signals) => child.kill(signal) }
+  return { url, end, exit, readLog, closeLog, limitFiles, output, signal: (signal: NodeJS.Signals) => child.kill(signal) }
 }
