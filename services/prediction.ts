@@ -70,7 +70,8 @@ export function parsePrediction (value: unknown): Prediction | undefined {
     status: value.status,
     model: stringOrNull(value.model),
     version: stringOrNull(value.version),
-    input: recordOrNull(value.input),
+    // What is left of a wiped one is an empty object, which says nothing.
+    input: value.data_removed === true ? null : recordOrNull(value.input),
     output: value.output ?? null,
     logs: stringOrNull(value.logs) ?? '',
     error: errorWords(value.error),

@@ -89,12 +89,18 @@ interface Handover extends Partial<Submitted> {
 }
 
 async function handOver (task: Task, life: TaskLife): Promise<Handover> {
+  await learnClock(life)
   const submission = submissionOf(task, life)
   const age = intentAge()
   const marked = await move(task, { type: 'submit', submission }, life)
   if (!marked.won) return { task: marked.task }
   const answer = withLoggableWords(await post(marked.task, submission, () => age() < life.intentTtlMs, life), task)
   return { answer, ...await settleAnswer(marked.task, answer, life) }
+}
+
+/** Only the first submission of a process can meet a clock that no answer has told yet. */
+async function learnClock ({ providerClock, replicate, signal }: TaskLife): Promise<void> {
+  if (providerClock.now() === null) await replicate.account({ signal })
 }
 
 function submissionOf (task: Task, { models, now, providerClock, webhookFor }: TaskLife): Submission {

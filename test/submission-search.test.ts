@@ -69,9 +69,7 @@ t.test('a dream that is canceled and asked for again has its video, and no predi
   t.match(await ended(app, second), { status: 'completed' })
   // The first prediction may serve the second task: then it is not canceled, although its own task was.
   const owners = await app.taskStore.predictionOwners(emulator.predictions.map(({ id }) => id))
-  for (const prediction of emulator.predictions) {
-    await until(() => prediction.status === (owners.get(prediction.id) === second ? 'succeeded' : 'canceled') || undefined, 'each to be used or canceled')
-  }
+  await until(() => emulator.predictions.every(({ id, status }) => status === (owners.get(id) === second ? 'succeeded' : 'canceled')) || undefined, 'each to be used or canceled')
 })
 
 t.test('what another task has adopted is not canceled as unwanted', async (t) => {
@@ -100,4 +98,51 @@ t.test('a prediction that has failed is taken for the lost one only when no othe
   emulator.addFault({ call: 'create', kind: 'reset_after' })
   t.match(await ended(app, await postDream(app)), { status: 'failed', error_code: 'content_policy' })
   t.equal(emulator.predictions.length, 1)
+})
+
+for (const skewMs of [180_000, -180_000]) {
+  t.test(`a clock of Replicate that is ${skewMs / 1_000} s ahead makes no second prediction`, async (t) => {
+    const { app, emulator } = await startService(t, { emulator: { clockSkewMs: skewMs } })
+    emulator.addFault({ call: 'create', kind: 'reset_after', share: 0.5 })
+    const taskIds = await Promise.all(Array.from({ length: 12 }, (_, dream) => postDream(app, `Dream ${dream}`)))
+    for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
+    t.equal(emulator.predictions.length, taskIds.length)
+  })
+}
+
+t.test('a clock of Replicate that steps while a submission is in doubt makes no second prediction', async (t) => {
+  const { app, emulator } = await startService(t)
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 5 })
+  emulator.addFault({ call: 'create', kind: 'reset_after' })
+  const taskId = await postDream(app)
+  await until(() => emulator.calls.list > 0 || undefined, 'the first search')
+  emulator.clock.skewMs = 300_000
+  t.match(await ended(app, taskId), { status: 'completed' })
+  t.equal(emulator.predictions.length, 1)
+})
+
+t.test('a list that leaves out inputs and webhooks hides no prediction', async (t) => {
+  const { app, emulator } = await startService(t, { emulator: { listShowsInput: false, listShowsWebhook: false } })
+  emulator.addFault({ call: 'create', kind: 'reset_after', share: 0.5 })
+  const taskIds = await Promise.all(Array.from({ length: 12 }, () => postDream(app)))
+  for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
+  t.equal(emulator.predictions.length, taskIds.length)
+})
+
+t.test('a list that lags behind makes no second prediction within REPLICATE_LIST_LAG_MS', async (t) => {
+  const { app, emulator } = await startService(t, { emulator: { listLagMs: 9_000 }, env: { REPLICATE_LIST_LAG_MS: '10000' } })
+  emulator.addFault({ call: 'create', kind: 'reset_after' })
+  t.match(await ended(app, await postDream(app)), { status: 'completed' })
+  t.equal(emulator.predictions.length, 1)
+})
+
+t.test('where what was made has been wiped the task says that it does not know, and asks for nothing more', async (t) => {
+  const { app, emulator } = await startService(t)
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 5 })
+  emulator.addFault({ call: 'create', kind: 'reset_after' })
+  const taskId = await postDream(app)
+  await until(() => emulator.predictions[0]?.status === 'succeeded' || undefined, 'the end of the prediction')
+  emulator.wipe()
+  t.match(await ended(app, taskId), { status: 'failed', error_code: 'submission_unknown' })
+  t.equal(emulator.calls.create, 1)
 })
