@@ -1,10 +1,13 @@
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
+import type { RouteHandlerMethod } from 'fastify'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
+import { sendDocument } from '../routes/send-document.ts'
 import { taskEndedCallback } from '../routes/task-ended-callback.ts'
 import { icon, logo } from '../services/logo.ts'
 import { addCommonAnswers, commonComponents } from '../services/openapi-document.ts'
+import { sharedDocument, SharedFiles, type SharedDocument } from '../services/shared-document.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
 export default fp(async (app) => {
@@ -37,13 +40,37 @@ export default fp(async (app) => {
       buildLocalReference: (schema, _baseUri, _fragment, index) => typeof schema.$id === 'string' ? schema.$id : `schema-${index}`
     }
   })
-  await app.register(fastifySwaggerUi, {
-    routePrefix: '/docs',
-    theme: {
-      title: 'Dreamreel',
-      favicon: [{ filename: 'icon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: icon }]
-    },
-    logo: { type: 'image/svg+xml', content: logo }
+  const json = sendOnceWritten(() => JSON.stringify(app.swagger()), '.json')
+  const yaml = sendOnceWritten(() => app.swagger({ yaml: true }), '.yaml')
+  await app.register(async (scope) => {
+    // The plugin itself would write the document, and open a file, for each request.
+    const handlers: Record<string, RouteHandlerMethod> = { '/docs/json': json, '/docs/yaml': yaml, '/docs/static/*': sendFile }
+    scope.addHook('onRoute', (route) => { route.handler = handlers[route.url] ?? route.handler })
+    await scope.register(fastifySwaggerUi, {
+      routePrefix: '/docs',
+      theme: {
+        title: 'Dreamreel',
+        favicon: [{ filename: 'icon.svg', rel: 'icon', type: 'image/svg+xml', sizes: 'any', content: icon }]
+      },
+      logo: { type: 'image/svg+xml', content: logo }
+    })
   })
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  app.get('/openapi.json', { schema: { hide: true } }, json)
 }, { name: 'openapi' })
+
+/** The document is written when it is first asked for: by then all routes are known, and none is added later. */
+function sendOnceWritten (write: () => string, extension: string): RouteHandlerMethod {
+  let document: SharedDocument | undefined
+  return async (request, reply) => {
+    document ??= sharedDocument(write(), extension)
+    return sendDocument(document, request, reply)
+  }
+}
+
+const files = new SharedFiles(new URL('static/', import.meta.resolve('@fastify/swagger-ui')))
+
+const sendFile: RouteHandlerMethod = async (request, reply) => {
+  const { '*': name } = request.params as { '*': string }
+  const file = await files.get(name)
+  return file === undefined ? reply.callNotFound() : sendDocument(file, request, reply)
+}

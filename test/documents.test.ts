@@ -4,11 +4,14 @@ import { ConfigError, readConfig } from '../config.ts'
 import { envExample, withConfigurationTable } from '../scripts/config-documents.ts'
 import { openApiDocument } from '../scripts/openapi-document.ts'
 import { newSecret } from './callback-receiver.ts'
+import { startService } from './service.ts'
 
 const committed = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8')
 
 t.test('openapi.json is what the service serves', async (t) => {
   t.same(JSON.parse(await committed('openapi.json')), JSON.parse(await openApiDocument()), 'run `npm run docs`')
+  const { app } = await startService(t)
+  t.same((await app.inject('/openapi.json')).json(), JSON.parse(await committed('openapi.json')))
 })
 
 t.test('.env.example is made of the settings', async (t) => {

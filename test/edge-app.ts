@@ -79,6 +79,7 @@ function addFailingRoutes (app: FastifyInstance) {
   app.get('/rejects-nothing', () => Promise.reject()) // eslint-disable-line prefer-promise-reject-errors
   app.get('/store-away', async () => { throw new StoreUnavailableError(new Error('internals: disk full')) })
   app.get('/teapot', async () => { throw Object.assign(new Error('internals'), { statusCode: 418 }) })
+  app.get('/range-outside', async () => { throw Object.assign(new Error('internals'), { statusCode: 416 }) })
   app.get('/cannot-serialise', {
     schema: { response: { 200: Type.Object({ count: Type.Integer() }) } }
   }, async () => ({ count: 'internals' }))

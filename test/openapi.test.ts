@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
+import Fastify from 'fastify'
 import t from 'tap'
 import { errors, type Problem } from '../errors.ts'
+import openapi from '../plugins/openapi.ts'
 import { startService } from './service.ts'
 
 interface Parameter { name: string, required?: boolean, example?: unknown, examples?: unknown, schema: Record<string, unknown> }
@@ -76,4 +78,34 @@ t.test('a stream of events is text, and a code that can be null is a name or nul
 t.test('a summary says what an operation does: generators make it the documentation of a method', (t) => {
   for (const { summary } of operations) t.match(summary, /^(Cancel|Check|Create|Delete|Follow|Get|List) [^?]+$/)
   t.end()
+})
+
+t.test('the document and the files of its page leave from one buffer each, and a copy that is still right is not sent again', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const buffers = new Map<string, Set<ArrayBufferLike>>()
+  app.addHook('onSend', async ({ url, method }, _reply, payload) => {
+    if (method === 'GET' && Buffer.isBuffer(payload)) buffers.set(url, new Set([...buffers.get(url) ?? [], payload.buffer]))
+    return payload
+  })
+  app.register(openapi)
+  const types = {
+    '/openapi.json': 'application/json; charset=utf-8',
+    '/docs/json': 'application/json; charset=utf-8',
+    '/docs/yaml': 'application/yaml',
+    '/docs/static/swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+    '/docs/static/swagger-ui.css': 'text/css; charset=utf-8',
+    '/docs/static/favicon-32x32.png': 'image/png'
+  }
+  for (const [url, type] of Object.entries(types)) {
+    const answers = await Promise.all([app.inject(url), app.inject(url), app.inject(url)])
+    const { headers: { etag = '', ...headers }, rawPayload } = answers[0]
+    t.match(headers, { 'content-type': type, 'cache-control': 'no-cache', 'content-length': String(rawPayload.length) }, url)
+    t.equal(buffers.get(url)?.size, 1, url)
+    const unchanged = await app.inject({ url, headers: { 'if-none-match': `"other", W/${etag}` } })
+    t.match({ ...unchanged, body: unchanged.body }, { statusCode: 304, body: '', headers: { etag } }, url)
+    const head = await app.inject({ method: 'HEAD', url })
+    t.match({ ...head, body: head.body }, { statusCode: 200, body: '', headers: { etag, 'content-length': headers['content-length'] } }, url)
+  }
+  for (const name of ['none.css', '..%2Fpackage.json', '%2e%2e/package.json', '']) t.equal((await app.inject(`/docs/static/${name}`)).statusCode, 404, name)
 })

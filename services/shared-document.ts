@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { extname } from 'node:path'
+
+/** What is the same for all who ask: one buffer in memory, however many read it and however slowly. */
+export interface SharedDocument {
+  body: Buffer
+  /** its Content-Type */
+  type: string
+  etag: string
+}
+
+const types: Record<string, string> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.png': 'image/png',
+  '.svg': 'image/svg+xml',
+  '.yaml': 'application/yaml'
+}
+
+/** @param extension such as `.json` */
+export function sharedDocument (content: Buffer | string, extension: string): SharedDocument {
+  const body = Buffer.from(content)
+  return {
+    body,
+    type: types[extension] ?? 'application/octet-stream',
+    etag: `"${createHash('sha256').update(body).digest('base64url')}"`
+  }
+}
+
+/** The files of a folder that does not change: each is read when it is first asked for, once. */
+export class SharedFiles {
+  readonly #folder: URL
+  readonly #files = new Map<string, Promise<SharedDocument>>()
+  #names: Promise<string[]> | undefined
+
+  /** @param folder with a slash at its end */
+  constructor (folder: URL) {
+    this.#folder = folder
+  }
+
+  /** @returns undefined where the folder has no such file */
+  async get (name: string): Promise<SharedDocument | undefined> {
+    this.#names ??= readdir(this.#folder).catch((error: unknown) => {
+      this.#names = undefined
+      throw error
+    })
+    const names = await this.#names
+    return names.includes(name) ? await (this.#files.get(name) ?? this.#read(name)) : undefined
+  }
+
+  #read (name: string): Promise<SharedDocument> {
+    const file = readFile(new URL(name, this.#folder)).then((content) => sharedDocument(content, extname(name)))
+    this.#files.set(name, file)
+    file.catch(() => this.#files.delete(name))
+    return file
+  }
+}
