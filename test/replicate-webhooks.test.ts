@@ -71,6 +71,26 @@ t.test('a prediction that ends before its create is answered is heard of as well
   t.equal(service.emulator.calls.get, 0)
 })
 
+t.test('a lost answer is mended as soon as the prediction starts, though nothing can be searched', async (t) => {
+  const service = await startService(t, { startingMs: 1_000, generationMs: 600_000 })
+  service.emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
+  service.emulator.addFault({ call: 'create', kind: 'reset_after' })
+  await processing(service, 'A whale')
+  t.equal(service.emulator.calls.create, 1)
+})
+
+t.test('a prediction that starts after its task was canceled is canceled, though nothing can be searched', async (t) => {
+  const service = await startService(t, { startingMs: 1_500, generationMs: 600_000 })
+  const { app, emulator } = service
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
+  emulator.addFault({ call: 'create', kind: 'reset_after' })
+  const taskId = await postDream(app)
+  await until(() => emulator.predictions.length === 1 || undefined, 'the create')
+  await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
+  await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
+  t.match(await statusOf(app, taskId), { status: 'failed', error_code: 'canceled' })
+})
+
 t.test('a lost answer is mended by the webhook that names the task', async (t) => {
   const service = await startService(t, { generationMs: 100 })
   service.emulator.addFault({ call: 'create', kind: 'hang', after: true })
