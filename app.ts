@@ -31,7 +31,7 @@ import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from
  * @throws StartError where the task store cannot be opened
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
-  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: secretsOf(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, ...server }))
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: secretsOf(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, standstillMs: 120_000, ...server }))
 
   await app.register(problemDetails)
   await app.register(requestLog)

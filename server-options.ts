@@ -19,6 +19,7 @@ export interface ServerOptions {
   requestTimeoutMs: number
   timeoutCheckMs: number
   restMs: number
+  standstillMs: number
 }
 
 /** A dream of 2,000 four-byte characters is 24 kB in the address; Node's default for all of line and headers is 16 kB. */

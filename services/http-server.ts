@@ -16,6 +16,8 @@ export interface HttpServerOptions {
   keepAliveTimeoutMs: number
   /** How long the rest of a body may take whose request has been answered already. */
   restMs: number
+  /** How long a connection may stand still while a request is under way; more than a client may ask to wait. */
+  standstillMs: number
   log: Log
 }
 
@@ -42,6 +44,8 @@ export function createHttpServer (handler: RequestListener, options: HttpServerO
     // Node's own answer to a missing Host has no body; whoever handles requests checks it.
     requireHostHeader: false
   }, (request, response) => pipelined.take(request, response, answer))
+  // An answer that its client does not read would be kept for ever. What is read slowly moves on, and so does an event stream.
+  server.timeout = options.standstillMs
   server.on('clientError', (error, socket) => refusals.onClientError(error, socket))
   server.on('checkExpectation', (request, response) => {
     pipelined.take(request, response, () => refusals.onExpectation(request, response))

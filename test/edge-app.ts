@@ -29,6 +29,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
     restMs: 10_000,
+    standstillMs: 120_000,
     ...options
   }))
   const held = new EventEmitter<{ held: [FastifyReply] }>()

@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
@@ -8,6 +9,15 @@ import { startService, until } from './service.ts'
 
 const MiB = 1024 * 1024
 const head = (path: string, headers: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n`
+
+function connectionsOf (app: FastifyInstance): Set<Socket> {
+  const connections = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    connections.add(socket)
+    socket.once('close', () => connections.delete(socket))
+  })
+  return connections
+}
 
 /** Reads the answer to what was written, then sends on until the connection is cut, which has to come soon. */
 async function checkIsCut (t: Test, socket: Socket, status: number): Promise<void> {
@@ -57,13 +67,22 @@ t.test('a client that sends its whole body before it reads has its answer, and m
 
 t.test('a client that stops in the middle of a refused body is cut', async (t) => {
   const { app } = await buildEdgeApp(t, { restMs: 50, requestTimeoutMs: 600_000 })
-  const connections = new Set<Socket>()
-  app.server.on('connection', (socket: Socket) => {
-    connections.add(socket)
-    socket.once('close', () => connections.delete(socket))
-  })
+  const connections = connectionsOf(app)
   const socket = await (await listenRaw(t, app))()
   socket.write(head('/generate-video?dream=x&style=Cursed', 'Content-Type: application/json\r\nContent-Length: 2000000') + 'half')
   t.match(await readAnswer(socket), { status: 413 })
   await until(() => connections.size === 0 || undefined, 'the connection to be cut')
+})
+
+t.test('a client that does not read its answer is cut, not one that waits as long as it may ask for', async (t) => {
+  const large = Buffer.alloc(64 * MiB)
+  const { app } = await buildEdgeApp(t, { standstillMs: 50 }, (scope) => { scope.get('/large', async () => large) })
+  const connections = connectionsOf(app)
+  const socket = await (await listenRaw(t, app))()
+  socket.pause().on('error', () => {})
+  socket.write('GET /large HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until(() => connections.size === 1 || undefined, 'the connection')
+  await until(() => connections.size === 0 || undefined, 'the connection to be cut')
+  const service = await startService(t)
+  t.ok(service.app.server.timeout > 60_000, 'longer than Prefer: wait=60')
 })
