@@ -163,7 +163,10 @@ for (const [store, envOf] of Object.entries(stores)) {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const open: Array<() => void> = []
     let areAnswered = false
+    let [atOnce, mostAtOnce] = [0, 0]
     const hanging = await startReceiver(t, (response) => {
+      mostAtOnce = Math.max(mostAtOnce, ++atOnce)
+      response.once('close', () => { atOnce-- })
       if (areAnswered) response.writeHead(204).end()
       else open.push(() => response.writeHead(204).end())
     })
@@ -172,12 +175,14 @@ for (const [store, envOf] of Object.entries(stores)) {
     for (const taskId of taskIds) await ended(app, taskId)
     await post(app, other.url)
     await received(other.received)
-    t.equal(open.length, 16)
     areAnswered = true
     for (const answer of open) answer()
     await received(hanging.received, 40)
-    await until(() => logLines.filter((line) => line.includes('Callback delivered')).length === 41 || undefined, 'all to be noted')
-    t.equal(logLines.filter((line) => line.includes('Callback delivered') && line.includes('"attempt":1,')).length, 41)
+    const linesWith = (...texts: string[]) => logLines.filter((line) => texts.every((text) => line.includes(text))).length
+    await until(() => linesWith('Callback delivered') === 41 || undefined, 'all to be noted')
+    t.equal(mostAtOnce, 16)
+    // On a busy machine one that hangs may have been given up before it was answered, which is an attempt.
+    t.equal(linesWith('Callback delivered', '"attempt":1,') + linesWith('Callback not delivered', '"attempt":1,'), 41)
   })
 }
 

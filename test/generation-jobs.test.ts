@@ -27,10 +27,9 @@ t.test('at the deadline every task ends, the ones that nobody worked on too, and
   const { app, emulator } = await startService(t, {
     emulator: { generationMs: 600_000 }, env: { MAX_IN_FLIGHT: '1', TASK_DEADLINE_SECONDS: '6' }
   })
-  const taskIds = [await postDream(app), await postDream(app)]
-  for (const taskId of taskIds) {
-    t.match(await ended(app, taskId), { status: 'failed', error_code: 'deadline_exceeded' })
-  }
+  const [submitted, waiting] = [await postDream(app), await postDream(app)]
+  t.match(await ended(app, submitted), { status: 'failed', error_code: 'deadline_exceeded' })
+  t.match(await ended(app, waiting), { status: 'failed', error_code: 'provider_rate_limited' })
   t.match(emulator.predictions.map(({ status }) => status), ['canceled'])
 })
 

@@ -53,7 +53,7 @@ t.test('a create sends the model, the input and the time that is left', async (t
     }
   })
   t.same(JSON.parse(sent?.body ?? ''), {
-    input: { prompt: 'A whale' }, webhook: 'https://dreams.example/hook', webhook_events_filter: ['completed']
+    input: { prompt: 'A whale' }, webhook: 'https://dreams.example/hook', webhook_events_filter: ['start', 'completed']
   })
 })
 
