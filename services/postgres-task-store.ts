@@ -150,7 +150,11 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async release (id: string): Promise<void> {
-    const task = await this.get(id)
+    const task = await this.get(id).catch((error: unknown) => {
+      // No work is done on it any more, so its lease must not be renewed: it lapses, and another instance goes on.
+      this.#leases.abandon([id])
+      throw error
+    })
     await available(() => this.#leases.release(id, task === undefined || !isOpen(task)))
   }
 
@@ -309,18 +313,29 @@ class PostgresTaskStore implements TaskStore {
     return ids.map((id) => tasks.get(id))
   }
 
-  /** Open tasks in the order of the ids; the job of any other one is over. */
+  /**
+   * Open tasks in the order of the jobs; the job of any other one is over. Whatever fails for one job leaves the others
+   * alone: all of them are leased to this instance now, and only what is returned is worked on.
+   * @throws StoreUnavailableError where none of them could be read
+   */
   async #tasksOf (jobs: Array<{ id: string }>): Promise<Task[]> {
-    const ids = jobs.map(({ id }) => id)
-    if (ids.length === 0) return []
-    const found = await Promise.all(ids.map((id) => this.#reads.load(id))).catch((error: unknown) => {
-      this.#leases.abandon(ids)
-      throw error
+    const reads = await Promise.allSettled(jobs.map(async ({ id }) => ({ id, task: await this.#reads.load(id) })))
+    const found = reads.flatMap((read) => read.status === 'fulfilled' ? [read.value] : [])
+    this.#abandonUnread(jobs, reads.filter((read) => read.status === 'rejected'), found)
+    const ended = found.filter(({ task }) => task === undefined || !isOpen(task))
+    await Promise.all(ended.map(({ id }) => this.#leases.release(id, true))).catch((err: unknown) => {
+      this.#log.warn({ err }, 'The jobs of tasks that have ended could not be handed back; their leases lapse')
     })
-    const tasks = found.filter((task) => task !== undefined && isOpen(task)) as Task[]
-    const isTask = new Set(tasks.map(({ id }) => id))
-    await Promise.all(ids.filter((id) => !isTask.has(id)).map((id) => this.#leases.release(id, true)))
-    return tasks
+    return found.flatMap(({ task }) => task !== undefined && isOpen(task) ? [task] : [])
+  }
+
+  #abandonUnread (jobs: Array<{ id: string }>, failures: PromiseRejectedResult[], found: Array<{ id: string }>): void {
+    const [first] = failures
+    if (first === undefined) return
+    const isFound = new Set(found.map(({ id }) => id))
+    this.#leases.abandon(jobs.flatMap(({ id }) => isFound.has(id) ? [] : [id]))
+    if (found.length === 0) throw first.reason
+    this.#log.warn({ err: first.reason, tasks: failures.length }, 'Some tasks that were claimed could not be read; their leases lapse')
   }
 
   /** Gives a job to every open task that has none, wherever it came from. */

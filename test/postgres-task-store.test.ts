@@ -2,6 +2,7 @@ import pg from 'pg'
 import t from 'tap'
 import { createPostgresTaskStore } from '../services/postgres-task-store.ts'
 import { newTask } from '../services/task.ts'
+import { databaseError, onStatements } from './pg-statements.ts'
 import { createDatabase } from './postgres.ts'
 import { until } from './service.ts'
 import { testTaskStore } from './task-store-contract.ts'
@@ -121,4 +122,35 @@ t.test('what is handed back goes to another at once, and a lease that is taken o
   await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
   await until(() => lost.length === 1 || undefined, 'the loss to be noticed')
   t.same(lost, [task.id])
+})
+
+t.test('a hand-back that fails within a claim keeps no open task from being worked on', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  t.teardown(() => store.close())
+  const [ended, open] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
+  await store.move(ended, { type: 'fail', failure: 'canceled' })
+  let failed = 0
+  onStatements(t, (text) => {
+    if (!text.includes("state = 'completed'") || !text.includes('UPDATE')) return undefined
+    failed++
+    return { error: databaseError('42501'), isSent: false }
+  })
+  t.same((await store.claim(10)).map(({ id }) => id), [open.id])
+  t.ok(failed > 0, 'the hand-back was tried')
+})
+
+t.test('a task that cannot be read when it is handed back is not kept from others', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  await first.claim(1)
+  let isBroken = true
+  onStatements(t, (text) => isBroken && text.includes('from task where id = any') ? { error: databaseError('42501'), isSent: false } : undefined)
+  await t.rejects(first.release(task.id), { name: 'StoreUnavailableError' })
+  isBroken = false
+  t.same(await until(async () => {
+    const claimed = await second.claim(1)
+    return claimed.length > 0 ? claimed.map(({ id }) => id) : undefined
+  }, 'the lease to lapse'), [task.id])
 })

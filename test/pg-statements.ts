@@ -1,0 +1,34 @@
+import pg from 'pg'
+import type { Test } from 'tap'
+
+/** The error that a statement ends with: `isSent` where it was done and only its answer is lost. */
+export interface StatementFault { error: Error, isSent: boolean }
+
+/** An error as the driver gives it: with a SQLSTATE or one of Node's codes. */
+export function databaseError (code: string): Error {
+  return Object.assign(new Error(`A fault of the test: ${code}`), { code })
+}
+
+type Answer = (error: Error | null, result?: unknown) => void
+
+/**
+ * Shows every statement of this process, before it is sent, to `look`, and lets it fail as that says. It is as before when
+ * the test ends.
+ */
+export function onStatements (t: Test, look: (text: string, client: pg.Client, values: unknown) => StatementFault | undefined): void {
+  // The boundary: the type has one signature for each way to ask.
+  const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
+  const { query } = prototype
+  prototype.query = function (...parameters) {
+    const fault = look(String(parameters[0]), this, parameters[1])
+    if (fault === undefined) return Reflect.apply(query, this, parameters)
+    const answer = parameters.at(-1)
+    const fail = async () => {
+      if (fault.isSent) await Reflect.apply(query, this, parameters.filter((value) => typeof value !== 'function'))
+      throw fault.error
+    }
+    if (typeof answer !== 'function') return fail()
+    fail().catch((error: unknown) => (answer as Answer)(error as Error))
+  }
+  t.teardown(() => { prototype.query = query })
+}
