@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { mayPass } from './sqlite-database.ts'
 import type { SqliteFile } from './sqlite-file.ts'
 import { StoreUnavailableError } from './task-store.ts'
 
@@ -43,7 +44,7 @@ export class GroupCommit {
       this.#commit(group)
     } catch (error) {
       this.#file.note(error)
-      const unavailable = new StoreUnavailableError(error)
+      const unavailable = new StoreUnavailableError(error, { isTransient: mayPass(error) })
       for (const write of group) write.failed(unavailable)
       return
     }

@@ -1,8 +1,9 @@
+import { LRUCache } from 'lru-cache'
 import { backoffDelay, wait } from './backoff.ts'
 import { ClaimLoop } from './claim-loop.ts'
 import type { Log } from './log.ts'
 import { isOpen, type Task } from './task.ts'
-import type { TaskStore } from './task-store.ts'
+import { StoreUnavailableError, type TaskStore } from './task-store.ts'
 
 /** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>
@@ -29,6 +30,8 @@ export interface JobRunnerOptions {
 
 const retry = { first: 500, longest: 30_000 }
 const overdueBatch = 100
+/** Tries to end a task that is past its deadline before it is handed back. */
+const mostEnds = 5
 
 /**
  * Owns every background job of this instance: claims open tasks, runs each as a promise, tries again what could not
@@ -40,6 +43,11 @@ export class JobRunner {
   #claims
   /** What went wrong with the tasks that could not be handed back, since the stop began. */
   #notHandedBack: unknown[] = []
+  /** When to look again for submitted tasks that nobody works on, by the monotonic clock. */
+  #nextLookAt = 0
+  #isOutOfOrder = false
+  /** Tasks that were handed back because their end could not be written. */
+  #unendable = new LRUCache<string, true>({ max: 1_000 })
 
   constructor (options: JobRunnerOptions) {
     this.#options = options
@@ -84,13 +92,38 @@ export class JobRunner {
 
   async #claim (): Promise<void> {
     const { taskStore, maxInFlight, room, stopping, now } = this.#options
-    for (const task of await taskStore.claimOverdue(now(), overdueBatch)) this.#carry(task)
+    await this.#claimAhead(() => taskStore.claimOverdue(now(), overdueBatch))
+    await this.#claimSubmitted()
     if (stopping.signal.aborted) return
     const free = Math.min(maxInFlight - this.#running.size, room())
     if (free <= 0) return
     const claimed = await taskStore.claim(free)
     for (const task of claimed) this.#carry(task)
     if (claimed.length === free) this.wake()
+  }
+
+  /**
+   * Tasks of an instance that died, in whose predictions money has been put already: they do not wait for a provider that
+   * takes nothing new. Once in each interval, for it asks about every task in flight, whoever holds it.
+   */
+  async #claimSubmitted (): Promise<void> {
+    const { taskStore, maxInFlight, lookIntervalMs } = this.#options
+    const free = maxInFlight - this.#running.size
+    if (free <= 0 || performance.now() < this.#nextLookAt) return
+    this.#nextLookAt = performance.now() + lookIntervalMs
+    await this.#claimAhead(() => taskStore.claimSubmitted(free))
+  }
+
+  /** Tasks that cannot go ahead of others are claimed in their turn, with all others. */
+  async #claimAhead (claim: () => Promise<Task[]>): Promise<void> {
+    try {
+      for (const task of await claim()) this.#carry(task)
+      this.#isOutOfOrder = false
+    } catch (err) {
+      if (err instanceof StoreUnavailableError && err.isTransient) throw err
+      if (!this.#isOutOfOrder) this.#options.log.error({ err }, 'Urgent tasks cannot be claimed ahead of others')
+      this.#isOutOfOrder = true
+    }
   }
 
   #carry (task: Task): void {
@@ -114,20 +147,40 @@ export class JobRunner {
     this.#running.set(task.id, held)
   }
 
-  /** Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. */
+  /**
+   * Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. A task
+   * whose end cannot be written is handed back after some tries: another instance, or a later try, may do better. It is
+   * an error in the log once.
+   */
   async #untilDone (claimed: Task, signal: AbortSignal): Promise<void> {
     const { job, giveUp, taskStore, now, log } = this.#options
+    const { id } = claimed
     let task: Task | undefined = claimed
+    let failedEnds = 0
     for (let attempt = 0; task !== undefined && !signal.aborted; attempt++) {
+      let isLate = false
       try {
-        task = attempt === 0 ? task : await taskStore.get(claimed.id)
-        if (task === undefined || !isOpen(task)) return
-        return await (attempt > 0 && now() >= task.deadlineAt ? giveUp(task, signal) : job(task, signal))
+        task = attempt === 0 ? task : await taskStore.get(id)
+        if (task === undefined || !isOpen(task)) return this.#hasEnded(id)
+        isLate = now() >= task.deadlineAt && (attempt > 0 || this.#unendable.has(id))
+        await (isLate ? giveUp(task, signal) : job(task, signal))
+        return this.#hasEnded(id)
       } catch (err) {
         if (signal.aborted) return
-        log.error({ err, task_id: claimed.id }, 'A job could not go on; trying again')
+        if (isLate && ++failedEnds >= mostEnds) return this.#handBackUnended(id, err)
+        if (!this.#unendable.has(id)) log.error({ err, task_id: id }, 'A job could not go on; trying again')
       }
       await wait(backoffDelay(attempt, retry), signal).catch(() => undefined)
     }
+  }
+
+  #hasEnded (taskId: string): void {
+    this.#unendable.delete(taskId)
+  }
+
+  #handBackUnended (taskId: string, err: unknown): void {
+    const { log } = this.#options
+    if (!this.#unendable.has(taskId)) log.error({ err, task_id: taskId }, 'The end of a task cannot be written; it is handed back and tried again now and then')
+    this.#unendable.set(taskId, true)
   }
 }

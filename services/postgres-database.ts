@@ -27,7 +27,7 @@ export interface PostgresDatabase {
    * Runs `work` in a transaction, again from its start where the database went away or a deadlock was undone, within
    * the same 5 s: nothing is committed afterwards. Where a commit was under way then, it may have happened: what `work`
    * does must stand being done twice.
-   * @throws StoreUnavailableError, or whatever else `work` throws
+   * @throws StoreUnavailableError, with `isOutcomeUnknown` where a commit was under way, or whatever else `work` throws
    */
   transaction: <T>(work: (db: Database) => Promise<T>) => Promise<T>
   /**
@@ -106,7 +106,7 @@ export async function openPostgres ({ databaseUrl, log, startPatienceMs = usualS
     }, startPatienceMs, sayOnce)
   } catch (error) {
     await boss.stop({ graceful: false }).catch(() => undefined)
-    const cause = error instanceof StoreUnavailableError ? error.cause : error
+    const cause = causeOf(error)
     throw databaseStartFault(cause, databaseUrl, isPassing(cause) ? performance.now() - startedAt : 0)
   }
   const db = boss.getDb()
@@ -119,7 +119,15 @@ export async function openPostgres ({ databaseUrl, log, startPatienceMs = usualS
     boss,
     query: (text, values) => inTime(() => patiently(async () => (await db.executeSql(text, values)).rows)),
     patiently,
-    transaction: (work) => inTime((late) => patiently(() => inTransaction(db, work, late))),
+    transaction: async (work) => {
+      const commits = { isUnderWay: false, wasLost: false }
+      try {
+        return await inTime((late) => patiently(() => inTransaction(db, work, late, commits)))
+      } catch (error) {
+        if (!commits.isUnderWay && !commits.wasLost) throw error
+        throw new StoreUnavailableError(causeOf(error), { isTransient: mayPass(causeOf(error)), isOutcomeUnknown: true })
+      }
+    },
     close: () => boss.stop({ graceful: false })
   }
 }
@@ -145,18 +153,33 @@ async function migrate (db: Database): Promise<void> {
   })
 }
 
+/** Whether a commit has no answer yet, or its answer was lost: it may have happened then. */
+interface Commits { isUnderWay: boolean, wasLost: boolean }
+
 /** @param late aborted when nobody waits for the result any more: it is undone then */
-async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>, late = never): Promise<T> {
+async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>, late = never, commits?: Commits): Promise<T> {
   if (db.beginTransaction === undefined) throw new Error('This version of pg-boss gives no transactions')
   const transaction = await db.beginTransaction()
   try {
     const result = await work(transaction.db)
     late.throwIfAborted()
-    await transaction.commit()
+    await commit(transaction, commits)
     return result
   } catch (error) {
     await transaction.rollback()
     throw error
+  }
+}
+
+async function commit (transaction: { commit: () => Promise<void> }, commits: Commits = { isUnderWay: false, wasLost: false }): Promise<void> {
+  commits.isUnderWay = true
+  try {
+    await transaction.commit()
+  } catch (error) {
+    commits.wasLost ||= !isUndone(error)
+    throw error
+  } finally {
+    commits.isUnderWay = false
   }
 }
 
@@ -180,7 +203,7 @@ async function withPatience<T> (work: () => Promise<T>, ms = patienceMs, onPassi
     } catch (error) {
       const left = giveUpAt - performance.now()
       if (!isConnectionLost(error) && postgresCodeOf(error) === undefined) throw error
-      if (!isPassing(error) || left <= 0) throw new StoreUnavailableError(error)
+      if (!isPassing(error) || left <= 0) throw new StoreUnavailableError(error, { isTransient: mayPass(error) })
       onPassing(error)
       await wait(Math.min(left, backoffDelay(attempt, retry)), never)
     }
@@ -198,6 +221,20 @@ function isConnectionLost (error: unknown): boolean {
 export function isPassing (error: unknown): boolean {
   const code = postgresCodeOf(error)
   return code === undefined || /^(08|57P|40|53300|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/.test(code)
+}
+
+/** Whether the same work may succeed later, if not at once: also a full disk, a statement that took too long, a lock. */
+export function mayPass (error: unknown): boolean {
+  return isPassing(error) || /^(25006|53|55|57|58)/.test(postgresCodeOf(error) ?? '')
+}
+
+/** What a commit says that has certainly not happened: a constraint that was checked at its end, or a conflict with others. */
+function isUndone (error: unknown): boolean {
+  return /^(23|40(?!003))/.test(postgresCodeOf(error) ?? '')
+}
+
+function causeOf (error: unknown): unknown {
+  return error instanceof StoreUnavailableError ? error.cause : error
 }
 
 /** SQLSTATE, or Node's code of a connection that failed. */

@@ -9,7 +9,7 @@ import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
-import { generationQueue, isPassing, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { PostgresClock } from './postgres-clock.ts'
 import { holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
@@ -39,8 +39,9 @@ const readsAtOnce = 500
 const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
   and not exists (select 1 from prediction_owner where task_id = task.id)))`
 const uniqueViolation = '23505'
-/** Of a job whose task is past its deadline: it goes ahead of all others. */
-const overduePriority = 1
+/** Of jobs that go ahead: of a task that has been submitted and has lost its holder, and of one that is past its deadline. */
+const submittedPriority = 1
+const overduePriority = 2
 const orphanLookMs = 60_000
 const orphanBatch = 1_000
 
@@ -142,11 +143,27 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async claimOverdue (now: number, limit: number): Promise<Task[]> {
-    const ahead = await this.#claims.watch(() => this.#database.query(`update pgboss.job set priority = $1 where name = $2 and state < 'active' and id in (
-      select id from task where ${open} and deadline_at <= $3 order by deadline_at limit $4) returning id`,
-    [overduePriority, generationQueue, now, limit]))
-    if (ahead.length === 0) return []
-    return this.#tasksOf(await available(() => this.#leases.claim(limit, overduePriority)))
+    return this.#claimAhead(`${open} and deadline_at <= $3 order by deadline_at`, [now], { priority: overduePriority, limit })
+  }
+
+  async claimSubmitted (limit: number): Promise<Task[]> {
+    return this.#claimAhead(`(stage = 'generating' or (stage = 'submitting' and submission is not null and prediction_id is null))
+      order by task.id`, [], { priority: submittedPriority, limit })
+  }
+
+  /**
+   * Lets the jobs of these tasks go ahead of all others, and claims them.
+   * @param which ends a query of tasks and their jobs; its parameters begin at $3
+   */
+  async #claimAhead (which: string, values: unknown[], { priority, limit }: { priority: number, limit: number }): Promise<Task[]> {
+    const { boss, patiently, query } = this.#database
+    const waiting = await this.#claims.watch(() => query(`select task.id, job.priority from task join pgboss.job on job.name = $1 and job.id = task.id
+      where job.state < 'active' and ${which} limit $2`, [generationQueue, limit, ...values]))
+    if (waiting.length === 0) return []
+    // The public way to change a job: it leaves those alone that somebody has fetched meanwhile.
+    await Promise.all(waiting.filter((job) => Number(job.priority) < priority)
+      .map(({ id }) => patiently(() => boss.update(generationQueue, undefined, { id: String(id), priority }))))
+    return this.#tasksOf(await available(() => this.#leases.claim(Math.min(limit, waiting.length), priority)))
   }
 
   async release (id: string): Promise<void> {
@@ -370,6 +387,6 @@ async function available<T> (work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    throw new StoreUnavailableError(error)
+    throw error instanceof StoreUnavailableError ? error : new StoreUnavailableError(error, { isTransient: mayPass(error) })
   }
 }

@@ -7,7 +7,7 @@ const migrationsFolder = new URL('../migrations/sqlite/', import.meta.url)
 const ownerOnly = 0o600
 
 /** What `errcode` of an error of node:sqlite holds: https://www.sqlite.org/rescode.html */
-export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, notADatabase: 26, uniqueViolation: 2067 } as const
+export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, tooBig: 18, constraint: 19, mismatch: 20, notADatabase: 26, uniqueViolation: 2067 } as const
 
 /** The result code of an error that SQLite gave, or undefined for any other error. */
 export function sqliteResultOf (error: unknown): number | undefined {
@@ -19,6 +19,13 @@ export function sqliteResultOf (error: unknown): number | undefined {
 export function primaryResultOf (error: unknown): number | undefined {
   const result = sqliteResultOf(error)
   return result === undefined ? undefined : result & 0xff
+}
+
+/** Whether the same work may succeed later. What SQLite or its driver refuses because of the values themselves never will. */
+export function mayPass (error: unknown): boolean {
+  const result = primaryResultOf(error)
+  if (result === undefined) return !(error instanceof TypeError || error instanceof RangeError)
+  return result !== sqliteResult.tooBig && result !== sqliteResult.constraint && result !== sqliteResult.mismatch
 }
 
 /**

@@ -17,7 +17,8 @@ import type { Move, Task, TaskStatus } from './task.ts'
  * - One holder: a task given out by `claim` is given to nobody else until it is released, has ended, or its holder
  *   is gone. Who starts after a crash is given every open task.
  * - Failing loudly: when the backend cannot do its work now (disk full, database away) the promise rejects with
- *   `StoreUnavailableError`, and nothing of that call has been changed.
+ *   `StoreUnavailableError`, and nothing of that call has been changed, unless the error says `isOutcomeUnknown`: a commit
+ *   was under way, its answer was lost, and what was read afterwards could not tell.
  */
 export interface TaskStore {
   /**
@@ -36,13 +37,18 @@ export interface TaskStore {
   claim (limit: number): Promise<Task[]>
   /** The same for tasks whose deadline is at or before `now` (ms since the epoch): they end without any work. */
   claimOverdue (now: number, limit: number): Promise<Task[]>
+  /**
+   * The same for tasks that have been submitted, or are being so: they have been paid for, or may have been, and go on
+   * whether the provider takes anything new or not.
+   */
+  claimSubmitted (limit: number): Promise<Task[]>
   /** Hands a task back, ended or not. */
   release (id: string): Promise<void>
   /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
   onLost (listener: (taskId: string) => void): void
   /** Newest first: by id, which begins with the time of the creation. */
   list (query: ListTasks): Promise<Task[]>
-  /** Removes a task that has ended. False where it is gone already. */
+  /** Removes a task that has ended. False where it was gone already, or has moved. */
   remove (task: Task): Promise<boolean>
   /** Calls `listener` after each change of a task, made here or elsewhere: only ever a hint to read again. */
   onNews (listener: (news: TaskNews) => void): void
@@ -100,12 +106,24 @@ export type MoveOutcome =
   /** The prediction id of a `bind` belongs to another task. */
   | { outcome: 'prediction_taken' }
 
-/** The store cannot do its work at the moment; nothing was changed. `cause` holds the backend's own error. */
+export interface StoreFault {
+  /** Whether the same call may succeed later; true where nothing is said. A row that breaks a constraint never will. */
+  isTransient?: boolean
+  /** Whether the call may have happened all the same: a commit was under way, and its answer was lost. */
+  isOutcomeUnknown?: boolean
+}
+
+/** The store cannot do its work at the moment. `cause` holds the backend's own error. */
 export class StoreUnavailableError extends Error {
   override name = 'StoreUnavailableError'
+  readonly isTransient: boolean
+  /** False: nothing was changed. */
+  readonly isOutcomeUnknown: boolean
 
-  constructor (cause: unknown) {
+  constructor (cause: unknown, { isTransient = true, isOutcomeUnknown = false }: StoreFault = {}) {
     super('The task store is not available', { cause })
+    this.isTransient = isTransient
+    this.isOutcomeUnknown = isOutcomeUnknown
   }
 }
 

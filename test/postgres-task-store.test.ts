@@ -1,7 +1,9 @@
 import pg from 'pg'
 import t from 'tap'
+import { JobRunner } from '../services/job-runner.ts'
 import { createPostgresTaskStore } from '../services/postgres-task-store.ts'
-import { newTask } from '../services/task.ts'
+import { isOpen, newTask } from '../services/task.ts'
+import { moveHeldTask } from '../services/task-mover.ts'
 import { databaseError, onStatements } from './pg-statements.ts'
 import { createDatabase } from './postgres.ts'
 import { until } from './service.ts'
@@ -154,3 +156,59 @@ t.test('a task that cannot be read when it is handed back is not kept from other
     return claimed.length > 0 ? claimed.map(({ id }) => id) : undefined
   }, 'the lease to lapse'), [task.id])
 })
+
+t.test('where no job can be put ahead of others all are claimed in their turn', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  const overdue = await store.create(newTask('A whale', 'Cursed', 0, Date.now()))
+  const other = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const errors: string[] = []
+  let refused = 0
+  onStatements(t, (text) => {
+    if (!/priority = (COALESCE|\$1)/.test(text)) return undefined
+    refused++
+    return { error: databaseError('42501'), isSent: false }
+  })
+  const end = async (task: typeof other) => { await store.move(task, { type: 'fail', failure: 'canceled' }) }
+  const jobs = new JobRunner({
+    taskStore: store,
+    job: end,
+    giveUp: end,
+    maxInFlight: 10,
+    room: () => 10,
+    lookIntervalMs: 20,
+    stopping: new AbortController(),
+    now: Date.now,
+    log: { ...log, error: (_details: object, message: string) => { errors.push(message) } }
+  })
+  t.teardown(async () => {
+    await jobs.stop()
+    await store.close()
+  })
+  jobs.start()
+  for (const { id } of [overdue, other]) {
+    await until(async () => {
+      const task = await store.get(id)
+      return task !== undefined && !isOpen(task) ? true : undefined
+    }, 'the task to be worked on')
+  }
+  t.ok(refused > 0)
+  t.same(errors.filter((message) => message.startsWith('Could not claim')), [])
+  t.equal(errors.filter((message) => message.startsWith('Urgent tasks')).length, 1)
+})
+
+for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '53100', isTried: true }]) {
+  t.test(`a move that the database refuses with ${code} is ${isTried ? 'made as soon as it can be' : 'given up after some tries'}`, async (t) => {
+    const store = await openStore(await createDatabase(t))
+    t.teardown(() => store.close())
+    const task = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+    let tries = 0
+    onStatements(t, (text) => {
+      if (!text.startsWith('update task set')) return undefined
+      return ++tries < 8 ? { error: databaseError(code), isSent: false } : undefined
+    })
+    const move = moveHeldTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
+    if (isTried) t.match(await move, { won: true })
+    else await t.rejects(move, { name: 'StoreUnavailableError', isTransient: false })
+    t.equal(tries, isTried ? 8 : 5)
+  })
+}

@@ -193,6 +193,22 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.notOk((await store.claim(10)).some(({ id }) => id === overdue.id))
   })
 
+  scenario('what has been submitted is given out ahead of its turn, and nothing else is', async (t, store) => {
+    await store.create(aTask())
+    const submitting = await moved(store, await store.create(aTask()), submit)
+    const generating = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    await moved(store, await store.create(aTask()), submit, bind('prediction-2'), complete)
+    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const first = await store.claimSubmitted(1)
+    t.equal(first.length, 1)
+    const claimed = [...first, ...await store.claimSubmitted(10)]
+    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [submitting, generating])
+    t.same(await store.claimSubmitted(10), [])
+    t.notOk((await store.claim(10)).some(({ id }) => id === submitting.id || id === generating.id))
+    await store.release(generating.id)
+    t.strictSame(await store.claimSubmitted(10), [generating])
+  })
+
   const aCaller = () => aTask({ callbackUrl: 'https://app.example/dreams' })
 
   async function claimDelivery (store: TaskStore) {
