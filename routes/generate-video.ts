@@ -89,7 +89,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     schema: {
       operationId: 'generateVideo',
       summary: 'Create a video from a dream',
-      description: 'Answers at once with the id of a task that is on disk and will not be lost; the video is made in the background. The status of the task is at `Location`. A body is ignored.',
+      description: 'Answers at once with the id of a task that is on disk and will not be lost; the video is made in the background. The status of the task is at `Location`. A 503 made no task, unless its `detail` says that this is not known: send it again then with the same `Idempotency-Key`. A body is ignored.',
       tags: ['Videos'],
       querystring: QuerySchema,
       headers: HeadersSchema,

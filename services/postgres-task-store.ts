@@ -11,7 +11,7 @@ import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
 import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { PostgresClock } from './postgres-clock.ts'
-import { holdersOfKeys } from './postgres-idempotency-keys.ts'
+import { holderOfKey, holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { SharedWork } from './shared-work.ts'
 import { StartError } from './start-error.ts'
@@ -113,13 +113,15 @@ class PostgresTaskStore implements TaskStore {
   async create (task: Task): Promise<Task> {
     this.#assertOpen()
     this.#claims.assertWell()
-    return this.#creates.run(task)
+    await this.#creates.run(task).catch((error: unknown) => this.#unlessDone(error, () => this.#reads.load(task.id)))
+    return task
   }
 
   async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
     this.#assertOpen()
     this.#claims.assertWell()
-    const holder = await this.#createsUnderWay.run(keyNameOf({ request }), () => this.#createsOnce.run({ task, request }))
+    const holder = await this.#createsUnderWay.run(keyNameOf({ request }), () => this.#createsOnce.run({ task, request })
+      .catch((error: unknown) => this.#unlessDone(error, () => holderOfKey(this.#database, request))))
     return holder.row.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
   }
 
@@ -192,13 +194,23 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async remove (task: Task): Promise<boolean> {
-    const removed = await this.#database.transaction(async (db) => {
+    const isRemoved = await this.#delete(task).catch((error: unknown) => this.#unlessDone(error, async () => {
+      return await this.#reads.load(task.id) === undefined ? true : undefined
+    }))
+    if (isRemoved) this.hear({ kind: 'changed', taskIds: [task.id], isOwn: true })
+    return isRemoved
+  }
+
+  async #delete (task: Task): Promise<boolean> {
+    let tries = 0
+    return this.#database.transaction(async (db) => {
+      tries++
       const { rows } = await db.executeSql('delete from task where id = $1 and version = $2 returning id', [task.id, task.version])
       await this.#news.tell(db, 'changed', rows.map((row: Row) => String(row.id)))
-      return rows.length > 0
+      if (rows.length > 0 || tries === 1) return rows.length > 0
+      // The first try may have deleted it without being heard of.
+      return (await db.executeSql('select from task where id = $1', [task.id])).rows.length === 0
     })
-    if (removed) this.hear({ kind: 'changed', taskIds: [task.id], isOwn: true })
-    return removed
   }
 
   onNews (listener: (news: TaskNews) => void): void {
@@ -269,6 +281,20 @@ class PostgresTaskStore implements TaskStore {
     await Promise.all([this.#news.close(), this.#clock.close()])
     this.#isClosed = true
     await this.#database.close()
+  }
+
+  /**
+   * For a write that failed: where its commit was under way, what is stored tells whether it has happened.
+   * @param find what is there only where it has
+   * @throws the error of the write where nothing was found, or nothing could be read
+   */
+  async #unlessDone<T> (error: unknown, find: () => Promise<T | undefined>): Promise<T> {
+    if (!(error instanceof StoreUnavailableError) || !error.isOutcomeUnknown) throw error
+    const found = await within(patienceMs, find()).catch((err: unknown) => {
+      this.#log.debug({ err }, 'Whether a write has happened could not be read')
+    })
+    if (found === undefined) throw error
+    return found
   }
 
   #assertOpen (): void {
@@ -389,4 +415,11 @@ async function available<T> (work: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw error instanceof StoreUnavailableError ? error : new StoreUnavailableError(error, { isTransient: mayPass(error) })
   }
+}
+
+/** @throws Error where the work takes longer than `ms`; it is not ended by that */
+async function within<T> (ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error(`Nothing within ${ms} ms`)), ms) })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }

@@ -9,10 +9,12 @@ const details: Record<string, string> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body is not as long as its Content-Length says'
 }
 
+const inDoubt = 'The service lost its storage while it wrote: it is not known whether this request has been carried out. Send it again: with the same Idempotency-Key no second task is made'
+
 /** What the client is told of whatever was thrown. A thing that nobody meant for a client becomes `internal_error`. */
 export function problemOfThrown (thrown: unknown): ProblemError {
   if (thrown instanceof ProblemError) return thrown
-  if (thrown instanceof StoreUnavailableError) return problem('store_unavailable', { cause: thrown })
+  if (thrown instanceof StoreUnavailableError) return problem('store_unavailable', { cause: thrown, ...(thrown.isOutcomeUnknown && { detail: inDoubt }) })
   const { statusCode, code } = membersOf(thrown)
   if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return problem('internal_error', { cause: errorOf(thrown) })
   const options: ProblemOptions = typeof code === 'string' && details[code] !== undefined ? { detail: details[code] } : {}
