@@ -9,7 +9,7 @@ import { JobLeases } from './job-leases.ts'
 import type { Log } from './log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
-import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
+import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase } from './postgres-database.ts'
 import { PostgresClock } from './postgres-clock.ts'
 import { holderOfKey, holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
@@ -197,7 +197,8 @@ class PostgresTaskStore implements TaskStore {
     const isRemoved = await this.#delete(task).catch((error: unknown) => this.#unlessDone(error, async () => {
       return await this.#reads.load(task.id) === undefined ? true : undefined
     }))
-    if (isRemoved) this.hear({ kind: 'changed', taskIds: [task.id], isOwn: true })
+    // Whatever came of it: where a commit was not heard of, the second try finds nothing to delete.
+    this.#announce([task.id])
     return isRemoved
   }
 
@@ -206,7 +207,6 @@ class PostgresTaskStore implements TaskStore {
     return this.#database.transaction(async (db) => {
       tries++
       const { rows } = await db.executeSql('delete from task where id = $1 and version = $2 returning id', [task.id, task.version])
-      await this.#news.tell(db, 'changed', rows.map((row: Row) => String(row.id)))
       if (rows.length > 0 || tries === 1) return rows.length > 0
       // The first try may have deleted it without being heard of.
       return (await db.executeSql('select from task where id = $1', [task.id])).rows.length === 0
@@ -222,7 +222,13 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async prompt (taskIds: string[]): Promise<void> {
-    await this.#database.transaction((db) => this.#news.tell(db, 'prompted', taskIds))
+    this.#news.announce('prompted', taskIds)
+  }
+
+  /** After the commit: NOTIFY within it would take a lock of the whole cluster until the commit is on the disk. */
+  #announce (taskIds: string[]): void {
+    this.#news.announce('changed', taskIds)
+    this.hear({ kind: 'changed', taskIds, isOwn: true })
   }
 
   async inFlight (): Promise<InFlight[]> {
@@ -329,11 +335,10 @@ class PostgresTaskStore implements TaskStore {
         await this.#own(db, moves.filter(({ from, to }) => ids.has(to.id) && from.predictionId === null))
         const toTell = moves.filter(({ to }) => ids.has(to.id) && callsBack(to))
         await insertDeliveries(db, toTell.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
-        await this.#news.tell(db, 'changed', Array.from(ids))
         return ids
       })
       // All of them: where a commit was not heard of, the second try does not know what the first one has moved.
-      this.hear({ kind: 'changed', taskIds: moves.map(({ from }) => from.id), isOwn: true })
+      this.#announce(moves.map(({ from }) => from.id))
       if (moves.some(({ to }) => callsBack(to))) this.deliveries.announce()
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
     } catch (error) {
