@@ -29,7 +29,8 @@ export interface JobRunnerOptions {
 }
 
 const retry = { first: 500, longest: 30_000 }
-const overdueBatch = 100
+/** Each costs PostgreSQL a statement of its own. */
+const aheadBatch = 100
 /** Tries to end a task that is past its deadline before it is handed back. */
 const mostEnds = 5
 
@@ -92,7 +93,7 @@ export class JobRunner {
 
   async #claim (): Promise<void> {
     const { taskStore, maxInFlight, room, stopping, now } = this.#options
-    await this.#claimAhead(() => taskStore.claimOverdue(now(), overdueBatch))
+    await this.#claimAhead(() => taskStore.claimOverdue(now(), aheadBatch))
     await this.#claimSubmitted()
     if (stopping.signal.aborted) return
     const free = Math.min(maxInFlight - this.#running.size, room())
@@ -108,7 +109,7 @@ export class JobRunner {
    */
   async #claimSubmitted (): Promise<void> {
     const { taskStore, maxInFlight, lookIntervalMs } = this.#options
-    const free = maxInFlight - this.#running.size
+    const free = Math.min(aheadBatch, maxInFlight - this.#running.size)
     if (free <= 0 || performance.now() < this.#nextLookAt) return
     this.#nextLookAt = performance.now() + lookIntervalMs
     await this.#claimAhead(() => taskStore.claimSubmitted(free))
