@@ -84,3 +84,15 @@ for (const outage of ['none', 'of writes'] as const) {
     t.equal((await app.inject(`/video-status/${taskId}`)).statusCode, 404)
   })
 }
+
+t.test('a store whose deletion was committed and not heard of knows that it has deleted the task', async (t) => {
+  const { app, loseCommit } = await startService(t)
+  const taskId = await postDream(app)
+  await ended(app, taskId)
+  const task = await app.taskStore.get(taskId)
+  if (task === undefined) throw new Error('No task')
+  const { isLost } = loseCommit('delete from task', 'none')
+  t.ok(await app.taskStore.remove(task))
+  t.ok(isLost())
+  t.notOk(await app.taskStore.remove(task))
+})
