@@ -18,10 +18,12 @@ export interface WriteGroupOptions<W, R> {
   groupsAtOnce: number
   /**
    * ms after which a write is refused, wherever it is: while the database is away groups take long to fail. One whose
-   * turn has not come is never made then.
+   * turn has not come is never made then. One that is under way is given a second more, for its own error says more.
    */
   longestWaitMs: number
 }
+
+const underWayMs = 1_000
 
 /**
  * Gathers writes while others are under way and commits them together, so that they share the round trips and the
@@ -49,8 +51,11 @@ export class WriteGroup<W, R> {
   }
 
   #refuse (late: Write<W, R>): void {
+    const isUnderWay = !this.#waiting.includes(late)
+    const refuse = (): void => late.reject(new StoreUnavailableError(new Error(`Not made within ${this.#options.longestWaitMs} ms`), { isOutcomeUnknown: isUnderWay }))
     this.#waiting = this.#waiting.filter((entry) => entry !== late)
-    late.reject(new StoreUnavailableError(new Error(`Not made within ${this.#options.longestWaitMs} ms`)))
+    if (isUnderWay) late.timer = setTimeout(refuse, underWayMs)
+    else refuse()
   }
 
   /** Resolves when nothing waits and nothing is under way. */
