@@ -93,13 +93,26 @@ export class SubmissionSearch {
 
   /** Ends early when it is woken, but lets submissions gather that are lost at the same time. */
   async #pause (ms: number): Promise<void> {
-    const { signal } = this.#options
-    const woken = new AbortController()
-    this.#wake = () => woken.abort()
-    if (this.#isAwake) woken.abort()
-    await wait(ms, AbortSignal.any([signal, woken.signal])).catch(() => undefined)
-    if (woken.signal.aborted) await wait(Math.min(ms, shortestIntervalMs), signal).catch(() => undefined)
+    if (!this.#isAwake) await this.#wokenWithin(ms)
+    if (this.#isAwake) await wait(Math.min(ms, shortestIntervalMs), this.#options.signal).catch(() => undefined)
     this.#isAwake = false
+  }
+
+  /** Not by `AbortSignal.any`: the signal of the stop would keep a trace of every wait. */
+  #wokenWithin (ms: number): Promise<void> {
+    const { signal } = this.#options
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end)
+        this.#wake = () => {}
+        resolve()
+      }
+      const timer = setTimeout(end, ms)
+      signal.addEventListener('abort', end)
+      this.#wake = end
+      if (signal.aborted) end()
+    })
   }
 
   #delayAfterFailure (): number {
