@@ -49,3 +49,12 @@ t.test('where the list alone is broken, predictions are read one by one after tw
   for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
   t.ok(emulator.calls.get >= 20)
 })
+
+t.test('a date that makes no sense touches its own task only: the others are swept, and that one is read by itself', async (t) => {
+  const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_FROM: '5' } })
+  for (const date of ['+275760-09-13T00:00:00.000Z', '0001-01-01T00:00:00.000Z', 'yesterday']) emulator.addDistortion({ members: { created_at: date } })
+  const taskIds = await Promise.all(Array.from({ length: 30 }, (_, dream) => postDream(app, `Dream ${dream}`)))
+  await until(() => emulator.predictions.length === 30 || undefined, 'all to be in flight')
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
+})
