@@ -17,13 +17,14 @@ export interface WriteGroupOptions<W, R> {
   /** how many groups may be under way at a time */
   groupsAtOnce: number
   /**
-   * ms after which a write is refused, wherever it is: while the database is away groups take long to fail. One whose
-   * turn has not come is never made then. One that is under way is given a second more, for its own error says more.
+   * ms that a write may take in all: while the database is away groups take long to fail. One whose turn has not come
+   * after four fifths of it is refused, and never made. One that is under way has a fifth more, for its own error says
+   * whether it may have happened.
    */
   longestWaitMs: number
 }
 
-const underWayMs = 1_000
+const [waitingShare, underWayShare] = [0.8, 1.2]
 
 /**
  * Gathers writes while others are under way and commits them together, so that they share the round trips and the
@@ -44,7 +45,7 @@ export class WriteGroup<W, R> {
     return new Promise((resolve, reject) => {
       const entry: Write<W, R> = { write, resolve, reject, timer: undefined }
       const { longestWaitMs } = this.#options
-      if (longestWaitMs !== Infinity) entry.timer = setTimeout(() => this.#refuse(entry), longestWaitMs)
+      if (longestWaitMs !== Infinity) entry.timer = setTimeout(() => this.#refuse(entry), longestWaitMs * waitingShare)
       this.#waiting.push(entry)
       this.#schedule()
     })
@@ -54,7 +55,7 @@ export class WriteGroup<W, R> {
     const isUnderWay = !this.#waiting.includes(late)
     const refuse = (): void => late.reject(new StoreUnavailableError(new Error(`Not made within ${this.#options.longestWaitMs} ms`), { isOutcomeUnknown: isUnderWay }))
     this.#waiting = this.#waiting.filter((entry) => entry !== late)
-    if (isUnderWay) late.timer = setTimeout(refuse, underWayMs)
+    if (isUnderWay) late.timer = setTimeout(refuse, this.#options.longestWaitMs * (underWayShare - waitingShare))
     else refuse()
   }
 
