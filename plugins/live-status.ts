@@ -17,7 +17,7 @@ export default fp(async (app) => {
   let looking: Promise<void> | undefined
   const timer = setInterval(() => {
     looking ??= subscriptions.look((taskId) => app.taskStore.get(taskId))
-      .catch((err: unknown) => app.log.debug({ err }, 'Could not read the tasks that somebody waits for; looking again soon'))
+      .catch((err: unknown) => app.log.debug({ err }, 'Could not read the tasks that requests wait for; looking again soon'))
       .finally(() => { looking = undefined })
   }, lookIntervalMs).unref()
   app.addHook('preClose', async () => {

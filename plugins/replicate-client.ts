@@ -21,7 +21,7 @@ export interface ReplicateAccess {
   REPLICATE_READS_PER_MINUTE: number
 }
 
-/** What still runs after the jobs have stopped has nobody who waits for it. */
+/** What still runs after the jobs have stopped is waited for by nothing. */
 const closed = { byMs: 22_000 }
 const connectTimeoutMs = 5_000
 const readTimeoutMs = 10_000

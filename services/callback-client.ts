@@ -9,7 +9,7 @@ export interface CallbackClientOptions {
   allowPrivate: boolean
   /** ms for everything together: the name, connecting, sending, and the head of the answer */
   timeoutMs: number
-  /** how names are resolved, in place of what is built in */
+  /** how names are resolved, instead of the built-in way */
   lookup?: LookupFunction
   /** the name servers to ask; the system's where nothing is said */
   nameServers?: string[]
@@ -63,7 +63,7 @@ export class CallbackClient {
     }
   }
 
-  /** An address in place of a name is not looked up: `post` refuses it before. */
+  /** An address instead of a name is not looked up: `post` refuses it before. */
   #connectorFor (signal: AbortSignal) {
     const { allowPrivate, timeoutMs: timeout, lookup = this.#lookupFor(signal) } = this.#options
     return buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })

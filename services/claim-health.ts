@@ -1,6 +1,6 @@
 import { StoreUnavailableError } from './task-store.ts'
 
-/** Whoever works asks for more every second: what failed longer ago has not been asked for again. */
+/** An instance at work asks for more every second: what failed longer ago has not been asked for again. */
 const currentMs = 5_000
 
 /** Whether work can be given out: a store that takes tasks and answers reads, while no task can be claimed, is not well. */

@@ -43,12 +43,19 @@ export async function hearOfPrediction (taskId: string, prediction: Prediction, 
   return 'ignored'
 }
 
-/** It names the task, which does without it: until it ends it only costs money. */
+/**
+ * It names the task, which does without it: until it ends it only costs money. That it belongs to the task is noted
+ * afterwards, so that the search tries again where the cancel did not get through.
+ */
 async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: HearOfPredictionOptions): Promise<Heard> {
-  if (!await taskStore.claimPrediction(prediction.id, taskId)) return 'ignored'
-  if (isEnded(prediction)) return 'unwanted'
-  const { outcome } = await replicate.cancel(prediction.id, { signal: AbortSignal.timeout(cancelTimeoutMs) })
-  log.info({ task_id: taskId, prediction_id: prediction.id, outcome }, 'Asked Replicate to cancel a prediction')
+  const { id } = prediction
+  if (((await taskStore.predictionOwners([id])).get(id) ?? taskId) !== taskId) return 'ignored'
+  if (!isEnded(prediction)) {
+    const { outcome } = await replicate.cancel(id, { signal: AbortSignal.timeout(cancelTimeoutMs) })
+    log.info({ task_id: taskId, prediction_id: id, outcome }, 'Asked Replicate to cancel a prediction')
+    if (outcome === 'unavailable') return 'unwanted'
+  }
+  await taskStore.claimPrediction(id, taskId)
   return 'unwanted'
 }
 

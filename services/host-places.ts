@@ -4,7 +4,7 @@ export interface HostPlacesOptions {
   now: () => number
 }
 
-/** Comes again after so many ms. */
+/** Comes again after that many milliseconds. */
 export interface Later { inMs: number }
 
 interface Host { inside: number, waiting: Array<(turn: Later | undefined) => void>, averageMs: number, bookedUntil: number }
@@ -60,7 +60,7 @@ export class HostPlaces {
     return host.bookedUntil > 0
   }
 
-  /** Whoever waits, and whoever still comes, is told to come again at once. */
+  /** What waits, and what still comes, is told to come again at once. */
   close (): void {
     this.#isClosed = true
     for (const { waiting } of this.#hosts.values()) {

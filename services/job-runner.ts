@@ -44,7 +44,7 @@ export class JobRunner {
   #claims
   /** What went wrong with the tasks that could not be handed back, since the stop began. */
   #notHandedBack: unknown[] = []
-  /** When to look again for submitted tasks that nobody works on, by the monotonic clock. */
+  /** When to look again for submitted tasks that no instance works on, by the monotonic clock. */
   #nextLookAt = 0
   #isOutOfOrder = false
   /** Tasks that were handed back because their end could not be written. */
@@ -105,7 +105,7 @@ export class JobRunner {
 
   /**
    * Tasks of an instance that died, in whose predictions money has been put already: they do not wait for a provider that
-   * takes nothing new. Once in each interval, for it asks about every task in flight, whoever holds it.
+   * takes nothing new. Once in each interval, for it asks about every task in flight, on any instance.
    */
   async #claimSubmitted (): Promise<void> {
     const { taskStore, maxInFlight, lookIntervalMs } = this.#options

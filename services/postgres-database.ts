@@ -156,7 +156,7 @@ async function migrate (db: Database): Promise<void> {
 /** Whether a commit has no answer yet, or its answer was lost: it may have happened then. */
 interface Commits { isUnderWay: boolean, wasLost: boolean }
 
-/** @param late aborted when nobody waits for the result any more: it is undone then */
+/** @param late aborted when the result is not waited for any more: it is undone then */
 async function inTransaction<T> (db: Database, work: (db: Database) => Promise<T>, late = never, commits?: Commits): Promise<T> {
   if (db.beginTransaction === undefined) throw new Error('This version of pg-boss gives no transactions')
   const transaction = await db.beginTransaction()
@@ -183,7 +183,7 @@ async function commit (transaction: { commit: () => Promise<void> }, commits: Co
   }
 }
 
-/** The driver's own limit is for each statement, and longer: whoever waits for a request does not wait for that. */
+/** The driver's own limit is for each statement, and longer: a request does not wait for that. */
 async function inTime<T> (work: (late: AbortSignal) => Promise<T>): Promise<T> {
   const late = new AbortController()
   const timer = setTimeout(() => late.abort(new StoreUnavailableError(new Error(`No answer within ${patienceMs} ms`))), patienceMs)

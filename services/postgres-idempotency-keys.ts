@@ -19,7 +19,7 @@ export async function holdersOfKeys (db: Database, rows: KeyRow[]): Promise<KeyH
   return holders.map(holderOfRow)
 }
 
-/** @returns who holds a key, undefined where nobody does */
+/** @returns the holder of a key, undefined where there is none */
 export async function holderOfKey ({ query }: PostgresDatabase, { scope, key }: Pick<KeyRow, 'scope' | 'key'>): Promise<KeyHolder | undefined> {
   const [row] = await query(`select ${holderColumns} from idempotency_key where scope = $1 and key = $2`, [scope, key])
   return row === undefined ? undefined : holderOfRow(row)

@@ -162,7 +162,7 @@ class PostgresTaskStore implements TaskStore {
     const waiting = await this.#claims.watch(() => query(`select task.id, job.priority from task join pgboss.job on job.name = $1 and job.id = task.id
       where job.state < 'active' and ${which} limit $2`, [generationQueue, limit, ...values]))
     if (waiting.length === 0) return []
-    // The public way to change a job: it leaves those alone that somebody has fetched meanwhile.
+    // The public way to change a job: it leaves those alone that an instance has fetched meanwhile.
     await Promise.all(waiting.filter((job) => Number(job.priority) < priority)
       .map(({ id }) => patiently(() => boss.update(generationQueue, undefined, { id: String(id), priority }))))
     return this.#tasksOf(await available(() => this.#leases.claim(Math.min(limit, waiting.length), priority)))

@@ -1,5 +1,6 @@
 import { backoffDelay, wait } from './backoff.ts'
 import type { Prediction } from './prediction.ts'
+import type { ProviderClock } from './provider-clock.ts'
 import type { ListOutcome, ListQuery, ReplicateClient } from './replicate-client.ts'
 import type { UpstreamFailure } from './replicate-failure.ts'
 import { longestSkewMs, type OpenSubmission } from './submission-matching.ts'
@@ -9,11 +10,13 @@ export interface Listing {
   predictions: Prediction[]
   /** Whether the list was read to its end around the time of this task's submission. */
   covers: (taskId: string) => boolean
-  /** the newest creation that was seen, ms since the epoch by the provider's clock; -Infinity where none was */
-  newestCreatedAt: number
+  /** the newest creation that was seen, ms since the epoch by the provider's clock; null where none was */
+  newestCreatedAt: number | null
   /** of the first page that could not be read */
   failure: UpstreamFailure | undefined
 }
+
+interface ListOptions { replicate: ReplicateClient, providerClock: Pick<ProviderClock, 'now'>, signal: AbortSignal }
 
 /** A time in which predictions may have been made, ms since the epoch by the provider's clock. */
 interface Span { from: number, until: number, taskIds: string[] }
@@ -28,7 +31,7 @@ const betweenPageReads = { first: 200, longest: 2_000 }
  * Reads the list around the times of all submissions. Times that overlap are read once, so that the number of calls
  * grows with the predictions that were made, not with the submissions.
  */
-export async function listSpans (submissions: OpenSubmission[], { replicate, signal }: { replicate: ReplicateClient, signal: AbortSignal }): Promise<Listing> {
+export async function listSpans (submissions: OpenSubmission[], { replicate, providerClock, signal }: ListOptions): Promise<Listing> {
   const predictions = new Map<string, Prediction>()
   const covered = new Set<string>()
   let failure: UpstreamFailure | undefined
@@ -38,8 +41,17 @@ export async function listSpans (submissions: OpenSubmission[], { replicate, sig
     if (failed === undefined) for (const taskId of span.taskIds) covered.add(taskId)
     failure ??= failed
   }
-  const newestCreatedAt = Math.max(...Array.from(predictions.values(), ({ createdAt }) => createdAt ?? -Infinity))
+  const newestCreatedAt = newestOf(predictions.values(), providerClock.now())
   return { predictions: Array.from(predictions.values()), covers: (taskId) => covered.has(taskId), newestCreatedAt, failure }
+}
+
+/** A prediction that says it was made in the future proves nothing about the list. */
+function newestOf (predictions: Iterable<Prediction>, now: number | null): number | null {
+  let newest: number | null = null
+  for (const { createdAt } of predictions) {
+    if (createdAt !== null && now !== null && createdAt <= now && createdAt > (newest ?? 0)) newest = createdAt
+  }
+  return newest
 }
 
 async function readSpan ({ from, until }: Span, found: Map<string, Prediction>, replicate: ReplicateClient, signal: AbortSignal): Promise<UpstreamFailure | undefined> {

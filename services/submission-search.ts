@@ -248,7 +248,7 @@ export class SubmissionSearch {
     if (submission === null || !listing.covers(task.id)) return false
     const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
     // A list that shows what was made after the request can have arrived does not lag behind.
-    const isCurrent = listing.newestCreatedAt > this.#providerTime(submission) + arrivalMs
+    const isCurrent = (listing.newestCreatedAt ?? 0) > this.#providerTime(submission) + arrivalMs
     const certainFrom = submission.startedAt + (isCurrent ? arrivalMs : Math.max(arrivalMs, this.#options.listLagMs))
     if (searchedAt < certainFrom) return false
     const known = this.#misses.get(task.id)

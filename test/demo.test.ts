@@ -7,7 +7,7 @@ import { until } from './service.ts'
 
 t.test('the demo takes free ports, prints what becomes of a dream with its progress, and leaves no file behind', async (t) => {
   const folder = t.testdir()
-  // The usual ports are taken, here or by somebody else.
+  // The usual ports are taken, here or by another program.
   for (const port of [3000, 3001]) await occupy(t, port)
   const demo = runDemo(t, { TMPDIR: folder })
   const command = await until(() => /curl -X POST '([^']+)'/.exec(demo.output())?.[1], `the line of curl: ${demo.output()}`)

@@ -30,7 +30,7 @@ t.test('where one host hangs those who find no room come again later and later, 
   t.ok(waits[0] !== undefined && waits[0] > 4_000 && waits.at(-1) === 600_000, `${waits[0]} to ${waits.at(-1)}`)
 })
 
-t.test('at the end whoever waits is told to come again at once', async (t) => {
+t.test('at the end what waits is told to come again at once', async (t) => {
   const places = new HostPlaces({ mostAtHost: 1, now: () => 0 })
   await places.enter('a')
   const waiting = places.enter('a')

@@ -32,7 +32,7 @@ async function startPipeline (t: Test) {
 const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`
 const numbers = Array.from({ length: 1_000 }, (_, number) => number)
 
-/** How many requests were started when none has been for a while: what nobody reads has filled the connection. */
+/** How many requests were started when none has been for a while: what is not read has filled the connection. */
 async function startedInTheEnd (started: unknown[]): Promise<number> {
   let last = -1
   let turns = 0

@@ -91,6 +91,20 @@ t.test('a prediction that starts after its task was canceled is canceled, though
   t.match(await statusOf(app, taskId), { status: 'failed', error_code: 'canceled' })
 })
 
+t.test('a cancel that does not get through when the webhook comes is made again by the search', async (t) => {
+  const service = await startService(t, { startingMs: 1_500, generationMs: 600_000 })
+  const { app, emulator } = service
+  emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
+  emulator.addFault({ call: 'create', kind: 'reset_after' })
+  emulator.addFault({ call: 'cancel', kind: 'status', status: 500 })
+  const taskId = await postDream(app)
+  await until(() => emulator.predictions.length === 1 || undefined, 'the create')
+  await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
+  await until(() => emulator.calls.cancel === 1 || undefined, 'the cancel that fails')
+  emulator.clearFaults()
+  await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
+})
+
 t.test('a lost answer is mended by the webhook that names the task', async (t) => {
   const service = await startService(t, { generationMs: 100 })
   service.emulator.addFault({ call: 'create', kind: 'hang', after: true })

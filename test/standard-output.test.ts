@@ -30,7 +30,7 @@ function unreadPipe () {
   return { stream, written, read, output: new PipedOutput(stream) }
 }
 
-t.test('lines that nobody reads are kept up to 4 MiB, and one line says how many were not', async (t) => {
+t.test('lines that are not read are kept up to 4 MiB, and one line says how many were not', async (t) => {
   const { stream, written, read, output } = unreadPipe()
   const line = `${'x'.repeat(1023)}\n`
   for (let lines = 0; lines < 5_000; lines++) output.write(line)
@@ -63,7 +63,7 @@ t.test('what is left is waited for at the end, no longer than is said, and not w
   t.notOk(written.includes('three\n'))
 })
 
-t.test('a reader of the log that stalls keeps nobody waiting, and misses nothing when it reads again', async (t) => {
+t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', async (t) => {
   const { service, ask } = await start(t)
   service.readLog(false)
   for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))

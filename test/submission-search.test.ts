@@ -31,7 +31,7 @@ t.test('many tasks of one dream whose answers are lost use every prediction that
   t.ok(emulator.calls.list < 80, `${emulator.calls.list} pages`)
 })
 
-t.test('a lost answer costs no prediction of somebody else, who asks for the same at the same time', async (t) => {
+t.test('a lost answer costs no prediction of another client, which asks for the same at the same time', async (t) => {
   let skewMs = -20_000
   const { app, emulator, apiUrl } = await startService(t, { emulator: { generationMs: 3_000, now: () => Date.now() + skewMs } })
   const older = await predict(apiUrl, promptOf('A whale'))
@@ -45,7 +45,7 @@ t.test('a lost answer costs no prediction of somebody else, who asks for the sam
   t.equal(emulator.predictions.length, 2)
 })
 
-t.test('a canceled task whose prediction nobody knows has it canceled as soon as a search finds it', async (t) => {
+t.test('a canceled task whose prediction is not known has it canceled as soon as a search finds it', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: withWebhooks })
   emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 6 })
   emulator.addFault({ call: 'create', kind: 'reset_after' })
@@ -57,7 +57,7 @@ t.test('a canceled task whose prediction nobody knows has it canceled as soon as
   await until(async () => (await app.taskStore.unresolved(Date.now())).length === 0 || undefined, 'nothing to be left to search for')
 })
 
-t.test('a dream that is canceled and asked for again has its video, and no prediction is left that nobody uses', async (t) => {
+t.test('a dream that is canceled and asked for again has its video, and no prediction is left unused', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 3_000 } })
   // The answer to the first create takes until after the cancel; the second one never arrives.
   emulator.addFault({ call: 'create', kind: 'slow', ms: 1_500 })
