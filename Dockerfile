@@ -47,7 +47,7 @@ USER node
 # Compiled once here, by one start and stop, so that no container has to strip types or compile when it starts. By the user that
 # runs it, because Node keeps a folder for each, and read-only from then on.
 RUN node --max-semi-space-size=8 --input-type=module -e " \
-      import 'close-with-grace'; import './services/postgres-task-store.ts'; \
+      import 'close-with-grace'; import './services/store/postgres/postgres-task-store.ts'; \
       import { buildApp } from './app.ts'; import { readConfig } from './config.ts'; \
       const nowhere = { REPLICATE_API_TOKEN: 'none', REPLICATE_API_URL: 'http://127.0.0.1:9/v1', DATA_DIR: ':memory:', LOG_LEVEL: 'silent' }; \
       const app = await buildApp(readConfig(nowhere)); await app.ready(); await app.close()" \

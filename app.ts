@@ -20,10 +20,10 @@ import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
-import { CallbackMessageSchema } from './services/callback-message.ts'
-import { isLoopback } from './services/loopback.ts'
-import { styleModels } from './services/models.ts'
-import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/task.ts'
+import { CallbackMessageSchema } from './services/callbacks/callback-message.ts'
+import { isLoopback } from './services/net/loopback.ts'
+import { styleModels } from './services/replicate/models.ts'
+import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task.ts'
 
 /**
  * The whole service, ready to listen. It works on open tasks from `ready` on, until it is closed.

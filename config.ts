@@ -1,11 +1,11 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
-import { misspeltSettings } from './services/misspelt-settings.ts'
-import { parseModel } from './services/models.ts'
-import { describeFault, type SchemaFault } from './services/schema-fault.ts'
-import { StartError } from './services/start-error.ts'
-import { isWebhookSecret } from './services/webhook-secret.ts'
+import { misspeltSettings } from './services/runtime/misspelt-settings.ts'
+import { parseModel } from './services/replicate/models.ts'
+import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
+import { StartError } from './services/runtime/start-error.ts'
+import { isWebhookSecret } from './services/net/webhook-secret.ts'
 
 const model = (description: string) => Type.Optional(Type.String({
   description: `${description}: \`owner/name\` or \`owner/name:version\``,

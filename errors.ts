@@ -153,7 +153,7 @@ export function titleOf (status: number): string {
 
 /**
  * For a route's response schema: the problems it is known to answer, by status, each with an example. Problems are
- * serialised by the routes that send them, so this only describes. What any route can answer, `services/openapi-document.ts` adds.
+ * serialised by the routes that send them, so this only describes. What any route can answer, `services/http/openapi-document.ts` adds.
  */
 export function problemResponses (...codes: ErrorCode[]): Record<number, object> {
   const byStatus = Map.groupBy(codes, (code) => errors[code].status)

@@ -13,11 +13,11 @@ enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
 const { misspelt, readConfig, secretsOf } = await import('./config.ts')
-const { redactor } = await import('./services/redact-secrets.ts')
-const { standardOutput } = await import('./services/standard-output.ts')
-const { startLine } = await import('./services/start-line.ts')
-const { StartError } = await import('./services/start-error.ts')
-const { terminalOutput } = await import('./services/terminal-output.ts')
+const { redactor } = await import('./services/runtime/redact-secrets.ts')
+const { standardOutput } = await import('./services/runtime/standard-output.ts')
+const { startLine } = await import('./start-line.ts')
+const { StartError } = await import('./services/runtime/start-error.ts')
+const { terminalOutput } = await import('./services/runtime/terminal-output.ts')
 
 /** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
 const graceMs = 25_000

@@ -2,7 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { QuerySchema } from '../routes/generate-video.ts'
-import { newTask, presentTask, StyleSchema, TaskSchema, TaskStatusSchema, type TaskView } from '../services/task.ts'
+import { newTask, presentTask, StyleSchema, TaskSchema, TaskStatusSchema, type TaskView } from '../services/tasks/task.ts'
 
 /**
  * The baseline: the same two routes and schemas on a Fastify as it comes, with a Map in place of a store, and no

@@ -1,8 +1,8 @@
 import autocannon from 'autocannon'
 import pg from 'pg'
 import { setTimeout as delay } from 'node:timers/promises'
-import { newTask } from '../services/task.ts'
-import { rowOf, taskColumns } from '../services/task-row.ts'
+import { newTask } from '../services/tasks/task.ts'
+import { rowOf, taskColumns } from '../services/store/task-row.ts'
 import { callsAt, connections, dream, median, startEmulator, startService } from './stand.ts'
 
 const rounds = 5

@@ -1,4 +1,4 @@
-import { styles, type Style } from '../services/styles.ts'
+import { styles, type Style } from '../services/tasks/styles.ts'
 import type { Chance } from './chance.ts'
 
 export interface Dream { key: string, text: string, style: Style }

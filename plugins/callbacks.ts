@@ -1,9 +1,9 @@
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
-import { CallbackClient } from '../services/callback-client.ts'
-import { CallbackSigner } from '../services/callback-message.ts'
-import { CallbackRunner } from '../services/callback-runner.ts'
-import { callbackSchedule, deliverCallback } from '../services/deliver-callback.ts'
+import { CallbackClient } from '../services/callbacks/callback-client.ts'
+import { CallbackSigner } from '../services/callbacks/callback-message.ts'
+import { CallbackRunner } from '../services/callbacks/callback-runner.ts'
+import { callbackSchedule, deliverCallback } from '../services/callbacks/deliver-callback.ts'
 
 export interface CallbacksOptions {
   /** what callbacks are signed with; those that are due wait while there is none */

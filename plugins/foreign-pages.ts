@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
-import { ForeignPages, type ForeignPagesOptions } from '../services/foreign-pages.ts'
-import { hostNameOf } from '../services/host-header.ts'
+import { ForeignPages, type ForeignPagesOptions } from '../services/http/foreign-pages.ts'
+import { hostNameOf } from '../services/http/host-header.ts'
 import { isHealthCheck } from './request-log.ts'
 
 /** So many host names are named in the log, each once: an operator needs the first few. */

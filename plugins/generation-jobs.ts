@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
-import { CreateGate } from '../services/create-gate.ts'
-import { endLate, generateVideo } from '../services/generate-video.ts'
-import { JobRunner } from '../services/job-runner.ts'
-import type { StyleModels } from '../services/models.ts'
-import { PredictionWatch } from '../services/prediction-watch.ts'
-import { SubmissionSearch } from '../services/submission-search.ts'
-import { TaskSubscriptions } from '../services/task-subscriptions.ts'
+import { CreateGate } from '../services/generation/submission-gate.ts'
+import { endLate, generateVideo } from '../services/generation/generate-video.ts'
+import { JobRunner } from '../services/generation/job-runner.ts'
+import type { StyleModels } from '../services/replicate/models.ts'
+import { PredictionWatch } from '../services/generation/prediction-watch.ts'
+import { SubmissionSearch } from '../services/generation/submission-search.ts'
+import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

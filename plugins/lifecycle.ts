@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { StopClock } from '../services/stop-clock.ts'
+import { StopClock } from '../services/runtime/stop-clock.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { TaskSubscriptions } from '../services/task-subscriptions.ts'
+import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

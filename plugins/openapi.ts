@@ -4,10 +4,10 @@ import type { RouteHandlerMethod } from 'fastify'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import { sendDocument } from '../routes/send-document.ts'
-import { taskEndedCallback } from '../routes/task-ended-callback.ts'
-import { icon, logo } from '../services/logo.ts'
-import { addCommonAnswers, commonComponents } from '../services/openapi-document.ts'
-import { sharedDocument, SharedFiles, type SharedDocument } from '../services/shared-document.ts'
+import { taskEndedCallback } from './task-ended-callback.ts'
+import { icon, logo } from '../services/http/logo.ts'
+import { addCommonAnswers, commonComponents } from '../services/http/openapi-document.ts'
+import { sharedDocument, SharedFiles, type SharedDocument } from '../services/http/shared-document.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
 export default fp(async (app) => {

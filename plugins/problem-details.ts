@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem, problemBody, ProblemError, problemMediaType, type Fault } from '../errors.ts'
-import { hostFaultOf } from '../services/host-header.ts'
-import { UnusableValue } from '../services/query-string.ts'
-import { describeFault, type SchemaFault } from '../services/schema-fault.ts'
-import { problemOfThrown } from '../services/thrown-error.ts'
+import { hostFaultOf } from '../services/http/host-header.ts'
+import { UnusableValue } from '../services/http/query-string.ts'
+import { describeFault, type SchemaFault } from '../services/http/validation-fault.ts'
+import { problemOfThrown } from '../services/http/thrown-error.ts'
 import { isHealthCheck } from './request-log.ts'
 
 /** Headers that speak of the answer the route had in mind, not of the problem that is sent in its place. */

@@ -1,9 +1,9 @@
 import fp from 'fastify-plugin'
-import { AccountCheck } from '../services/account-check.ts'
-import { CallLimiter } from '../services/call-limiter.ts'
-import { ProviderClock } from '../services/provider-clock.ts'
-import { createReplicateClient } from '../services/replicate-client.ts'
-import type { CallKind } from '../services/task-store.ts'
+import { AccountCheck } from '../services/replicate/account-check.ts'
+import { CallLimiter } from '../services/rate-limit/call-limiter.ts'
+import { ProviderClock } from '../services/replicate/provider-clock.ts'
+import { createReplicateClient } from '../services/replicate/replicate-client.ts'
+import type { CallKind } from '../services/store/task-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

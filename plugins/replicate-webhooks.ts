@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { ReplicateWebhooks } from '../services/replicate-webhooks.ts'
+import { ReplicateWebhooks } from '../services/replicate/replicate-webhooks.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

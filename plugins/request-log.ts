@@ -1,6 +1,6 @@
 import { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Redact } from '../services/redact-secrets.ts'
+import type { Redact } from '../services/runtime/redact-secrets.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

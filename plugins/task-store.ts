@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
-import { createSqliteTaskStore } from '../services/sqlite-task-store.ts'
-import { SteadyClock } from '../services/steady-clock.ts'
-import type { TaskStore } from '../services/task-store.ts'
+import { createSqliteTaskStore } from '../services/store/sqlite/sqlite-task-store.ts'
+import { SteadyClock } from '../services/runtime/steady-clock.ts'
+import type { TaskStore } from '../services/store/task-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -29,7 +29,7 @@ export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
 
   /** Its driver and its job engine are loaded only where they are used: they are a fifth of the time to start. */
   async function openShared (databaseUrl: string): Promise<TaskStore> {
-    const { createPostgresTaskStore } = await import('../services/postgres-task-store.ts')
+    const { createPostgresTaskStore } = await import('../services/store/postgres/postgres-task-store.ts')
     return createPostgresTaskStore({ databaseUrl, log })
   }
 }, { name: 'task-store', dependencies: ['lifecycle'] })

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
-import { cancelVideo } from '../services/cancel-video.ts'
-import { presentTask, TaskSchema } from '../services/task.ts'
+import { cancelVideo } from '../services/generation/cancel-video.ts'
+import { presentTask, TaskSchema } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 

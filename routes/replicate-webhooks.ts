@@ -3,11 +3,11 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
 import { problem, problemResponses, type ProblemError } from '../errors.ts'
-import { BodyRoom } from '../services/body-room.ts'
-import { hearOfPrediction } from '../services/hear-of-prediction.ts'
-import { parsePrediction } from '../services/prediction.ts'
-import { parseJson } from '../services/replicate-failure.ts'
-import type { Authenticity, WebhookHeaders } from '../services/replicate-webhooks.ts'
+import { BodyRoom } from '../services/http/body-room.ts'
+import { hearOfPrediction } from '../services/generation/receive-webhook.ts'
+import { parsePrediction } from '../services/replicate/prediction.ts'
+import { parseJson } from '../services/replicate/replicate-failure.ts'
+import type { Authenticity, WebhookHeaders } from '../services/replicate/replicate-webhooks.ts'
 
 /** A prediction with long logs. */
 const bodyLimit = 8 * 1024 * 1024

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { SharedDocument } from '../services/shared-document.ts'
-import { namesEtag } from '../services/status-etag.ts'
+import type { SharedDocument } from '../services/http/shared-document.ts'
+import { namesEtag } from '../services/http/etag.ts'
 
 /** Sends a document from its one buffer, or says that the client's copy is still right. Copies are kept, and asked about each time. */
 export function sendDocument (document: SharedDocument, request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -2,8 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import { problemResponses } from '../errors.ts'
-import { statusEvents } from '../services/status-events.ts'
-import { isOpen, TaskSchema } from '../services/task.ts'
+import { statusEvents } from '../services/live-status/status-events.ts'
+import { isOpen, TaskSchema } from '../services/tasks/task.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 
 const HeadersSchema = Type.Object({

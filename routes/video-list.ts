@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
-import type { Style } from '../services/styles.ts'
-import { isOpen, presentTask, TaskSchema, type TaskStatus } from '../services/task.ts'
-import { cursorOf, idOfCursor } from '../services/list-cursor.ts'
+import type { Style } from '../services/tasks/styles.ts'
+import { isOpen, presentTask, TaskSchema, type TaskStatus } from '../services/tasks/task.ts'
+import { cursorOf, idOfCursor } from '../services/http/list-cursor.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 

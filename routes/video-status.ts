@@ -2,11 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
-import { etagOf, namesEtag } from '../services/status-etag.ts'
-import { isOpen, presentTask, TaskSchema, type Task } from '../services/task.ts'
+import { etagOf, namesEtag } from '../services/http/etag.ts'
+import { isOpen, presentTask, TaskSchema, type Task } from '../services/tasks/task.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
-import { waitSecondsOf } from './wait-preference.ts'
+import { waitSecondsOf } from '../services/http/wait-preference.ts'
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({

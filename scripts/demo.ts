@@ -5,9 +5,9 @@ import { createServer } from 'node:net'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
-import { StartError } from '../services/start-error.ts'
-import { presentTask } from '../services/task.ts'
-import { terminalOutput } from '../services/terminal-output.ts'
+import { StartError } from '../services/runtime/start-error.ts'
+import { presentTask } from '../services/tasks/task.ts'
+import { terminalOutput } from '../services/runtime/terminal-output.ts'
 
 /**
  * The emulator and the service together, with no account and no file: `npm run demo`. HOST, PORT and EMULATOR_PORT say

@@ -1,13 +1,13 @@
 import { inspect } from 'node:util'
 import { readConfig, secretsOf } from '../config.ts'
-import { openPostgres, type PostgresDatabase } from '../services/postgres-database.ts'
-import { redactor } from '../services/redact-secrets.ts'
-import { sqliteResultOf } from '../services/sqlite-database.ts'
-import { openTaskFolder, type TaskFolder } from '../services/sqlite-task-store.ts'
-import { StartError } from '../services/start-error.ts'
-import { isOpen, type Task } from '../services/task.ts'
-import { takeOver, takeOverKeys } from '../services/take-over.ts'
-import { StoreUnavailableError } from '../services/task-store.ts'
+import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
+import { redactor } from '../services/runtime/redact-secrets.ts'
+import { sqliteResultOf } from '../services/store/sqlite/sqlite-database.ts'
+import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/sqlite-task-store.ts'
+import { StartError } from '../services/runtime/start-error.ts'
+import { isOpen, type Task } from '../services/tasks/task.ts'
+import { takeOver, takeOverKeys } from '../services/store/postgres/import-tasks.ts'
+import { StoreUnavailableError } from '../services/store/task-store.ts'
 
 /**
  * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where open ones go on at once. Run again after it was

@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { chromium, type Locator, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import type { Problem } from '../../errors.ts'
-import type { TaskView } from '../../services/task.ts'
-import { startService } from '../service.ts'
+import type { TaskView } from '../../services/tasks/task.ts'
+import { startService } from '../support/service.ts'
 
 const isRoot = process.getuid?.() === 0
 /** A folder for a picture of each step, for people who change the page. */

@@ -5,8 +5,8 @@ import { promisify } from 'node:util'
 import { Webhook } from 'standardwebhooks'
 import t, { type Test } from 'tap'
 import { freePort } from '../../chaos/free-port.ts'
-import { newSecret } from '../callback-receiver.ts'
-import { startService, until } from '../service.ts'
+import { newSecret } from '../support/callback-receiver.ts'
+import { startService, until } from '../support/service.ts'
 import { startFlakyProxy, type Trouble } from './flaky-proxy.ts'
 
 const document = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')

@@ -4,7 +4,7 @@ import { copyFile, writeFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import openapiTS, { astToString } from 'openapi-typescript'
 import t, { type Test } from 'tap'
-import { startService } from '../service.ts'
+import { startService } from '../support/service.ts'
 
 const run = promisify(execFile)
 const document = new URL('../../openapi.json', import.meta.url)

@@ -1,0 +1,56 @@
+import type { CallbackAnswer, CallbackClient } from './callback-client.ts'
+import type { CallbackDelivery } from '../store/callback-deliveries.ts'
+import { callbackMessage, type CallbackSigner } from './callback-message.ts'
+import type { Log } from '../runtime/log.ts'
+
+export interface DeliverCallbackOptions {
+  client: CallbackClient
+  signer: CallbackSigner
+  /** ms before the second attempt, the third and so on; after the last one it is given up */
+  schedule: readonly number[]
+  userAgent: string
+  log: Log
+}
+
+const second = 1_000
+const minute = 60 * second
+const hour = 60 * minute
+export const callbackSchedule = [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour] as const
+
+const longestRetryAfterMs = 24 * hour
+/** A tenth at most, only ever later: those who failed together do not return together. */
+const jitter = 0.1
+
+/** Tells a callback address of the end of its task, once. @returns when to try again; undefined where it is over */
+export async function deliverCallback ({ task, attempt }: CallbackDelivery, options: DeliverCallbackOptions): Promise<{ inMs: number } | undefined> {
+  if (task.callbackUrl === null) throw new Error(`Task ${task.id} has nobody to tell`)
+  const { client, signer, schedule, userAgent, log } = options
+  const body = JSON.stringify(callbackMessage(task))
+  const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.headersFor(task.id, body, new Date()) }
+  const answer = await client.post(task.callbackUrl, headers, body)
+  const next = nextAttempt(answer, schedule[attempt - 1])
+  const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...loggable(answer) }
+  if (isDelivered(answer)) log.info(details, 'Callback delivered')
+  else if (isGone(answer)) log.info(details, 'Callback not wanted any more')
+  else if (next !== undefined) log.warn({ ...details, next_in_s: Math.round(next.inMs / second) }, 'Callback not delivered; trying again')
+  else log.error(details, 'Callback not delivered, and given up')
+  return next
+}
+
+function nextAttempt (answer: CallbackAnswer, delayMs: number | undefined): { inMs: number } | undefined {
+  if (isDelivered(answer) || isGone(answer) || delayMs === undefined) return undefined
+  const asked = answer.outcome === 'answered' ? answer.retryAfterMs ?? 0 : 0
+  return { inMs: Math.max(delayMs, Math.min(asked, longestRetryAfterMs)) * (1 + jitter * Math.random()) }
+}
+
+function isDelivered (answer: CallbackAnswer): boolean {
+  return answer.outcome === 'answered' && answer.status >= 200 && answer.status < 300
+}
+
+function isGone (answer: CallbackAnswer): boolean {
+  return answer.outcome === 'answered' && answer.status === 410
+}
+
+function loggable (answer: CallbackAnswer) {
+  return answer.outcome === 'answered' ? { status: answer.status } : { reason: answer.reason }
+}

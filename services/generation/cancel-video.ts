@@ -1,0 +1,44 @@
+import type { Log } from '../runtime/log.ts'
+import type { PredictionWatch } from './prediction-watch.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import { isOpen, type Task } from '../tasks/task.ts'
+import type { TaskStore } from '../store/task-store.ts'
+
+export interface CancelVideoOptions {
+  taskStore: TaskStore
+  predictionWatch: PredictionWatch
+  replicate: ReplicateClient
+  log: Log
+}
+
+/** `finished`: it had ended before, and stays as it was. */
+export type CancelOutcome =
+  | { outcome: 'canceled' | 'finished', task: Task }
+  | { outcome: 'missing' }
+
+/** A cancel is answered without Replicate's answer if that takes longer. */
+const upstreamTimeoutMs = 5_000
+
+/**
+ * Ends a task at any point of its life, its prediction as well. Whoever works on the task cancels a prediction that is
+ * just being created, and tries until Replicate has heard it.
+ * @throws StoreUnavailableError: the task goes on
+ */
+export async function cancelVideo (taskId: string, options: CancelVideoOptions): Promise<CancelOutcome> {
+  const { taskStore } = options
+  for (let task = await taskStore.get(taskId); task !== undefined; task = await taskStore.get(taskId)) {
+    if (!isOpen(task)) return { outcome: 'finished', task }
+    const moved = await taskStore.move(task, { type: 'fail', failure: 'canceled' })
+    if (moved.outcome !== 'moved') continue
+    options.log.info({ task_id: taskId, prediction_id: task.predictionId }, 'Task canceled')
+    if (task.predictionId !== null) await cancelUpstream(taskId, task.predictionId, options)
+    return { outcome: 'canceled', task: moved.task }
+  }
+  return { outcome: 'missing' }
+}
+
+async function cancelUpstream (taskId: string, predictionId: string, { predictionWatch, replicate, log }: CancelVideoOptions): Promise<void> {
+  if (predictionWatch.recheck(taskId)) return
+  const { outcome } = await replicate.cancel(predictionId, { signal: AbortSignal.timeout(upstreamTimeoutMs) })
+  log.info({ prediction_id: predictionId, outcome }, 'Asked Replicate to cancel a prediction')
+}

@@ -1,0 +1,179 @@
+import { isDeepStrictEqual } from 'node:util'
+import { parseModel } from '../replicate/models.ts'
+import type { Prediction } from '../replicate/prediction.ts'
+import type { Submission } from '../tasks/task.ts'
+
+/** What a search needs to know of a prediction. */
+export type FoundPrediction = Pick<Prediction, 'id' | 'status' | 'model' | 'version' | 'input' | 'source' | 'webhook' | 'createdAt' | 'dataRemoved'>
+
+export interface Candidate {
+  prediction: FoundPrediction
+  /** Whether the prediction itself was read: an item of the list may lack its input or its webhook. */
+  isRead: boolean
+}
+
+export interface OpenSubmission {
+  taskId: string
+  submission: Submission
+  /** when it was started, by the provider's clock, ms since the epoch */
+  startedAt: number
+  /**
+   * - `in_doubt`: its prediction is searched for
+   * - `awaiting_answer`: its sender still waits for the answer, which will tell
+   * - `canceled`: its task has ended; a prediction of its own is to be canceled
+   */
+  state: 'in_doubt' | 'awaiting_answer' | 'canceled'
+  /** ms from its start until which its request may have arrived */
+  arrivalMs: number
+}
+
+/** What the candidates mean for one submission in doubt. */
+export type Match =
+  /** This is its prediction. */
+  | { outcome: 'found', prediction: FoundPrediction }
+  /** Something that could be its prediction could not be read yet. */
+  | { outcome: 'unread' }
+  /** There is none, or only one that is unlikely: older than the submission, or ended without a video. */
+  | { outcome: 'absent', unlikely: FoundPrediction | undefined }
+  /** Something that could be its prediction has been wiped by the provider, and cannot be recognised any more. */
+  | { outcome: 'wiped' }
+
+export interface Matching {
+  /** by task, for each submission in doubt */
+  matches: Map<string, Match>
+  /** predictions of canceled tasks that still cost money */
+  unwanted: Array<{ taskId: string, prediction: FoundPrediction }>
+}
+
+/** How exactly the provider's clock is known, and how far the clocks of its machines may be from each other. */
+const toleranceMs = 3_000
+/** A prediction that is older than its submission by more than this is certainly another's. */
+export const longestSkewMs = 120_000
+
+/**
+ * Whether a prediction can be the one of a submission, as far as it shows. A part that it does not show is taken for
+ * equal; where it was read, only its input can be missing, because the provider wiped it.
+ */
+export function couldBe ({ prediction, isRead }: Candidate, { model, input, webhook }: Submission): boolean {
+  return prediction.source !== 'web' &&
+    (prediction.webhook === null || prediction.webhook === webhook) &&
+    isOfModel(prediction, model) &&
+    (prediction.input === null ? !isRead || prediction.dataRemoved : hasInput(prediction.input, input))
+}
+
+/**
+ * Assigns predictions that belong to no task to submissions, one to one and always the same way for the same arguments.
+ * A webhook address that names the task and an input with a seed are certain. Predictions of the same input are assigned
+ * in the order of their creation to the submissions in the order of their start, those that still wait for an answer
+ * included: of two submissions of one dream each gets a prediction that one of the two has made.
+ * @param candidates all that belong to no task
+ */
+export function matchSubmissions (submissions: OpenSubmission[], candidates: Candidate[]): Matching {
+  const matching: Matching = { matches: new Map(), unwanted: [] }
+  const pool = new CandidatePool(candidates)
+  const inOrder = submissions.toSorted((a, b) => a.startedAt - b.startedAt || (a.taskId < b.taskId ? -1 : 1))
+  for (const submission of inOrder) takeNamed(submission, pool, matching)
+  const left = inOrder.filter(({ taskId, state }) => state !== 'canceled' && !matching.matches.has(taskId))
+  const unmatched = left.filter((submission) => !takeLikely(submission, pool, matching))
+  for (const submission of unmatched.filter(({ state }) => state === 'in_doubt')) takeUnlikely(submission, pool, matching)
+  return matching
+}
+
+/** Those that only this submission can have asked for: by the address that names its task, or by the seed of its input. */
+function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, unwanted }: Matching): void {
+  const own = pool.of(submission).filter((candidate) => isNamed(candidate, submission)).map(({ prediction }) => prediction)
+  if (submission.state === 'canceled') {
+    unwanted.push(...own.filter(({ status }) => !isOver(status)).map((prediction) => ({ taskId: submission.taskId, prediction })))
+  }
+  const [first] = own.filter(({ status }) => !isFailed(status)).sort(byCreation)
+  if (submission.state === 'in_doubt' && first !== undefined) matches.set(submission.taskId, { outcome: 'found', prediction: first })
+  // Whatever becomes of them, they are no other task's. One that has failed is still this one's last resort.
+  for (const prediction of own) if (!isFailed(prediction.status)) pool.take(prediction)
+}
+
+function takeLikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): boolean {
+  const isOlder = ({ createdAt }: FoundPrediction): number => Number((createdAt ?? 0) < submission.startedAt)
+  const [first] = pool.of(submission).filter((candidate) => isLikely(candidate, submission))
+    .sort(({ prediction: a }, { prediction: b }) => isOlder(a) - isOlder(b) || byCreation(a, b))
+  if (first === undefined) return false
+  pool.take(first.prediction)
+  if (submission.state === 'in_doubt') {
+    matches.set(submission.taskId, first.isRead ? { outcome: 'found', prediction: first.prediction } : { outcome: 'unread' })
+  }
+  return true
+}
+
+function takeUnlikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): void {
+  const near = pool.of(submission).filter(({ prediction }) => isNear(prediction, submission))
+  const [best] = near.filter(({ isRead, prediction }) => isRead && prediction.input !== null)
+    .sort((a, b) => rank(a, submission) - rank(b, submission) || byCreation(a.prediction, b.prediction))
+  const hidden = near.find(({ isRead, prediction }) => !isRead || prediction.input === null)
+  const isOwn = best !== undefined && isNamed(best, submission)
+  const taken = isOwn ? best : hidden ?? best
+  if (taken !== undefined) pool.take(taken.prediction)
+  if (hidden !== undefined && !isOwn) matches.set(submission.taskId, { outcome: hidden.isRead ? 'wiped' : 'unread' })
+  else matches.set(submission.taskId, { outcome: 'absent', unlikely: best?.prediction })
+}
+
+function isNamed (candidate: Candidate, { submission }: OpenSubmission): boolean {
+  const { webhook, input } = candidate.prediction
+  return webhook === null ? input !== null && 'seed' in submission.input : webhook === submission.webhook
+}
+
+/** Made while the request may have arrived, with a way to a video. A wiped one is never likely: nothing shows what it was. */
+function isLikely ({ prediction, isRead }: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
+  const { createdAt, status, input, webhook } = prediction
+  if (createdAt === null || isFailed(status) || (isRead && (input === null || webhook !== submission.webhook))) return false
+  return createdAt >= startedAt - toleranceMs && createdAt <= startedAt + arrivalMs + toleranceMs
+}
+
+function isNear ({ createdAt }: FoundPrediction, { startedAt, arrivalMs }: OpenSubmission): boolean {
+  return createdAt === null || (createdAt >= startedAt - longestSkewMs && createdAt <= startedAt + arrivalMs + longestSkewMs)
+}
+
+/** What has ended without a video is better than nothing, and last. */
+function rank (candidate: Candidate, submission: OpenSubmission): number {
+  return (isNamed(candidate, submission) ? 0 : 1) + (isFailed(candidate.prediction.status) ? 2 : 0)
+}
+
+function byCreation (a: FoundPrediction, b: FoundPrediction): number {
+  return (a.createdAt ?? 0) - (b.createdAt ?? 0) || (a.id < b.id ? -1 : 1)
+}
+
+function isFailed (status: string): boolean {
+  return status === 'failed' || status === 'canceled' || status === 'aborted'
+}
+
+function isOver (status: string): boolean {
+  return status === 'succeeded' || isFailed(status)
+}
+
+function isOfModel ({ model, version }: FoundPrediction, wanted: string): boolean {
+  const parsed = parseModel(wanted)
+  if (!parsed.ok) return false
+  if (model !== null && model.toLowerCase() !== `${parsed.owner}/${parsed.name}`.toLowerCase()) return false
+  return parsed.version === undefined || version === null || version === parsed.version
+}
+
+function hasInput (input: Record<string, unknown>, wanted: Record<string, unknown>): boolean {
+  return Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(input[name], value))
+}
+
+/** Candidates that are not assigned yet, found by their prompt: comparing all with all would not be linear. */
+class CandidatePool {
+  #byPrompt
+  #taken = new Set<string>()
+
+  constructor (candidates: Candidate[]) {
+    this.#byPrompt = Map.groupBy(candidates, ({ prediction }) => prediction.input?.prompt)
+  }
+
+  of ({ submission }: OpenSubmission): Candidate[] {
+    return [...this.#byPrompt.get(submission.input.prompt) ?? [], ...this.#byPrompt.get(undefined) ?? []]
+      .filter((candidate) => !this.#taken.has(candidate.prediction.id) && couldBe(candidate, submission))
+  }
+
+  take ({ id }: FoundPrediction): void {
+    this.#taken.add(id)
+  }
+}

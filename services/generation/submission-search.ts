@@ -1,0 +1,268 @@
+import { LRUCache } from 'lru-cache'
+import { backoffDelay, wait } from '../runtime/backoff.ts'
+import type { Log } from '../runtime/log.ts'
+import type { ProviderClock } from '../replicate/provider-clock.ts'
+import type { Prediction } from '../replicate/prediction.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import { couldBe, longestSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
+import { listSpans, type Listing } from './submission-listing.ts'
+import type { Move, Task } from '../tasks/task.ts'
+import type { TaskStore } from '../store/task-store.ts'
+
+export interface SubmissionSearchOptions {
+  taskStore: TaskStore
+  replicate: ReplicateClient
+  providerClock: ProviderClock
+  /** ms after its start in which a submission may still be sent */
+  intentTtlMs: number
+  /** ms that a sender waits for the answer to a create */
+  createTimeoutMs: number
+  /** ms that a new prediction may be missing from the provider's list */
+  listLagMs: number
+  /** ms since the epoch */
+  now: () => number
+  log: Log
+  /** aborted when the instance stops */
+  signal: AbortSignal
+}
+
+/** How often the list is read while a submission is in doubt, and how often for the predictions of canceled tasks. */
+const intervalMs = 4_000
+const canceledIntervalMs = 30_000
+/** Submissions that become ambiguous within this time are searched for together. */
+const shortestIntervalMs = 1_000
+/** Without a sign of life for this long, another instance takes the search over. */
+const turnTtlMs = 15_000
+/** Complete searches that found nothing, before a task is submitted again. */
+const confirmations = 2
+const failedSearch = { first: 1_000, longest: 10_000 }
+const maxReadsAtOnce = 8
+const maxRemembered = 5_000
+
+/** Complete searches without a result in a row, for one version of a task. */
+interface Misses { version: number, count: number, lastAt: number }
+
+/**
+ * Finds the predictions of all submissions whose answer was lost, on all instances: one instance at a time reads the
+ * provider's list and moves the tasks. A prediction that is found is attached. A task without one is submitted again
+ * after two complete searches, both later than its request can have arrived and than the list can lag behind.
+ */
+export class SubmissionSearch {
+  #options
+  #misses = new Map<string, Misses>()
+  /** What single reads showed: each candidate is read once. */
+  #read = new LRUCache<string, FoundPrediction>({ max: maxRemembered })
+  #failures = 0
+  #wake: () => void = () => {}
+  #isAwake = false
+  #running: Promise<void> | undefined
+
+  constructor (options: SubmissionSearchOptions) {
+    this.#options = options
+  }
+
+  /** Searches from now on, until the signal is aborted. */
+  start (): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Says that a submission has become ambiguous. Returns at once. */
+  wake (): void {
+    this.#isAwake = true
+    this.#wake()
+  }
+
+  /** Resolves when the search has ended, after the signal was aborted; another instance goes on at once. */
+  async stop (): Promise<void> {
+    await this.#running
+    await this.#options.taskStore.releaseSearchTurn().catch((err: unknown) => {
+      this.#options.log.debug({ err }, 'The turn to search could not be released; it expires')
+    })
+  }
+
+  async #run (): Promise<void> {
+    const { signal, log } = this.#options
+    while (!signal.aborted) {
+      const delayMs = await this.#search().catch((err: unknown) => {
+        if (!signal.aborted && this.#failures === 0) log.warn({ err }, 'Could not search for predictions; searching again')
+        return this.#delayAfterFailure()
+      })
+      await this.#pause(delayMs)
+    }
+  }
+
+  /** Ends early when it is woken, but lets submissions gather that are lost at the same time. */
+  async #pause (ms: number): Promise<void> {
+    if (!this.#isAwake) await this.#wokenWithin(ms)
+    if (this.#isAwake) await wait(Math.min(ms, shortestIntervalMs), this.#options.signal).catch(() => undefined)
+    this.#isAwake = false
+  }
+
+  /** Not by `AbortSignal.any`: the signal of the stop would keep a trace of every wait. */
+  #wokenWithin (ms: number): Promise<void> {
+    const { signal } = this.#options
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end)
+        this.#wake = () => {}
+        resolve()
+      }
+      const timer = setTimeout(end, ms)
+      signal.addEventListener('abort', end)
+      this.#wake = end
+      if (signal.aborted) end()
+    })
+  }
+
+  #delayAfterFailure (): number {
+    return backoffDelay(this.#failures++, failedSearch)
+  }
+
+  /** @returns ms until the next search */
+  async #search (): Promise<number> {
+    const { taskStore, now } = this.#options
+    const isOurTurn = await taskStore.takeSearchTurn(turnTtlMs)
+    const open = isOurTurn ? await this.#openSubmissions() : []
+    const searched = open.filter(({ state }) => state !== 'awaiting_answer')
+    if (searched.length === 0) {
+      this.#misses.clear()
+      this.#failures = 0
+      return intervalMs
+    }
+    const searchedAt = now()
+    const listing = await listSpans(searched, this.#options)
+    // After the list: a prediction that it shows was asked for by a row that was committed before.
+    const { matches, unwanted, tasks } = await this.#match(listing)
+    await this.#cancelUnwanted(unwanted, tasks)
+    for (const [taskId, match] of matches) await this.#resolve(tasks.get(taskId), match, listing, searchedAt)
+    if (listing.failure !== undefined) {
+      this.#options.log.debug({ provider_status: listing.failure.status }, 'The list of predictions could not be read to its end; reading it again')
+      return this.#delayAfterFailure()
+    }
+    this.#failures = 0
+    return searched.some(({ state }) => state === 'in_doubt') ? intervalMs : canceledIntervalMs
+  }
+
+  async #openSubmissions (): Promise<Array<OpenSubmission & { task: Task }>> {
+    const { taskStore, providerClock, replicate, now, signal } = this.#options
+    const tasks = await taskStore.unresolved(now())
+    if (tasks.length > 0 && providerClock.now() === null) await replicate.account({ signal })
+    return tasks.flatMap((task) => this.#openSubmission(task))
+  }
+
+  #openSubmission (task: Task): Array<OpenSubmission & { task: Task }> {
+    const { submission } = task
+    if (submission === null) return []
+    const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
+    const isInDoubt = submission.isAmbiguous || this.#ageOf(task) >= arrivalMs
+    const open = { taskId: task.id, task, submission, startedAt: this.#providerTime(submission), arrivalMs }
+    if (task.stage === 'submitting') return [{ ...open, state: isInDoubt ? 'in_doubt' : 'awaiting_answer' }]
+    // Without an address or a seed, what a canceled task asked for cannot be told from another's.
+    return submission.webhook !== null || 'seed' in submission.input ? [{ ...open, state: 'canceled' }] : []
+  }
+
+  /** A sender that has ended sends nothing any more; any other may be as late as its intent is valid. */
+  #arrivalMs (isAmbiguous: boolean): number {
+    const { createTimeoutMs, intentTtlMs } = this.#options
+    return isAmbiguous ? createTimeoutMs : createTimeoutMs + intentTtlMs
+  }
+
+  #ageOf ({ submission }: Task): number {
+    return this.#options.now() - (submission?.startedAt ?? 0)
+  }
+
+  #providerTime ({ startedAt, providerStartedAt }: { startedAt: number, providerStartedAt: number | null }): number {
+    const { providerClock, now } = this.#options
+    return providerStartedAt ?? startedAt + (providerClock.now() ?? now()) - now()
+  }
+
+  async #match (listing: Listing) {
+    const { taskStore } = this.#options
+    const open = await this.#openSubmissions()
+    const owners = await taskStore.predictionOwners(listing.predictions.map(({ id }) => id))
+    const free = listing.predictions.filter(({ id }) => !owners.has(id))
+    const candidates = await this.#candidatesOf(free, open)
+    return { ...matchSubmissions(open, candidates), tasks: new Map(open.map(({ task }) => [task.id, task])) }
+  }
+
+  /** Reads what could be of use and does not show all of itself in the list. A failed read delays this one alone. */
+  async #candidatesOf (listed: Prediction[], open: OpenSubmission[]): Promise<Candidate[]> {
+    const useful = listed.map((prediction) => this.#known(prediction)).filter((candidate) => open.some((one) => isInReach(candidate, one)))
+    const toRead = useful.filter((candidate) => !candidate.isRead)
+    await Promise.all(Array.from({ length: maxReadsAtOnce }, async () => {
+      for (let candidate = toRead.shift(); candidate !== undefined; candidate = toRead.shift()) await this.#readOne(candidate)
+    }))
+    return useful.map(({ prediction }) => this.#known(prediction))
+  }
+
+  #known (prediction: FoundPrediction): Candidate {
+    const read = this.#read.get(prediction.id)
+    // What it was made of never changes; how it stands is newer in the list.
+    if (read !== undefined) return { prediction: { ...read, status: prediction.status }, isRead: true }
+    return { prediction, isRead: prediction.webhook !== null && prediction.input !== null }
+  }
+
+  async #readOne ({ prediction: { id } }: Candidate): Promise<void> {
+    const { replicate, signal } = this.#options
+    const read = await replicate.get(id, { signal })
+    if (read.outcome !== 'found') return
+    const { status, model, version, input, source, webhook, createdAt, dataRemoved } = read.prediction
+    this.#read.set(id, { id, status, model, version, input, source, webhook, createdAt, dataRemoved })
+  }
+
+  /** A canceled task has nothing to wait for: its prediction only costs money. */
+  async #cancelUnwanted (unwanted: Array<{ taskId: string, prediction: FoundPrediction }>, tasks: Map<string, Task>): Promise<void> {
+    const { taskStore, replicate, log, signal } = this.#options
+    for (const { taskId, prediction: { id } } of unwanted) {
+      const { outcome } = await replicate.cancel(id, { signal })
+      log.info({ task_id: taskId, prediction_id: id, outcome }, 'Asked Replicate to cancel a prediction')
+      // Noted only afterwards, so that a cancel that did not get through is tried again.
+      if (outcome !== 'unavailable' && tasks.has(taskId)) await taskStore.claimPrediction(id, taskId)
+    }
+  }
+
+  async #resolve (task: Task | undefined, match: Match, listing: Listing, searchedAt: number): Promise<void> {
+    if (task === undefined) return
+    if (match.outcome === 'found') return this.#attach(task, match.prediction)
+    if (match.outcome === 'unread' || !this.#isConfirmed(task, listing, searchedAt)) return
+    if (match.outcome === 'wiped') return this.#move(task, { type: 'fail', failure: 'submission_unknown' }, 'What Replicate made of a task cannot be recognised any more')
+    if (match.unlikely !== undefined) return this.#attach(task, match.unlikely)
+    return this.#move(task, { type: 'withdraw', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
+  }
+
+  #attach (task: Task, { id, createdAt }: FoundPrediction): Promise<void> {
+    return this.#move(task, { type: 'bind', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
+  }
+
+  /** Where another instance or a client was faster, the next search sees it. */
+  async #move (task: Task, move: Move, message: string): Promise<void> {
+    const { taskStore, log } = this.#options
+    const { outcome } = await taskStore.move(task, move)
+    if (outcome === 'moved') log.info({ task_id: task.id, ...(move.type === 'bind' && { prediction_id: move.predictionId }) }, message)
+  }
+
+  /** Whether searches that found nothing are enough to be sure that there is nothing. */
+  #isConfirmed (task: Task, listing: Listing, searchedAt: number): boolean {
+    const { submission, version } = task
+    if (submission === null || !listing.covers(task.id)) return false
+    const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
+    // A list that shows what was made after the request can have arrived does not lag behind.
+    const isCurrent = (listing.newestCreatedAt ?? 0) > this.#providerTime(submission) + arrivalMs
+    const certainFrom = submission.startedAt + (isCurrent ? arrivalMs : Math.max(arrivalMs, this.#options.listLagMs))
+    if (searchedAt < certainFrom) return false
+    const known = this.#misses.get(task.id)
+    const before = known?.version === version ? known : { count: 0, lastAt: -Infinity }
+    const isApart = performance.now() - before.lastAt >= intervalMs / 2
+    const misses = isApart ? { version, count: before.count + 1, lastAt: performance.now() } : { ...before, version }
+    this.#misses.set(task.id, misses)
+    return misses.count >= confirmations
+  }
+}
+
+/** Whether it is worth reading it: it may be this submission's as far as it shows, by its time as well. */
+function isInReach (candidate: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
+  const { createdAt } = candidate.prediction
+  const isNear = createdAt === null || (createdAt >= startedAt - longestSkewMs && createdAt <= startedAt + arrivalMs + longestSkewMs)
+  return isNear && couldBe(candidate, submission)
+}

@@ -1,0 +1,66 @@
+import type { Fault } from '../../errors.ts'
+import { idempotencyKeyPattern } from '../store/idempotency-key.ts'
+
+/** The part of ajv's errors that is looked at. */
+export interface SchemaFault {
+  instancePath: string
+  keyword: string
+  params: Record<string, unknown>
+  message?: string | undefined
+}
+
+interface Wording {
+  /** The stable word for programs. */
+  type: string
+  msg: (params: Record<string, unknown>) => string
+}
+
+const typeNames: Record<string, string> = {
+  integer: 'a whole number',
+  number: 'a number',
+  string: 'text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object'
+}
+
+const patternWords: Record<string, string> = {
+  [idempotencyKeyPattern]: 'must be 1 to 255 visible ASCII characters'
+}
+
+const wordings: Record<string, Wording> = {
+  required: { type: 'missing', msg: () => 'is required' },
+  enum: { type: 'enum', msg: ({ allowedValues }) => `must be one of ${list(allowedValues)}` },
+  const: { type: 'enum', msg: ({ allowedValue }) => `must be ${allowedValue}` },
+  type: { type: 'type', msg: ({ type }) => `must be ${typeNames[String(type)] ?? type}` },
+  minLength: { type: 'too_short', msg: ({ limit }) => limit === 1 ? 'must not be empty' : `must be at least ${number(limit)} characters long` },
+  maxLength: { type: 'too_long', msg: ({ limit }) => `must be at most ${number(limit)} characters long` },
+  minimum: { type: 'too_small', msg: ({ limit }) => `must be at least ${number(limit)}` },
+  maximum: { type: 'too_large', msg: ({ limit }) => `must be at most ${number(limit)}` },
+  pattern: { type: 'pattern', msg: ({ pattern }) => patternWords[String(pattern)] ?? `must match the pattern ${pattern}` },
+  format: { type: 'format', msg: ({ format }) => `must be a valid ${format}` }
+}
+
+/**
+ * What ajv found, in words for people; the client's own value is not among them.
+ * @param part `query`, `path`, `header` or `body`
+ */
+export function describeFault (part: string, { instancePath, keyword, params, message }: SchemaFault): Fault {
+  const wording = wordings[keyword]
+  const loc = [part, ...instancePath.split('/').slice(1).map(unescapePointer)]
+  if (keyword === 'required') loc.push(String(params.missingProperty))
+  return { loc, msg: wording?.msg(params) ?? message ?? 'cannot be used', type: wording?.type ?? 'invalid' }
+}
+
+/** RFC 6901 */
+function unescapePointer (token: string): string {
+  return token.replaceAll('~1', '/').replaceAll('~0', '~')
+}
+
+function list (values: unknown): string {
+  return Array.isArray(values) ? values.filter((value) => value !== null).join(', ') : String(values)
+}
+
+function number (value: unknown): string {
+  return Number(value).toLocaleString('en-US')
+}

@@ -1,0 +1,99 @@
+import { lookup, Resolver } from 'node:dns/promises'
+import type { LookupAddress } from 'node:dns'
+import { setTimeout as delay } from 'node:timers/promises'
+import { linkedSignal } from '../runtime/linked-signal.ts'
+import { Turns } from '../runtime/turns.ts'
+
+export interface HostNamesOptions {
+  /** whether the names of this machine and of its networks count too: of /etc/hosts, and below a search domain */
+  allowPrivate: boolean
+  /** the name servers to ask, `address` or `address:port`; the system's where nothing is said */
+  servers?: string[] | undefined
+}
+
+/** A forwarder has room for some hundred questions, and Replicate's name needs it too. */
+const mostAtOnce = 16
+/** For one name, of the time of the whole call. */
+const longestMs = 4_000
+const asking = { timeout: 1_500, tries: 2 }
+/** How long the second family of addresses may take where the first is known. */
+const otherFamilyMs = 100
+
+const loopback: LookupAddress[] = [{ address: '127.0.0.1', family: 4 }, { address: '::1', family: 6 }]
+
+class NoAnswerError extends Error {
+  readonly code = 'ETIMEOUT'
+}
+
+/**
+ * Looks names up that strangers chose. Not by getaddrinfo, which has four threads for the whole process and cannot be
+ * stopped: sixteen names whose server is silent would keep Replicate and the database from being found for minutes.
+ */
+export class HostNames {
+  #options
+  #turns = new Turns(mostAtOnce)
+  /** One of the four threads, however long it takes. */
+  #systemTurns = new Turns(1)
+
+  constructor (options: HostNamesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * @returns at least one address, those of IPv4 first
+   * @throws an error with a `code`, or the signal's reason
+   */
+  async resolve (hostname: string, signal: AbortSignal): Promise<LookupAddress[]> {
+    const name = hostname.replace(/\.$/, '')
+    if (/(^|\.)localhost$/.test(name)) return loopback
+    try {
+      return await this.#turns.take(signal, () => this.#ask(name, signal))
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!this.#options.allowPrivate) throw error
+      return await this.#askSystem(name, signal)
+    }
+  }
+
+  async #ask (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
+    const { servers } = this.#options
+    const resolver = new Resolver(asking)
+    if (servers !== undefined) resolver.setServers(servers)
+    const inTime = linkedSignal(signal, longestMs)
+    const cancel = (): void => resolver.cancel()
+    inTime.signal.addEventListener('abort', cancel, { once: true })
+    try {
+      return await bothFamilies(name, resolver)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw inTime.signal.aborted ? new NoAnswerError(`No name server has answered for ${longestMs} ms`) : error
+    } finally {
+      inTime.unlink()
+    }
+  }
+
+  /** The thread is busy until the end, also where the caller has left. */
+  async #askSystem (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
+    return await new Promise((resolve, reject) => {
+      const giveUp = (): void => reject(signal.reason)
+      signal.addEventListener('abort', giveUp, { once: true })
+      this.#systemTurns.take(signal, () => lookup(name, { all: true, order: 'ipv4first' }))
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener('abort', giveUp))
+    })
+  }
+}
+
+async function bothFamilies (name: string, resolver: Resolver): Promise<LookupAddress[]> {
+  const questions = [
+    resolver.resolve4(name).then((found) => found.map((address) => ({ address, family: 4 }))),
+    resolver.resolve6(name).then((found) => found.map((address) => ({ address, family: 6 })))
+  ]
+  const both = Promise.allSettled(questions)
+  await Promise.race([both, Promise.any(questions).then(() => delay(otherFamilyMs), () => both)])
+  resolver.cancel()
+  const answers = await both
+  const addresses = answers.flatMap((answer) => answer.status === 'fulfilled' ? answer.value : [])
+  if (addresses.length === 0) throw answers.find((answer) => answer.status === 'rejected')?.reason
+  return addresses
+}

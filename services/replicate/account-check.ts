@@ -1,0 +1,58 @@
+import { backoffDelay, wait } from '../runtime/backoff.ts'
+import type { Log } from '../runtime/log.ts'
+import type { ReplicateClient } from './replicate-client.ts'
+
+export interface AccountCheckOptions {
+  replicate: Pick<ReplicateClient, 'account'>
+  log: Log
+  /** ms between looks while Replicate cannot be asked */
+  retry?: { first: number, longest: number }
+}
+
+const usualRetry = { first: 2_000, longest: 60_000 }
+/** About a minute and a half; after that the first dream will tell. */
+const mostLooks = 6
+
+/**
+ * Looks once, in the background, whether Replicate takes the token: a wrong one would else be noticed at the first dream.
+ * It only ever says what it found; tasks are accepted in any case, and wait.
+ */
+export class AccountCheck {
+  #options
+  #stopping = new AbortController()
+  #looking: Promise<void> | undefined
+
+  constructor (options: AccountCheckOptions) {
+    this.#options = options
+  }
+
+  /** Returns at once. */
+  start (): void {
+    this.#looking ??= this.#look().catch((err: unknown) => {
+      if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not look whether Replicate takes REPLICATE_API_TOKEN')
+    })
+  }
+
+  /** Resolves when the look that is under way has been given up. */
+  async stop (): Promise<void> {
+    this.#stopping.abort()
+    await this.#looking
+  }
+
+  async #look (): Promise<void> {
+    const { replicate, log, retry = usualRetry } = this.#options
+    const { signal } = this.#stopping
+    for (let look = 1; ; look++) {
+      const account = await replicate.account({ signal })
+      signal.throwIfAborted()
+      if (account.outcome === 'accepted') return log.info({}, 'Replicate takes REPLICATE_API_TOKEN')
+      const { status, words } = account.failure
+      if (status === 401 || status === 403) {
+        return log.error({ provider_status: status }, 'Replicate refuses REPLICATE_API_TOKEN: no video can be made until the service is started with a valid one, from the page “API tokens” of your account')
+      }
+      if (look === 1) log.warn({ provider_status: status, provider_words: words }, 'Replicate cannot be asked whether it takes REPLICATE_API_TOKEN; tasks wait until it answers')
+      if (look === mostLooks) return log.warn({ provider_status: status, provider_words: words }, 'Replicate still does not say whether it takes REPLICATE_API_TOKEN; this is not asked again')
+      await wait(backoffDelay(look - 1, retry), signal)
+    }
+  }
+}

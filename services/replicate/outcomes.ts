@@ -1,0 +1,69 @@
+import type { Exchange, HttpAnswer } from '../net/http-exchange.ts'
+import { parsePrediction, type Prediction } from './prediction.ts'
+import type { AccountOutcome, CreateOutcome, ListOutcome, ReadOutcome, SecretOutcome } from './replicate-client.ts'
+import { isWebhookSecret } from '../net/webhook-secret.ts'
+import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
+
+export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
+export type Called = { outcome: 'answered', answer: HttpAnswer } | Unavailable
+
+/** What became of a create; where there is no answer, only whether it was sent tells. */
+export function outcomeOfCreate (sent: Exchange): CreateOutcome {
+  switch (sent.outcome) {
+    case 'answered': return answerToCreate(sent.answer)
+    case 'broken': return { outcome: sent.sent ? 'unknown' : 'deferred', failure: failureOfBreak(sent.error) }
+    case 'withdrawn': return sent
+  }
+}
+
+function answerToCreate (answer: HttpAnswer): CreateOutcome {
+  const prediction = predictionIn(answer)
+  if (prediction !== undefined) return { outcome: 'created', prediction }
+  return { outcome: createCertainty(answer), failure: failureOfAnswer(answer) }
+}
+
+/** A prediction with another id than asked for answers nothing. */
+export function readOutcome (id: string, called: Called): ReadOutcome {
+  if (called.outcome !== 'answered') return called
+  const prediction = predictionIn(called.answer)
+  if (prediction?.id === id) return { outcome: 'found', prediction }
+  const failure = failureOfAnswer(called.answer)
+  return { outcome: called.answer.status === 404 ? 'missing' : 'unavailable', failure }
+}
+
+/** A page whose `next` cannot be read is not taken for the last one: whoever searches all pages must not stop there. */
+export function listOutcome (called: Called): ListOutcome {
+  if (called.outcome !== 'answered') return called
+  const { answer } = called
+  const page = isSuccess(answer) ? parseJson(answer.body) : undefined
+  if (!isPage(page)) return unavailable(failureOfAnswer(answer))
+  const predictions = page.results.map(parsePrediction).filter((prediction) => prediction !== undefined)
+  return { outcome: 'page', predictions, next: page.next ?? null }
+}
+
+export function accountOutcome (called: Called): AccountOutcome {
+  if (called.outcome !== 'answered') return called
+  return isSuccess(called.answer) ? { outcome: 'accepted' } : unavailable(failureOfAnswer(called.answer))
+}
+
+export function secretOutcome (called: Called): SecretOutcome {
+  if (called.outcome !== 'answered') return called
+  const said = isSuccess(called.answer) ? parseJson(called.answer.body) : undefined
+  if (typeof said !== 'object' || said === null || !('key' in said) || typeof said.key !== 'string' || !isWebhookSecret(said.key)) {
+    return unavailable(failureOfAnswer(called.answer))
+  }
+  return { outcome: 'found', secret: said.key }
+}
+
+export function unavailable (failure: UpstreamFailure): Unavailable {
+  return { outcome: 'unavailable', failure }
+}
+
+function isPage (page: unknown): page is { results: unknown[], next?: string | null } {
+  if (typeof page !== 'object' || page === null || !('results' in page) || !Array.isArray(page.results)) return false
+  return !('next' in page) || page.next === null || typeof page.next === 'string'
+}
+
+function predictionIn (answer: HttpAnswer): Prediction | undefined {
+  return isSuccess(answer) ? parsePrediction(parseJson(answer.body)) : undefined
+}

@@ -1,0 +1,58 @@
+import type { Log } from '../runtime/log.ts'
+
+export interface ProviderClockOptions {
+  /** our own clock, ms since the epoch: the skew to it is what is warned of */
+  now: () => number
+  log: Log
+}
+
+/** When a request left and its answer came, by `performance.now()`. */
+export interface ExchangeTimes { sentAt: number, receivedAt: number }
+
+/** The resolution of the header `Date`. */
+const secondMs = 1_000
+/** A clock that is further away than this makes times hard to compare for an operator. */
+const largeSkewMs = 30_000
+
+/**
+ * The provider's clock, learned from the `Date` header of its answers. Creation times of predictions are by that clock, so
+ * times that are compared with them have to be, too. It runs on this process's monotonic clock: a step of our own clock
+ * changes nothing, a step of the provider's is seen with the next answer.
+ */
+export class ProviderClock {
+  #options
+  /** Bounds of the provider's clock minus the monotonic one, in ms. */
+  #offset: { least: number, most: number } | undefined
+  #warnedSkewMs = 0
+
+  constructor (options: ProviderClockOptions) {
+    this.#options = options
+  }
+
+  /** ms since the epoch; null as long as no answer had a date */
+  now (): number | null {
+    if (this.#offset === undefined) return null
+    return Math.round(performance.now() + (this.#offset.least + this.#offset.most) / 2)
+  }
+
+  /** @param date the header of an answer; one that is missing or is no date tells nothing */
+  observe (date: unknown, { sentAt, receivedAt }: ExchangeTimes): void {
+    const at = typeof date === 'string' ? Date.parse(date) : NaN
+    if (Number.isNaN(at)) return
+    // The header is cut to whole seconds, and was written at some moment between the two.
+    const seen = { least: at - receivedAt, most: at + secondMs - sentAt }
+    const known = this.#offset ?? seen
+    const both = { least: Math.max(known.least, seen.least), most: Math.min(known.most, seen.most) }
+    this.#offset = both.least <= both.most ? both : seen
+    this.#warnWhereLarge()
+  }
+
+  #warnWhereLarge (): void {
+    const skewMs = (this.now() ?? 0) - this.#options.now()
+    if (Math.abs(skewMs - this.#warnedSkewMs) <= largeSkewMs) return
+    this.#warnedSkewMs = skewMs
+    const skew = { skew_s: Math.round(skewMs / secondMs) }
+    if (Math.abs(skewMs) > largeSkewMs) this.#options.log.warn(skew, 'The clock of this machine and that of Replicate differ; the service allows for it')
+    else this.#options.log.info(skew, 'The clock of this machine and that of Replicate agree again')
+  }
+}

@@ -1,0 +1,151 @@
+import type { LimitNews } from '../rate-limit/call-limiter.ts'
+import type { HttpAnswer } from '../net/http-exchange.ts'
+import { jsonOf } from './prediction.ts'
+import { delayOfRetryAfter, secondsToMs } from '../net/retry-after.ts'
+import type { TaskFailureCode } from '../tasks/task-failure.ts'
+
+/** What went wrong at Replicate or on the way to it, as the rest of the service sees it. */
+export interface UpstreamFailure {
+  code: TaskFailureCode
+  /** of HTTP; null where there was no answer */
+  status: number | null
+  /** The provider's words, at most 500 characters: for the log, never for a client. */
+  words: string
+  /** how long the provider asks us to stay away, at most ten minutes */
+  retryAfterMs: number | null
+}
+
+/** What an answer means for a create: `refused` and `deferred` are certain that nothing was made, `unknown` is not. */
+export type CreateCertainty = 'refused' | 'deferred' | 'unknown'
+
+interface Meaning { code: TaskFailureCode, create: CreateCertainty }
+
+/**
+ * Every status that is no success. A complete answer of 4xx is certain whatever its body, also a proxy's HTML: it was
+ * turned away before anything was made. 408 is not: it says that the server got tired of waiting, not for what.
+ */
+const meanings: Record<number, Meaning> = {
+  400: { code: 'invalid_input', create: 'refused' },
+  401: { code: 'provider_account', create: 'deferred' },
+  402: { code: 'provider_account', create: 'deferred' },
+  403: { code: 'provider_account', create: 'deferred' },
+  404: { code: 'provider_account', create: 'refused' }, // a model that this account cannot see
+  408: { code: 'provider_unavailable', create: 'unknown' },
+  413: { code: 'invalid_input', create: 'refused' },
+  422: { code: 'invalid_input', create: 'refused' },
+  429: { code: 'provider_rate_limited', create: 'deferred' }
+}
+const otherMeanings: Record<number, Meaning> = {
+  3: { code: 'provider_error', create: 'unknown' },
+  4: { code: 'provider_error', create: 'refused' },
+  5: { code: 'provider_unavailable', create: 'unknown' }
+}
+const unreadable: Meaning = { code: 'provider_error', create: 'unknown' }
+
+/** What the words of an error mean, of a prediction and of an answer; the first that fits. */
+const wordings: { words: RegExp, code: TaskFailureCode }[] = [
+  { words: /\bE005\b/, code: 'content_policy' },
+  { words: /\(code: PA\)/i, code: 'provider_unavailable' },
+  { words: /\bE(1001|6716)\b/, code: 'provider_error' }, // out of memory, not started in time
+  { words: /\bnsfw\b|(?<!case[ -])\bsensitive\b|\bmoderat(ed|ion)\b|\bcontent[ _-]polic/i, code: 'content_policy' }
+]
+
+const longestWords = 500
+const longestRetryAfterMs = 600_000
+
+/** The meaning of words that Replicate uses for a failure; undefined where they name nothing that we know. */
+export function codeOfWords (words: string): TaskFailureCode | undefined {
+  return wordings.find((wording) => wording.words.test(words))?.code
+}
+
+export function boundedWords (words: string): string {
+  return words.replace(/\s+/g, ' ').trim().slice(0, longestWords)
+}
+
+/** What an answer that is no success means for a create. A success is `unknown`: it is asked where it is unreadable. */
+export function createCertainty ({ status }: HttpAnswer): CreateCertainty {
+  return meaningOf(status).create
+}
+
+export function isSuccess ({ status }: HttpAnswer): boolean {
+  return status >= 200 && status < 300
+}
+
+/** The failure that a complete answer tells: no success, or one that is of no use. */
+export function failureOfAnswer (answer: HttpAnswer): UpstreamFailure {
+  const { status, headers, body } = answer
+  const problem = parseJson(body)
+  const words = wordsOf(answer, problem)
+  const { code } = meaningOf(status)
+  return {
+    code: code === 'invalid_input' && codeOfWords(words) === 'content_policy' ? 'content_policy' : code,
+    status,
+    words: boundedWords(words) || `An empty answer of status ${status}`,
+    retryAfterMs: retryAfterOf(headers, problem)
+  }
+}
+
+/** The failure of a request without a complete answer. */
+export function failureOfBreak (error: Error): UpstreamFailure {
+  const code = 'code' in error ? `${error.code}: ` : ''
+  return { code: 'provider_unavailable', status: null, words: boundedWords(code + error.message), retryAfterMs: null }
+}
+
+/** What any answer, also a success, says of the limit on calls. */
+export function limitNewsOf ({ status, headers, body }: HttpAnswer): LimitNews {
+  const isAsking = status === 429 || status === 503
+  return {
+    exceeded: status === 429,
+    remaining: wholeNumber(headers['ratelimit-remaining']),
+    resetMs: boundedDelay(secondsToMs(headers['ratelimit-reset'])),
+    retryAfterMs: isAsking ? retryAfterOf(headers, parseJson(body)) : null
+  }
+}
+
+/** @returns undefined for what is no JSON, which JSON itself has no word for */
+export function parseJson (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function meaningOf (status: number): Meaning {
+  return meanings[status] ?? otherMeanings[Math.floor(status / 100)] ?? unreadable
+}
+
+/** A success of no use is not quoted: it may be the prediction of somebody else, with their dream in it. */
+function wordsOf (answer: HttpAnswer, problem: unknown): string {
+  if (isSuccess(answer)) return `An answer of status ${answer.status} and ${answer.body.length} characters is of no use`
+  return problemWords(problem) ?? answer.body
+}
+
+function problemWords (problem: unknown): string | undefined {
+  if (typeof problem !== 'object' || problem === null) return undefined
+  const { title, detail, invalid_fields: fields } = problem as { [member: string]: unknown }
+  const said = [title, detail].filter((words) => typeof words === 'string')
+  if (Array.isArray(fields)) said.push(jsonOf(fields))
+  return said.length > 0 ? said.join(': ') : undefined
+}
+
+function retryAfterOf (headers: HttpAnswer['headers'], problem: unknown): number | null {
+  return boundedDelay(delayOfRetryAfter(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
+}
+
+function boundedDelay (ms: number | undefined): number | null {
+  return ms === undefined ? null : Math.min(Math.max(0, Math.ceil(ms)), longestRetryAfterMs)
+}
+
+function wholeNumber (text: unknown): number | null {
+  return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : null
+}
+
+function delayOfBody (problem: unknown): number | undefined {
+  if (typeof problem !== 'object' || problem === null || !('retry_after' in problem)) return undefined
+  return secondsToMs(problem.retry_after)
+}
+
+function delayOfLimit (headers: HttpAnswer['headers']): number | undefined {
+  return headers['ratelimit-remaining'] === '0' ? secondsToMs(headers['ratelimit-reset']) : undefined
+}

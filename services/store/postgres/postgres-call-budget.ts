@@ -1,0 +1,39 @@
+import { burstMs, stepOf, type Allotment, type CallBudget } from '../../rate-limit/call-budget.ts'
+import type { PostgresDatabase } from './postgres-database.ts'
+import type { CallKind } from '../task-store.ts'
+
+/** One budget for all instances, by the clock of the database, in a row of `call_budget`. */
+export class PostgresCallBudget implements CallBudget {
+  #database
+  #kind
+  #stepMs
+
+  constructor (database: PostgresDatabase, kind: CallKind, perMinute: number) {
+    this.#database = database
+    this.#kind = kind
+    this.#stepMs = stepOf(perMinute)
+  }
+
+  async take (most: number): Promise<Allotment> {
+    const [row] = await this.#database.query(`with before as (
+        select kind, greatest(even_at, clock_timestamp() - $2 * interval '1 ms') as first, blocked_until from call_budget where kind = $1 for update
+      ), taken as (
+        update call_budget set even_at = before.first + $3 * interval '1 ms'
+        from before where call_budget.kind = before.kind and before.blocked_until <= clock_timestamp() returning 1
+      ) select exists (select from taken) as taken, ${msFromNow('first')} as first_ms, ${msFromNow('blocked_until')} as blocked_ms from before`,
+    [this.#kind, burstMs, most * this.#stepMs])
+    if (row === undefined) throw new Error(`There is no budget of calls named ${this.#kind}`)
+    return row.taken === true
+      ? { taken: most, waitMs: Number(row.first_ms), stepMs: this.#stepMs }
+      : { taken: 0, waitMs: Number(row.blocked_ms), stepMs: this.#stepMs }
+  }
+
+  async pause (ms: number): Promise<void> {
+    await this.#database.query("update call_budget set blocked_until = greatest(blocked_until, clock_timestamp() + $2 * interval '1 ms') where kind = $1",
+      [this.#kind, ms])
+  }
+}
+
+function msFromNow (column: string): string {
+  return `extract(epoch from (greatest(${column}, '2000-01-01') - clock_timestamp())) * 1000`
+}

@@ -1,0 +1,62 @@
+import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from '../callback-deliveries.ts'
+import { JobLeases } from './job-leases.ts'
+import type { Log } from '../../runtime/log.ts'
+import { deliveryQueue, type Database, type PostgresDatabase } from './postgres-database.ts'
+import type { Task } from '../../tasks/task.ts'
+
+export interface PostgresCallbackDeliveriesOptions {
+  database: PostgresDatabase
+  find: (taskId: string) => Promise<Task | undefined>
+  log: Log
+}
+
+interface DeliveryJob { taskId: string, attempt: number }
+
+/** One job of pg-boss for each attempt: the next one takes its place in the transaction that ends it. */
+export class PostgresCallbackDeliveries implements CallbackDeliveries {
+  #options
+  #leases
+  #listeners: Array<() => void> = []
+
+  constructor (options: PostgresCallbackDeliveriesOptions) {
+    this.#options = options
+    this.#leases = new JobLeases<DeliveryJob>({ database: options.database, queue: deliveryQueue, log: options.log })
+  }
+
+  async claim (limit: number): Promise<CallbackDelivery[]> {
+    const { database, find } = this.#options
+    const jobs = await database.patiently(() => this.#leases.claim(limit))
+    try {
+      const found = await Promise.all(jobs.map(async ({ id, data }) => ({ id, task: await find(data.taskId), attempt: data.attempt })))
+      // The job of a task that was removed is over.
+      await Promise.all(found.filter(({ task }) => task === undefined).map(({ id }) => this.#leases.release(id, true)))
+      return found.filter((delivery): delivery is CallbackDelivery => delivery.task !== undefined)
+    } catch (error) {
+      this.#leases.abandon(jobs.map(({ id }) => id))
+      throw error
+    }
+  }
+
+  async settle ({ id, task, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
+    await this.#leases.end(id, next && { data: { taskId: task.id, attempt: next.attempt ?? attempt + 1 }, startAfter: next.inMs / 1_000 })
+  }
+
+  onDue (listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  /** After the transaction that added one. */
+  announce (): void {
+    for (const tell of this.#listeners) tell()
+  }
+
+  close (): Promise<void> {
+    return this.#leases.close()
+  }
+}
+
+/** In the transaction that brings the tasks to where they have somebody to tell. */
+export async function insertDeliveries (db: Database, deliveries: DueDelivery[], { boss }: PostgresDatabase): Promise<void> {
+  if (deliveries.length === 0) return
+  await boss.insert(deliveryQueue, deliveries.map(({ taskId, attempt, inMs }) => ({ data: { taskId, attempt }, startAfter: inMs / 1_000 })), { db })
+}

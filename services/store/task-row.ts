@@ -1,0 +1,86 @@
+import type { Style } from '../tasks/styles.ts'
+import type { Submission, Task, TaskStage } from '../tasks/task.ts'
+import type { TaskFailureCode } from '../tasks/task-failure.ts'
+import type { InFlight } from './task-store.ts'
+
+/** A task as a table keeps it, in either database. Times are ms since the epoch. */
+export interface TaskRow {
+  id: string
+  stage: TaskStage
+  version: number
+  revision: number
+  dream: string
+  style: Style
+  created_at: number
+  updated_at: number
+  deadline_at: number
+  /** JSON */
+  submission: string | null
+  waiting_for: TaskFailureCode | null
+  prediction_id: string | null
+  prediction_created_at: number | null
+  progress: number | null
+  video_url: string | null
+  failure: TaskFailureCode | null
+  callback_url: string | null
+}
+
+/** In the order of `rowOf`. */
+export const taskColumns = [
+  'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
+  'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
+] as const satisfies Array<keyof TaskRow>
+
+export function rowOf (task: Task): TaskRow {
+  return {
+    id: task.id,
+    stage: task.stage,
+    version: task.version,
+    revision: task.revision,
+    dream: task.dream,
+    style: task.style,
+    created_at: task.createdAt,
+    updated_at: task.updatedAt,
+    deadline_at: task.deadlineAt,
+    submission: task.submission && JSON.stringify(task.submission),
+    waiting_for: task.waitingFor,
+    prediction_id: task.predictionId,
+    prediction_created_at: task.predictionCreatedAt,
+    progress: task.progress,
+    video_url: task.videoUrl,
+    failure: task.failure,
+    callback_url: task.callbackUrl
+  }
+}
+
+/** Of a task that is generating. */
+export function inFlightOf ({ id, predictionId, predictionCreatedAt }: Task): InFlight {
+  return { taskId: id, predictionId: predictionId ?? '', predictionCreatedAt }
+}
+
+const submissionDefaults = { webhook: null, providerStartedAt: null, isAmbiguous: false }
+
+/** The boundary where a row becomes typed: nothing but `rowOf` writes one. */
+export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
+  const { submission, ...known } = row as TaskRow
+  return {
+    id: known.id,
+    stage: known.stage,
+    version: known.version,
+    revision: known.revision,
+    dream: known.dream,
+    style: known.style,
+    createdAt: known.created_at,
+    updatedAt: known.updated_at,
+    deadlineAt: known.deadline_at,
+    // Earlier releases wrote it without some of its members.
+    submission: submission === null ? null : { ...submissionDefaults, ...JSON.parse(submission) as Submission },
+    waitingFor: known.waiting_for,
+    predictionId: known.prediction_id,
+    predictionCreatedAt: known.prediction_created_at,
+    progress: known.progress,
+    videoUrl: known.video_url,
+    failure: known.failure,
+    callbackUrl: known.callback_url
+  }
+}

@@ -1,0 +1,49 @@
+import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
+import packageJson from './package.json' with { type: 'json' }
+import { databasePlace } from './services/store/database-place.ts'
+import { styleModels, type ModelChoice } from './services/replicate/models.ts'
+
+/** The part of the configuration that an operator wants to see in the log of each start; none of it is secret. */
+export interface Started extends ModelChoice {
+  REPLICATE_API_URL: string
+  REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
+  PUBLIC_URL?: string | undefined
+  WEBHOOK_SECRET?: string | undefined
+  DATABASE_URL?: string | undefined
+  DATA_DIR: string
+}
+
+/**
+ * What runs here, for the log.
+ * @param areWebhooksOn whether Replicate is asked to report to this service
+ */
+export function startLine (config: Started, areWebhooksOn: boolean, addresses: Array<AddressInfo | string>) {
+  return {
+    version: packageJson.version,
+    node: process.version,
+    store: storeOf(config),
+    models: styleModels(config),
+    // Without a user and a password that the address may have.
+    replicate: new URL(config.REPLICATE_API_URL).origin,
+    webhooks: areWebhooksOn ? 'on' : `off: ${whyWebhooksAreOff(config)}`,
+    callbacks: config.WEBHOOK_SECRET === undefined ? 'off: no WEBHOOK_SECRET' : 'on',
+    addresses: addresses.map(urlOf)
+  }
+}
+
+function urlOf (listening: AddressInfo | string): string {
+  if (typeof listening === 'string') return listening
+  const { address, family, port } = listening
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+function storeOf ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: Started): string {
+  if (databaseUrl !== undefined) return `PostgreSQL ${databasePlace(databaseUrl)}`
+  return dataDir === ':memory:' ? 'SQLite in memory: tasks are gone at the end' : `SQLite in ${resolve(dataDir)}`
+}
+
+function whyWebhooksAreOff ({ REPLICATE_WEBHOOKS: mode, PUBLIC_URL: publicUrl }: Started): string {
+  if (mode === 'off') return 'REPLICATE_WEBHOOKS'
+  return publicUrl === undefined ? 'no PUBLIC_URL' : 'PUBLIC_URL is not https'
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { createServer as createSocketServer, type AddressInfo, type LookupFunction, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { CallbackClient, publicOnly } from '../../services/callbacks/callback-client.ts'
+
+const timeoutMs = 5_000
+
+/** A name that leads here and there, in turn. */
+function namesAt (...answers: string[][]): LookupFunction {
+  let asked = 0
+  return (_hostname, options, callback) => {
+    const addresses = (answers[Math.min(asked++, answers.length - 1)] ?? []).map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
+    const [first] = addresses
+    if (first === undefined) callback(Object.assign(new Error('No such name'), { code: 'ENOTFOUND' }), [])
+    else if (options.all) callback(null, addresses)
+    else callback(null, first.address, first.family)
+  }
+}
+
+/** Counts who connects: nobody may. */
+async function trap (t: Test, port = 0) {
+  const server = createSocketServer((socket) => {
+    trapped.connections++
+    socket.destroy()
+  })
+  t.teardown(() => server.close())
+  await once(server.listen(port, '127.0.0.1'), 'listening')
+  const trapped = { connections: 0, port: (server.address() as AddressInfo).port }
+  return trapped
+}
+
+async function receiver (t: Test, answer: Parameters<typeof createServer>[1]) {
+  const server = createServer(answer ?? (() => {}))
+  t.teardown(() => server.closeAllConnections())
+  t.teardown(() => server.close())
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?a=b`
+}
+
+t.test('a name that leads to this machine or its networks is not connected to', async (t) => {
+  // Where the tests may not listen there, the answers say it alone.
+  const trapped = await trap(t, 443).catch(() => undefined)
+  for (const address of ['127.0.0.1', '10.0.0.1', '169.254.169.254', '::1', '::ffff:127.0.0.1', '64:ff9b::7f00:1', 'fd00::1']) {
+    const client = new CallbackClient({ allowPrivate: false, timeoutMs, lookup: namesAt([address]) })
+    t.same(await client.post('https://app.example/', {}, '{}'), { outcome: 'unreachable', reason: 'not_public' }, address)
+  }
+  t.equal(trapped?.connections ?? 0, 0)
+})
+
+t.test('a name that is public when it is looked at and private when it is connected to is looked at once only', async (t) => {
+  let looks = 0
+  const names = namesAt(['127.0.0.1'])
+  const client = new CallbackClient({
+    allowPrivate: false,
+    timeoutMs,
+    lookup: (hostname, options, callback) => {
+      looks++
+      names(hostname, options, callback)
+    }
+  })
+  t.same(await client.post('https://app.example/', {}, '{}'), { outcome: 'unreachable', reason: 'not_public' })
+  t.equal(looks, 1)
+})
+
+t.test('of several addresses of a name only the public ones are left to connect to', async (t) => {
+  const lookup = publicOnly(namesAt(['127.0.0.1', '8.8.8.8', '::1', '2606:4700::1111', '10.0.0.1']))
+  const all = await new Promise((resolve) => lookup('app.example', { all: true }, (_error, addresses) => resolve(addresses)))
+  t.same(all, [{ address: '8.8.8.8', family: 4 }, { address: '2606:4700::1111', family: 6 }])
+  const one = await new Promise((resolve) => lookup('app.example', {}, (...found) => resolve(found)))
+  t.same(one, [null, '8.8.8.8', 4])
+})
+
+t.test('an address that may not be called any more is not called', async (t) => {
+  const trapped = await trap(t)
+  const client = new CallbackClient({ allowPrivate: false, timeoutMs })
+  for (const [url, reason] of [
+    [`http://127.0.0.1:${trapped.port}/`, 'format'], [`https://127.0.0.1:${trapped.port}/`, 'port'], ['https://127.0.0.1/', 'not_public'], ['https://[::ffff:127.0.0.1]/', 'not_public']
+  ] as const) t.same(await client.post(url, {}, '{}'), { outcome: 'unreachable', reason }, url)
+  t.equal(trapped.connections, 0)
+})
+
+t.test('the status and the wait that it asks for are told, and nothing of the body is waited for', async (t) => {
+  const client = new CallbackClient({ allowPrivate: true, timeoutMs })
+  const url = await receiver(t, (request, response) => {
+    response.writeHead(request.url === '/hook?a=b' && request.method === 'POST' ? 503 : 404, { 'retry-after': '7' })
+    response.write('an endless body')
+  })
+  t.same(await client.post(url, {}, '{}'), { outcome: 'answered', status: 503, retryAfterMs: 7_000 })
+})
+
+t.test('a redirect is an answer, not a way', async (t) => {
+  const client = new CallbackClient({ allowPrivate: true, timeoutMs })
+  const trapped = await trap(t)
+  const url = await receiver(t, (_request, response) => response.writeHead(307, { location: `http://127.0.0.1:${trapped.port}/` }).end())
+  t.match(await client.post(url, {}, '{}'), { outcome: 'answered', status: 307 })
+  t.equal(trapped.connections, 0)
+})
+
+t.test('some interim heads come before an answer, and a flood of them is none', async (t) => {
+  const client = new CallbackClient({ allowPrivate: true, timeoutMs })
+  const interim = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'
+  for (const [words, answer] of [
+    [interim.repeat(3) + 'HTTP/1.1 204 No Content\r\n\r\n', { outcome: 'answered', status: 204 }],
+    [interim.repeat(10_000), { outcome: 'unreachable', reason: 'too_many_interim' }]
+  ] as const) {
+    const server = createSocketServer((socket) => socket.on('error', () => {}).once('data', () => socket.write(words)))
+    t.teardown(() => server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), answer)
+  }
+})
+
+t.test('whatever goes wrong on the way has a name, and ends', async (t) => {
+  const client = new CallbackClient({ allowPrivate: true, timeoutMs: 300, lookup: namesAt([]) })
+  t.same(await client.post('http://nowhere.example/', {}, '{}'), { outcome: 'unreachable', reason: 'ENOTFOUND' })
+  t.same(await client.post('http://127.0.0.1:1/', {}, '{}'), { outcome: 'unreachable', reason: 'ECONNREFUSED' })
+  const silent = await receiver(t, () => {})
+  t.same(await client.post(silent, {}, '{}'), { outcome: 'unreachable', reason: 'TimeoutError' })
+  for (const words of ['', 'nonsense\r\n\r\n', `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n']) {
+    const sockets: Socket[] = []
+    const server = createSocketServer((socket) => {
+      sockets.push(socket.on('error', () => {}))
+      socket.end(words)
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), { outcome: 'unreachable', reason: /.+/ }, words.slice(0, 20))
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  }
+})

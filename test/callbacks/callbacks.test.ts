@@ -1,0 +1,207 @@
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { newSecret, startReceiver, verified, type Received } from '../support/callback-receiver.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { runService } from '../support/running-service.ts'
+import { ended, startEmulator, startService, statusOf, until } from '../support/service.ts'
+
+const secret = newSecret()
+const callbackEnv = { WEBHOOK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
+type App = Awaited<ReturnType<typeof startService>>['app']
+
+const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
+  SQLite: async (t) => ({ DATA_DIR: t.testdir() }),
+  PostgreSQL: async (t) => ({ DATABASE_URL: await createDatabase(t) })
+}
+
+function post (app: App, callbackUrl: string, { style = 'Cursed', headers = {} }: { style?: string, headers?: Record<string, string> } = {}) {
+  return app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style, callback_url: callbackUrl }, headers })
+}
+
+async function received (all: Received[], count = 1): Promise<Received[]> {
+  return until(() => all.length >= count ? all : undefined, `${count} callbacks`)
+}
+
+t.test('a lease that is lost while a receiver takes its time, and comes back, is no second message', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const { app } = await startService(t, { env: { ...callbackEnv, DATABASE_URL: databaseUrl } })
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  const stateOf = async () => (await client.query("select state, retry_count from pgboss.job where name = 'deliver'")).rows[0]
+  let answer = () => {}
+  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+  await post(app, told.url)
+  await received(told.received)
+  await until(async () => {
+    await client.query("update pgboss.job set heartbeat_on = now() - interval '1 minute' where name = 'deliver' and state = 'active' and retry_count = 0")
+    const { state, retry_count: retries } = await stateOf()
+    return (state === 'active' && retries > 0) || undefined
+  }, 'the lease to be lost and claimed again')
+  answer()
+  await until(async () => (await stateOf()).state === 'completed' || undefined, 'the delivery to be settled')
+  t.equal(told.received.length, 1)
+})
+
+t.test('an instance that stops begins nothing new while it waits for a receiver', async (t) => {
+  const { app, emulator, logLines } = await startService(t, { env: callbackEnv, emulator: { generationMs: 600_000 } })
+  let answer = () => {}
+  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() })
+  await post(app, told.url)
+  const cancelled = (await post(app, told.url)).json().task_id
+  await until(() => emulator.predictions.length === 2 || undefined, 'both predictions')
+  await app.inject({ method: 'POST', url: `/video-status/${cancelled}/cancel` })
+  await received(told.received)
+  const closed = app.close()
+  await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
+  t.notOk(logLines.some((line) => line.includes('Callback')), 'the receiver is still waited for')
+  answer()
+  await closed
+  t.ok(logLines.some((line) => line.includes('Callback delivered')))
+})
+
+for (const [store, envOf] of Object.entries(stores)) {
+  t.test(`${store}: who gave an address is told once how the task ended`, async (t) => {
+    const { app, emulator } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
+    const told = await startReceiver(t)
+    const ends: string[] = []
+    for (const end of ['video.completed', 'video.failed', 'video.failed']) {
+      if (ends.length === 1) emulator.addOutcome({ status: 'failed', error: 'E005' })
+      const taskId = (await post(app, told.url)).json().task_id
+      if (ends.length === 2) await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
+      const task = await ended(app, taskId)
+      const message = (await received(told.received, ends.length + 1)).at(-1)
+      if (message === undefined) throw new Error('Nothing received')
+      t.strictSame(verified(secret, message), { type: end, timestamp: task.updated_at, data: task })
+      t.strictSame(Object.keys(JSON.parse(message.body).data), Object.keys(task))
+      t.match(message, { url: '/dreams?of=a-caller', headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
+      ends.push(taskId)
+    }
+    const withNobody = (await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).json().task_id
+    await ended(app, withNobody)
+    t.same(told.received.map(({ headers }) => headers['webhook-id']), ends)
+  })
+
+  t.test(`${store}: what was not taken is sent again, the same message with a new signature`, async (t) => {
+    const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
+    const told = await startReceiver(t, 500, 204)
+    const taskId = (await post(app, told.url)).json().task_id
+    const [first, second] = await received(told.received, 2)
+    if (first === undefined || second === undefined) throw new Error('Nothing received')
+    t.equal(first.body, second.body)
+    t.equal(second.headers['webhook-id'], taskId)
+    t.ok(second.at - first.at >= 4_900, `${second.at - first.at} ms`)
+    t.not(first.headers['webhook-timestamp'], second.headers['webhook-timestamp'])
+    t.match(verified(secret, second), { data: await statusOf(app, taskId) })
+    await until(() => logLines.some((line) => line.includes('Callback delivered')) || undefined, 'the delivery to be noted')
+    t.notMatch(logLines.join(''), /dreams\?|a-caller|A whale|whsec_/)
+  })
+
+  t.test(`${store}: kill -9 in the middle of an attempt loses nothing: another process makes it again`, async (t) => {
+    const { apiUrl } = await startEmulator(t)
+    const env = { ...callbackEnv, ...await envOf(t), REPLICATE_API_URL: apiUrl }
+    const told = await startReceiver(t, 'silence', 204)
+    const first = await runService(t, env)
+    const response = await fetch(`${await first.url()}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
+    const { task_id: taskId } = await response.json() as { task_id: string }
+    await received(told.received, 1)
+    await first.end('SIGKILL')
+    const second = await runService(t, env)
+    const [, again] = await received(told.received, 2)
+    if (again === undefined) throw new Error('Nothing received')
+    t.match(verified(secret, again), { type: 'video.completed', data: { task_id: taskId } })
+    await until(() => second.output().includes('Callback delivered') || undefined, 'the delivery to be noted')
+  })
+
+  t.test(`${store}: an instance that stops waits for the answer, so nobody is told twice`, async (t) => {
+    const env = { ...callbackEnv, ...await envOf(t) }
+    const { app } = await startService(t, { env })
+    let answer = () => {}
+    const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+    await post(app, told.url)
+    await received(told.received, 1)
+    const closed = app.close()
+    await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
+    answer()
+    await closed
+    const { app: next } = await startService(t, { env })
+    await ended(next, (await post(next, told.url)).json().task_id)
+    await received(told.received, 2)
+    t.equal(new Set(told.received.map(({ headers }) => headers['webhook-id'])).size, 2)
+  })
+
+  t.test(`${store}: what is due while there is no secret waits for one`, async (t) => {
+    const env = await envOf(t)
+    const told = await startReceiver(t)
+    const { app } = await startService(t, { env: { ...callbackEnv, ...env }, emulator: { generationMs: 600_000 } })
+    const taskId = (await post(app, told.url)).json().task_id
+    await app.close()
+    const { app: unsigned } = await startService(t, { env })
+    await unsigned.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
+    await unsigned.close()
+    t.same(told.received, [])
+    await startService(t, { env: { ...callbackEnv, ...env } })
+    await received(told.received, 1)
+  })
+
+  t.test(`${store}: an idempotency key stands for the address as well`, async (t) => {
+    const { app } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
+    const told = await startReceiver(t)
+    const headers = { 'idempotency-key': 'a-key' }
+    const first = await post(app, told.url, { headers })
+    t.match(await post(app, told.url, { headers }), { statusCode: 200, headers: { 'idempotency-replayed': 'true' }, body: first.body })
+    t.match((await post(app, `${told.url}&else`, { headers })).json(), { status: 422, code: 'idempotency_key_reused' })
+    t.match((await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' }, headers })).json(), { code: 'idempotency_key_reused' })
+    await ended(app, first.json().task_id)
+    await received(told.received, 1)
+    t.equal(told.received.length, 1)
+  })
+}
+
+for (const [store, envOf] of Object.entries(stores)) {
+  t.test(`${store}: a host that hangs has sixteen at a time and holds up no other, and what waits for it loses no attempt`, async (t) => {
+    const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
+    const open: Array<() => void> = []
+    let areAnswered = false
+    let [atOnce, mostAtOnce] = [0, 0]
+    const hanging = await startReceiver(t, (response) => {
+      mostAtOnce = Math.max(mostAtOnce, ++atOnce)
+      response.once('close', () => { atOnce-- })
+      if (areAnswered) response.writeHead(204).end()
+      else open.push(() => response.writeHead(204).end())
+    })
+    const other = await startReceiver(t)
+    const taskIds = await Promise.all(Array.from({ length: 40 }, async () => (await post(app, hanging.url)).json().task_id))
+    for (const taskId of taskIds) await ended(app, taskId)
+    await post(app, other.url)
+    await received(other.received)
+    areAnswered = true
+    for (const answer of open) answer()
+    await received(hanging.received, 40)
+    const linesWith = (...texts: string[]) => logLines.filter((line) => texts.every((text) => line.includes(text))).length
+    await until(() => linesWith('Callback delivered') === 41 || undefined, 'all to be noted')
+    t.equal(mostAtOnce, 16)
+    // On a busy machine one that hangs may have been given up before it was answered, which is an attempt.
+    t.equal(linesWith('Callback delivered', '"attempt":1,') + linesWith('Callback not delivered', '"attempt":1,'), 41)
+  })
+}
+
+t.test('an address that cannot be called is 422, beside every other fault, and costs nothing', async (t) => {
+  const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: secret } })
+  for (const [url, msg] of [
+    ['http://app.example.com/', /https/], ['https://127.0.0.1/', /public/], ['https://[::1]/', /public/], ['https://app.example.com:8443/', /443/], ['', /https/],
+    ['https://a:b@app.example.com/', /user name/], ['https://:@h/', /user name/], ['https://x..test/', /host/], ['\u0000', /U\+0000/], [`https://app.example.com/${'a'.repeat(2_048)}`, /2,048/], ['🐋', /https/]
+  ] as const) {
+    const response = await post(app, url, { style: 'Wrong' })
+    t.match(response.json(), { status: 422, code: 'validation_failed', errors: [{ loc: ['query', 'style'] }, { loc: ['query', 'callback_url'], msg }] }, url)
+  }
+  const twice = await app.inject({ method: 'POST', url: '/generate-video?dream=A&style=Cursed&callback_url=https://a.example/&callback_url=https://b.example/' })
+  t.match(twice.json(), { errors: [{ loc: ['query', 'callback_url'], type: 'repeated' }] })
+  t.equal(emulator.predictions.length, 0)
+})
+
+t.test('without a secret an address is 422, and a request without one is not', async (t) => {
+  const { app } = await startService(t)
+  t.match((await post(app, 'https://app.example.com/')).json(), { status: 422, errors: [{ loc: ['query', 'callback_url'], msg: /WEBHOOK_SECRET/ }] })
+  t.equal((await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).statusCode, 200)
+})

@@ -1,0 +1,100 @@
+import { Webhook } from 'standardwebhooks'
+import t, { type Test } from 'tap'
+import { buildApp } from '../../app.ts'
+import { readConfig } from '../../config.ts'
+import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import { cancelVideo } from '../../services/generation/cancel-video.ts'
+import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { ended, postDream, startEmulator, statusOf, testEnvironment, until } from '../support/service.ts'
+
+/** Instances of the service in front of one emulator and on one database. They look at predictions once a minute only. */
+async function startInstances (t: Test, options: EmulatorOptions, ...envs: Array<Record<string, string>>) {
+  const { emulator, apiUrl } = await startEmulator(t, options)
+  const databaseUrl = await createDatabase(t)
+  const start = async (env: Record<string, string>) => {
+    const config = readConfig({ ...testEnvironment, POLL_INTERVAL_MS: '60000', REPLICATE_API_URL: apiUrl, DATABASE_URL: databaseUrl, ...env })
+    const app = await buildApp(config, { logStream: { write: () => {} } })
+    t.teardown(() => app.close())
+    await app.ready()
+    return app
+  }
+  const apps = []
+  for (const env of envs) apps.push(await start(env))
+  return { apps, emulator, start }
+}
+
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+
+async function openStores (t: Test, count: number) {
+  const databaseUrl = await createDatabase(t)
+  const stores = await Promise.all(Array.from({ length: count }, () => createPostgresTaskStore({ databaseUrl, now: Date.now, log })))
+  t.teardown(() => Promise.all(stores.map((store) => store.close())))
+  return stores
+}
+
+t.test('a cancel on one instance ends the work on another', async (t) => {
+  const { apps: [worker], emulator, start } = await startInstances(t, { generationMs: 600_000 }, {})
+  if (worker === undefined) throw new Error('No instance')
+  const taskId = await postDream(worker)
+  await until(async () => (await statusOf(worker, taskId)).status === 'processing' || undefined, 'the prediction')
+  const other = await start({})
+  const { taskStore, predictionWatch, replicate } = other
+  t.match(await cancelVideo(taskId, { taskStore, predictionWatch, replicate, log }), { outcome: 'canceled' })
+  await until(() => worker.generationJobs.inFlight === 0 || undefined, 'the worker to hear of it')
+  t.match(await statusOf(worker, taskId), { status: 'failed', error_code: 'canceled' })
+  t.match(emulator.predictions, [{ status: 'canceled' }])
+})
+
+t.test('a webhook that reaches another instance than the one that waits is heard', async (t) => {
+  const webhooks = { REPLICATE_WEBHOOKS: 'on', PUBLIC_URL: 'http://127.0.0.1:9' }
+  const { apps: [worker], emulator, start } = await startInstances(t, { generationMs: 600_000, allowHttpWebhooks: true }, webhooks)
+  if (worker === undefined) throw new Error('No instance')
+  const taskId = await postDream(worker)
+  await until(async () => (await statusOf(worker, taskId)).status === 'processing' || undefined, 'the prediction')
+  const other = await start({ ...webhooks, REPLICATE_WEBHOOK_SECRET: emulator.webhookSecret })
+  const [prediction] = emulator.log.all
+  if (prediction !== undefined) emulator.end(prediction, { status: 'succeeded' })
+  const body = JSON.stringify(emulator.predictions[0])
+  const at = new Date()
+  const headers = {
+    'webhook-id': 'msg_1',
+    'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+    'webhook-signature': new Webhook(emulator.webhookSecret).sign('msg_1', at, body)
+  }
+  const response = await other.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers, body })
+  t.equal(response.statusCode, 204)
+  t.match(await ended(other, taskId), { status: 'completed' })
+})
+
+t.test('many in flight on several instances are swept by one for all', async (t) => {
+  const env = { REPLICATE_SWEEP_FROM: '20', POLL_INTERVAL_MS: '500', MAX_IN_FLIGHT: '60' }
+  const { apps, emulator } = await startInstances(t, { generationMs: 600_000 }, env, env)
+  const [first] = apps
+  if (first === undefined) throw new Error('No instance')
+  const taskIds = await Promise.all(Array.from({ length: 120 }, (_, dream) => postDream(first, `Dream ${dream}`)))
+  await until(() => apps.every(({ generationJobs }) => generationJobs.inFlight >= 20) || undefined, 'both to have many')
+  await until(() => emulator.predictions.length === 120 || undefined, 'all predictions')
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  for (const taskId of taskIds) t.match(await ended(first, taskId), { status: 'completed' })
+})
+
+t.test('in each interval one instance sweeps', async (t) => {
+  const stores = await openStores(t, 3)
+  const taken = await Promise.all([...stores, ...stores].map((store) => store.takeSweep(60_000)))
+  t.equal(taken.filter(Boolean).length, 1)
+})
+
+t.test('all instances share one budget of calls, and a pause', async (t) => {
+  const [first, second] = (await openStores(t, 2)).map((store) => store.callBudget('create', 60))
+  if (first === undefined || second === undefined) throw new Error('No budget')
+  t.match(await first.take(5), { taken: 5, stepMs: 1_000 })
+  const { taken, waitMs } = await second.take(3)
+  t.equal(taken, 3)
+  t.ok(waitMs > -5_000 && waitMs <= 0, `the burst of 5 s is used up: ${waitMs}`)
+  t.ok((await first.take(1)).waitMs > 1_500, 'after eight calls in a burst of five')
+  await first.pause(30_000)
+  const paused = await second.take(1)
+  t.equal(paused.taken, 0)
+  t.ok(paused.waitMs > 20_000 && paused.waitMs <= 30_000)
+})

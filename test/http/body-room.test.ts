@@ -1,0 +1,47 @@
+import { PassThrough } from 'node:stream'
+import t from 'tap'
+import { BodyRoom } from '../../services/http/body-room.ts'
+
+const textOf = (body: Buffer) => body.toString()
+
+t.test('a body is seen whole, and one over its limit is not kept', async (t) => {
+  const room = new BodyRoom(10_000)
+  const stream = new PassThrough()
+  const read = room.read(stream, 10, textOf)
+  stream.write('half ')
+  stream.end('whole')
+  t.equal(await read, 'half whole')
+  const large = new PassThrough()
+  const refused = room.read(large, 10, textOf)
+  large.write('eleven bytes')
+  t.equal(await refused, 'too_large')
+})
+
+t.test('a body that comes in single bytes takes what they take in memory', async (t) => {
+  const room = new BodyRoom(10_000)
+  const stream = new PassThrough()
+  const read = room.read(stream, 1_000, textOf)
+  for (let count = 0; count < 40; count++) stream.write('a')
+  t.equal(await read, 'no_room')
+})
+
+t.test('room is given back whether a body ends, breaks or cannot be looked at', async (t) => {
+  const room = new BodyRoom(1_000)
+  const give = (look = textOf) => {
+    const stream = new PassThrough()
+    const read = room.read(stream, 1_000, look)
+    stream.write('a'.repeat(700))
+    return { stream, read }
+  }
+  const broken = give()
+  await new Promise(setImmediate)
+  t.equal(await give().read, 'no_room')
+  broken.stream.destroy(new Error('reset'))
+  await t.rejects(broken.read, { message: 'reset' })
+  const failing = give(() => { throw new Error('no look') })
+  failing.stream.end()
+  await t.rejects(failing.read, { message: 'no look' })
+  const whole = give()
+  whole.stream.end()
+  t.equal(await whole.read, 'a'.repeat(700))
+})

@@ -1,0 +1,103 @@
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import type { TaskView } from '../../services/tasks/task.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
+
+interface Page { items: TaskView[], next_cursor: string | null }
+
+async function list (app: FastifyInstance, query: Record<string, string> = {}): Promise<Page> {
+  const response = await app.inject({ url: '/video-status', query })
+  if (response.statusCode !== 200) throw new Error(response.body)
+  return response.json()
+}
+
+async function allPages (app: FastifyInstance, query: Record<string, string>): Promise<TaskView[]> {
+  const items: TaskView[] = []
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: Page = await list(app, cursor === '' ? query : { ...query, cursor })
+    items.push(...page.items)
+    cursor = page.next_cursor
+  }
+  return items
+}
+
+const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
+  SQLite: async () => ({}),
+  PostgreSQL: async (t) => ({ DATABASE_URL: await createDatabase(t) })
+}
+
+for (const [store, envOf] of Object.entries(stores)) {
+  t.test(`${store}: the list is newest first, in pages that stay while new tasks arrive`, async (t) => {
+    const { app } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
+    const ids: string[] = []
+    for (let dream = 0; dream < 25; dream++) ids.unshift(await postDream(app, `Dream ${dream}`))
+    const first = await list(app, { limit: '10' })
+    t.same(first.items.map(({ task_id: id }) => id), ids.slice(0, 10))
+    await postDream(app, 'Later')
+    const second = await list(app, { limit: '10', cursor: first.next_cursor ?? '' })
+    t.same(second.items.map(({ task_id: id }) => id), ids.slice(10, 20))
+    const third = await list(app, { limit: '900', cursor: second.next_cursor ?? '' })
+    t.same(third.items.map(({ task_id: id }) => id), ids.slice(20))
+    t.equal(third.next_cursor, null)
+    t.equal((await list(app)).items.length, 20)
+    t.equal((await allPages(app, { limit: '1' })).length, 26)
+  })
+
+  t.test(`${store}: the list can be narrowed to a status and a style`, async (t) => {
+    const { app, emulator } = await startService(t, { env: await envOf(t) })
+    emulator.addOutcome({ status: 'failed', error: 'E005' })
+    const failed = await postDream(app, 'One', 'Cursed')
+    await ended(app, failed)
+    const completed = await postDream(app, 'Two', 'Animated')
+    const task = await ended(app, completed)
+    t.same((await list(app, { status: 'failed' })).items.map(({ task_id: id }) => id), [failed])
+    t.same((await list(app, { status: 'completed' })).items, [task])
+    t.same((await list(app, { style: 'Animated' })).items, [task])
+    t.same(await list(app, { style: 'Animated', status: 'pending' }), { items: [], next_cursor: null })
+  })
+
+  t.test(`${store}: what has ended can be deleted, and is gone at once`, async (t) => {
+    const { app } = await startService(t, { env: await envOf(t) })
+    const taskId = await postDream(app)
+    await ended(app, taskId)
+    const remove = (id: string) => app.inject({ method: 'DELETE', url: `/video-status/${id}` })
+    const removed = await remove(taskId.toUpperCase())
+    t.equal(removed.statusCode, 204)
+    t.equal(removed.body, '')
+    t.match((await app.inject(`/video-status/${taskId}`)).json(), { status: 404, code: 'task_not_found' })
+    t.match((await remove(taskId)).json(), { status: 404, code: 'task_not_found' })
+    t.same((await list(app)).items, [])
+  })
+
+  t.test(`${store}: a task is canceled by its route, once`, async (t) => {
+    const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
+    const taskId = await postDream(app)
+    await until(async () => (await statusOf(app, taskId)).status === 'processing' || undefined, 'the prediction')
+    t.match((await app.inject({ method: 'DELETE', url: `/video-status/${taskId}` })).json(), { status: 409, code: 'task_not_finished' })
+    const cancel = (headers: Record<string, string> = {}, body = '') => app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel`, headers, body })
+    const canceled = await cancel({ 'content-type': 'application/json' }, '{')
+    t.match(canceled.json(), { task_id: taskId, status: 'failed', error_code: 'canceled', error: 'The video was canceled.' })
+    t.match((await cancel()).json(), { status: 409, code: 'task_finished' })
+    await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
+    t.equal((await app.inject({ method: 'POST', url: '/video-status/nobody/cancel' })).statusCode, 404)
+  })
+}
+
+t.test('what cannot be used in a list is 422, every fault of it', async (t) => {
+  const { app } = await startService(t)
+  for (const cursor of ['x', 'AAAA', '%', 'A'.repeat(10_000), Buffer.from('not a cursor at').toString('base64url')]) {
+    t.match((await app.inject({ url: '/video-status', query: { cursor } })).json(), { status: 422, errors: [{ loc: ['query', 'cursor'] }] })
+  }
+  const wrong = (await app.inject({ url: '/video-status', query: { status: 'done', style: 'Blue', limit: '0' } })).json()
+  t.same(wrong.errors.map(({ loc }: { loc: string[] }) => loc[1]).sort(), ['limit', 'status', 'style'])
+})
+
+t.test('a service that others can reach gives no list and deletes nothing', async (t) => {
+  const { app } = await startService(t, { env: { HOST: '0.0.0.0' } })
+  const taskId = await postDream(app)
+  await ended(app, taskId)
+  t.match((await app.inject('/video-status')).json(), { status: 403, code: 'keys_required' })
+  t.match((await app.inject({ method: 'DELETE', url: `/video-status/${taskId}` })).json(), { status: 403, code: 'keys_required' })
+  t.equal((await app.inject(`/video-status/${taskId}`)).statusCode, 200)
+})

@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import t, { type Test } from 'tap'
+import { until } from '../support/service.ts'
+
+t.test('the demo takes free ports, prints what becomes of a dream with its progress, and leaves no file behind', async (t) => {
+  const folder = t.testdir()
+  // The usual ports are taken, here or by another program.
+  for (const port of [3000, 3001]) await occupy(t, port)
+  const demo = runDemo(t, { TMPDIR: folder })
+  const command = await until(() => /curl -X POST '([^']+)'/.exec(demo.output())?.[1], `the line of curl: ${demo.output()}`)
+  t.not(new URL(command).port, '3000')
+  const response = await fetch(command, { method: 'POST' })
+  t.equal(response.status, 200)
+  const { task_id: taskId } = await response.json() as { task_id: string }
+  const last = await until(() => new RegExp(`${taskId} Animated: completed (http\\S+)`).exec(demo.output())?.[1], `the task to end: ${demo.output()}`)
+  t.match(demo.output(), new RegExp(`${taskId} Animated: processing \\d+ %`))
+  t.equal((await fetch(last)).status, 200)
+  t.notMatch(demo.output().split('nothing is left behind')[1], 'whale')
+  demo.child.kill('SIGTERM')
+  const [code] = await demo.closed
+  t.equal(code, 0)
+  t.same(await readdir(folder), [])
+})
+
+t.test('a port that was asked for and is taken is one line', async (t) => {
+  const port = await occupy(t, 0)
+  const demo = runDemo(t, { PORT: String(port), EMULATOR_PORT: '0' })
+  const [code] = await demo.closed
+  t.equal(code, 1)
+  t.match(demo.output(), new RegExp(`^The demo cannot listen on 127\\.0\\.0\\.1, PORT ${port}: [^\\n]*\\n$`))
+})
+
+/** @returns the port, which is taken until the test ends: by us, or by another that has it already */
+async function occupy (t: Test, port: number): Promise<number> {
+  const server = createServer().listen(port, '127.0.0.1')
+  const isOurs = await once(server, 'listening').then(() => true, () => false)
+  if (!isOurs) return port
+  t.teardown(() => { server.close() })
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : port
+}
+
+function runDemo (t: Test, env: Record<string, string>) {
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, new URL('../../scripts/demo.ts', import.meta.url).pathname], {
+    env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output += text })
+  const closed = once(child, 'close')
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await closed
+  })
+  return { child, closed, output: () => output }
+}

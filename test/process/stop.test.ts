@@ -1,0 +1,164 @@
+import { once } from 'node:events'
+import { lookup } from 'node:dns/promises'
+import { connect, type Socket } from 'node:net'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator, until } from '../support/service.ts'
+import { startSilentProxy } from '../support/silent-proxy.ts'
+
+const endless = { generationMs: 600_000 }
+const dream = '/generate-video?dream=A%20whale&style=Cursed'
+const longDream = `/generate-video?dream=${encodeURIComponent('🐳'.repeat(2_000))}&style=Cursed`
+
+/** What clients leave a connection with: none of it is a complete request. */
+const unfinished = {
+  nothing: '',
+  'half a head': 'GET /livez HTTP/1.1\r\nHost: localh',
+  'half a body': `POST ${dream} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf`,
+  'half a chunk': `POST ${dream} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf`,
+  'half a pipelined head': 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /livez HT',
+  'a tunnel': 'CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+  'an upgrade': 'GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+}
+
+for (const backend of ['SQLite', 'PostgreSQL'] as const) {
+  t.test(`connections without a complete request do not hold up a stop, on ${backend}`, async (t) => {
+    const { service, url, post, emulator, jobs } = await start(t, backend, endless, { HOST: 'localhost' })
+    await Promise.all(Array.from({ length: 20 }, () => post()))
+    await until(() => emulator.predictions.length === 20 || undefined, 'every prediction')
+    const sockets = []
+    for (const { address: host } of await lookup('localhost', { all: true })) {
+      for (const text of Object.values(unfinished)) sockets.push(await open(t, host, url, text))
+    }
+    const cut = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+    const { code, output } = await service.end('SIGTERM')
+    t.equal(code, 0)
+    t.notMatch(output, /killed by timeout|"level":[456]0/)
+    await cut
+    t.equal(emulator.predictions.length, 20)
+    if (backend === 'PostgreSQL') t.same(await jobs(), [{ state: 'retry', message: 'handed back', jobs: 20 }])
+  })
+}
+
+t.test('clients that take no answer hold up a stop for a bounded time, in which nothing more is asked for', async (t) => {
+  const { service, url, post, emulator, jobs } = await start(t, 'PostgreSQL', endless, { REPLICATE_CREATES_PER_MINUTE: '120' })
+  for (let tasks = 0; tasks < 100; tasks += 20) await Promise.all(Array.from({ length: 20 }, () => post(longDream)))
+  // An answer has 800 kB. The system keeps some of them for a client that reads nothing, then one does not leave.
+  for (let clients = 0; clients < 2; clients++) {
+    const socket = await open(t, '127.0.0.1', url, 'GET /video-status?limit=100 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100))
+    await once(socket, 'data')
+    socket.pause()
+  }
+  await inTheEnd(() => service.output().split('"route":"/video-status"').length - 1)
+  await until(() => emulator.predictions.length > 12 || undefined, 'what may leave at once to have left')
+  service.signal('SIGTERM')
+  await until(() => service.output().includes('"Stopping"') || undefined, 'the stop to begin')
+  const before = emulator.predictions.length
+  const { code, output } = await service.end()
+  t.equal(code, 0)
+  const warnings = output.split('\n').filter((line) => /"level":[456]0/.test(line)).map((line) => JSON.parse(line))
+  t.match(warnings, [{ connections: 2, msg: 'Cutting connections whose answers were not ready or not taken in time' }])
+  // Two a second would leave if the jobs went on; one may have been on its way.
+  t.ok(emulator.predictions.length - before < 4, `${emulator.predictions.length - before} were asked for`)
+  t.same((await jobs()).filter(({ state }) => state === 'active'), [])
+})
+
+t.test('a request that is complete is answered by an instance that stops, one that comes late on an open connection too', async (t) => {
+  const { service, url, post, emulator } = await start(t, 'SQLite', endless)
+  const taskId = await post()
+  await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
+  const waiting = await open(t, '127.0.0.1', url, `GET /video-status/${taskId} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n`)
+  const stream = await open(t, '127.0.0.1', url, `GET /video-status/${taskId}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  const late = await open(t, '127.0.0.1', url, '')
+  const answers = [waiting, stream, late].map(textOf)
+  await once(stream, 'data')
+  service.signal('SIGTERM')
+  await until(() => service.output().includes('"Stopping"') || undefined, 'the stop to begin')
+  late.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const [polled, streamed, lived] = await Promise.all(answers)
+  t.match(polled, /^HTTP\/1.1 200[^]*"status":"processing"/)
+  t.match(streamed, /^HTTP\/1.1 200[^]*event: status[^]*\r\n0\r\n\r\n$/)
+  t.match(lived, /^HTTP\/1.1 200/)
+  t.equal((await service.end()).code, 0)
+})
+
+t.test('a stop while nothing is heard of PostgreSQL ends streams as ever, leaves the leases to lapse, and says so once', async (t) => {
+  const { service, url, post, emulator, proxy } = await start(t, 'PostgreSQL', endless)
+  const taskIds = await Promise.all(Array.from({ length: 20 }, () => post()))
+  await until(() => emulator.predictions.length === 20 || undefined, 'every prediction')
+  const streams = await Promise.all(taskIds.map(async (taskId) => {
+    const socket = await open(t, '127.0.0.1', url, `GET /video-status/${taskId}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    const text = textOf(socket)
+    await once(socket, 'data')
+    return { text }
+  }))
+  proxy.silence(true)
+  const { code, output } = await service.end('SIGTERM')
+  t.equal(code, 0)
+  for (const { text } of streams) t.match(await text, /\r\n0\r\n\r\n$/)
+  t.equal(output.split('Could not hand tasks back').length, 2)
+  t.notMatch(output, 'killed by timeout')
+})
+
+async function start (t: Test, backend: 'SQLite' | 'PostgreSQL', emulatorOptions: EmulatorOptions, env: Record<string, string> = {}) {
+  const { emulator, apiUrl } = await startEmulator(t, emulatorOptions)
+  const databaseUrl = backend === 'PostgreSQL' ? await createDatabase(t) : undefined
+  const proxy = await startSilentProxy(t, Number(new URL(databaseUrl ?? 'postgres://localhost:5432').port))
+  const service = await runService(t, {
+    REPLICATE_API_URL: apiUrl, ...databaseUrl === undefined ? { DATA_DIR: t.testdir() } : { DATABASE_URL: through(proxy.port, databaseUrl) }, ...env
+  })
+  const url = await service.url()
+  const post = async (query = dream): Promise<string> => {
+    const response = await fetch(url + query, { method: 'POST' })
+    return (await response.json() as { task_id: string }).task_id
+  }
+  /** How the jobs of all tasks stand. */
+  const jobs = async (): Promise<Array<{ state: string, message: string | null, jobs: number }>> => {
+    const client = new pg.Client({ connectionString: databaseUrl })
+    await client.connect()
+    const { rows } = await client.query("select state::text, output ->> 'message' as message, count(*)::int as jobs from pgboss.job where name = 'generate' group by 1, 2")
+    await client.end()
+    return rows
+  }
+  return { service, url, post, emulator, proxy, jobs }
+}
+
+function through (port: number, databaseUrl: string): string {
+  const url = new URL(databaseUrl)
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+  return url.href
+}
+
+async function open (t: Test, host: string, url: string, text: string): Promise<Socket> {
+  const socket = connect(Number(new URL(url).port), host)
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.resume()
+  socket.write(text)
+  return socket
+}
+
+/** Everything that the other side sends until it ends the connection. */
+async function textOf (socket: Socket): Promise<string> {
+  let text = ''
+  socket.on('data', (chunk) => { text += chunk })
+  await once(socket, 'close')
+  return text
+}
+
+/** What `count` gives, above 0, when it has not changed for a while. */
+async function inTheEnd (count: () => number): Promise<number> {
+  let last = 0
+  let looks = 0
+  return await until(() => {
+    const now = count()
+    looks = now === last ? looks + 1 : 0
+    last = now
+    return looks === 60 && now > 0 ? now : undefined
+  }, 'nothing more to happen')
+}

@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises'
+import t from 'tap'
+import { ConfigError, readConfig } from '../../config.ts'
+import { envExample, withConfigurationTable } from '../../scripts/config-documents.ts'
+import { openApiDocument } from '../../scripts/openapi-document.ts'
+import { newSecret } from '../support/callback-receiver.ts'
+import { startService } from '../support/service.ts'
+
+const committed = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
+
+t.test('openapi.json is what the service serves', async (t) => {
+  t.same(JSON.parse(await committed('openapi.json')), JSON.parse(await openApiDocument()), 'run `npm run docs`')
+  const { app } = await startService(t)
+  t.same((await app.inject('/openapi.json')).json(), JSON.parse(await committed('openapi.json')))
+})
+
+t.test('.env.example is made of the settings', async (t) => {
+  t.equal(await committed('.env.example'), envExample(), 'run `npm run docs`')
+})
+
+t.test('the README’s table is made of the settings', async (t) => {
+  const readme = await committed('README.md')
+  t.equal(readme, withConfigurationTable(readme), 'run `npm run docs`')
+})
+
+t.test('every fault of the configuration is named at once, and no token', async (t) => {
+  const environment = {
+    REPLICATE_API_TOKEN: 'a token with spaces', REPLICATE_API_URL: 'ftp://x', PORT: '65536', MAX_IN_FLIGHT: 'many', LOG_LEVEL: 'loud', REPLICATE_MODEL_CURSED: 'luma'
+  }
+  const thrown = t.throws(() => readConfig(environment)) as ConfigError
+  t.type(thrown, ConfigError)
+  for (const name of Object.keys(environment)) t.match(thrown.message, new RegExp(`- ${name} must be `), name)
+  t.notMatch(thrown.message, 'a token with spaces')
+})
+
+t.test('a secret that cannot sign ends the start, several that can are taken', async (t) => {
+  const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', WEBHOOK_SECRET: secret })
+  for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newSecret()},${newSecret()}`, `${newSecret()}  ${newSecret()}`, `${newSecret()} `]) {
+    const thrown = t.throws(() => read(secret), { message: /- WEBHOOK_SECRET must be whsec_/ }) as ConfigError
+    t.notOk(thrown.message.includes(secret))
+  }
+  const both = `${newSecret()} ${newSecret()}`
+  t.match(read(both), { WEBHOOK_SECRET: both, ALLOW_PRIVATE_CALLBACKS: false })
+  t.throws(() => readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'yes' }), { message: /ALLOW_PRIVATE_CALLBACKS must be true or false/ })
+  t.match(readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'true' }), { ALLOW_PRIVATE_CALLBACKS: true })
+})
+
+t.test('an empty value counts as none', async (t) => {
+  t.match(readConfig({ REPLICATE_API_TOKEN: 'x', PORT: '', REPLICATE_MODEL_ANIMATED: '' }), { PORT: 3000 })
+  t.throws(() => readConfig({ REPLICATE_API_TOKEN: '' }), { message: /REPLICATE_API_TOKEN is required/ })
+})

@@ -1,0 +1,64 @@
+import t from 'tap'
+import { LocalCallBudget } from '../../services/rate-limit/call-budget.ts'
+import { CallLimiter } from '../../services/rate-limit/call-limiter.ts'
+
+const now = () => performance.now()
+const log = { debug () {}, info () {}, warn () {}, error () {} }
+const limiterOf = (perMinute: number) => new CallLimiter({ budget: new LocalCallBudget({ perMinute, now }), log })
+const silent = { exceeded: false, remaining: null, resetMs: null, retryAfterMs: null }
+
+// A limiter keeps no process alive by itself.
+const alive = setInterval(() => {}, 60_000)
+t.teardown(() => clearInterval(alive))
+
+async function started (limiter: CallLimiter, calls: number): Promise<void> {
+  await Promise.all(Array.from({ length: calls }, () => limiter.turn()))
+}
+
+t.test('calls leave first come, first served, and evenly once the burst is used up', async (t) => {
+  const limiter = limiterOf(6_000)
+  const order: number[] = []
+  const startedAt = now()
+  await Promise.all(Array.from({ length: 520 }, async (_, call) => {
+    await limiter.turn()
+    order.push(call)
+    limiter.done()
+  }))
+  t.same(order, order.toSorted((a, b) => a - b))
+  t.ok(now() - startedAt >= 150, '20 calls beyond the burst of 500 take 10 ms each')
+})
+
+t.test('nothing leaves while the provider asks to stay away', async (t) => {
+  for (const news of [{ ...silent, exceeded: true, retryAfterMs: 80 }, { ...silent, remaining: 0, resetMs: 80 }]) {
+    const limiter = limiterOf(1_000_000)
+    await limiter.turn()
+    limiter.believe(news)
+    limiter.done()
+    t.ok(limiter.isBlocked)
+    await limiter.turn()
+    t.notOk(limiter.isBlocked)
+  }
+})
+
+t.test('what the provider says is left is not used up twice by calls under way', async (t) => {
+  const limiter = limiterOf(1_000_000)
+  await started(limiter, 3)
+  limiter.believe({ ...silent, remaining: 3, resetMs: 60_000 })
+  limiter.done()
+  await limiter.turn()
+  t.ok(limiter.isBlocked, 'two under way and one more are the three that were left')
+})
+
+t.test('a caller that does not wait any more leaves the line', async (t) => {
+  const limiter = limiterOf(1_000_000)
+  await limiter.turn()
+  limiter.believe({ ...silent, retryAfterMs: 50 })
+  limiter.done()
+  const leaving = new AbortController()
+  const left = limiter.turn(leaving.signal)
+  const next = limiter.turn()
+  leaving.abort(new Error('gone'))
+  await t.rejects(left, { message: 'gone' })
+  await next
+  await t.rejects(async () => limiter.turn(leaving.signal), { message: 'gone' })
+})

@@ -1,0 +1,71 @@
+import t, { type Test } from 'tap'
+import { AccountCheck } from '../../services/replicate/account-check.ts'
+import type { AccountOutcome } from '../../services/replicate/replicate-client.ts'
+import { closedPort } from '../support/scripted-server.ts'
+import { type startEmulator, startService, until } from '../support/service.ts'
+
+type Line = Record<string, unknown>
+
+t.test('a token that Replicate refuses is an error in the log, and the service is ready all the same', async (t) => {
+  const { app, emulator, lineWith } = await listening(t, { emulator: { token: 'another-token' } })
+  t.match(await lineWith('Replicate refuses REPLICATE_API_TOKEN'), { level: 50, provider_status: 401 })
+  t.equal((await app.inject('/readyz')).statusCode, 200)
+  t.equal(emulator.calls.account, 1)
+})
+
+t.test('a token that Replicate takes is said once', async (t) => {
+  const { emulator, lineWith } = await listening(t)
+  t.match(await lineWith('Replicate takes REPLICATE_API_TOKEN'), { level: 30 })
+  t.equal(emulator.calls.account, 1)
+})
+
+t.test('a Replicate that cannot be reached is a warning, and neither readiness nor the stop waits for it', async (t) => {
+  const { app, lineWith } = await listening(t, { env: { REPLICATE_API_URL: `http://127.0.0.1:${await closedPort()}/v1` } })
+  t.match(await lineWith('Replicate cannot be asked'), { level: 40, provider_words: /ECONNREFUSED/ })
+  t.equal((await app.inject('/readyz')).statusCode, 200)
+})
+
+t.test('a call that hangs is given up at the stop', async (t) => {
+  const { app, emulator, lines } = await listening(t, { faults: ['hang'] })
+  await until(() => emulator.calls.account > 0 || undefined, 'the look to be under way')
+  await app.close()
+  t.same(lines().filter(({ level }) => Number(level) > 30), [])
+})
+
+t.test('an instance that does not listen asks nothing', async (t) => {
+  const { app, emulator } = await startService(t)
+  await app.inject('/readyz')
+  await app.close()
+  t.equal(emulator.calls.account, 0)
+})
+
+const away: AccountOutcome = { outcome: 'unavailable', failure: { code: 'provider_unavailable', status: 503, words: 'later', retryAfterMs: null } }
+
+for (const { answers, calls, said, title } of [
+  { title: 'while Replicate is away it is asked a few times, and no more', answers: [], calls: 6, said: [/cannot be asked/, /not asked again/] },
+  { title: 'it is asked again until it answers', answers: [away, away, { outcome: 'accepted' as const }], calls: 3, said: [/cannot be asked/, /^Replicate takes/] }
+]) {
+  t.test(title, async (t) => {
+    const lines: string[] = []
+    const write = (_details: object, message: string) => { lines.push(message) }
+    let asked = 0
+    const replicate = { account: async () => answers[asked++] ?? away }
+    const check = new AccountCheck({ replicate, log: { debug: write, info: write, warn: write, error: write }, retry: { first: 1, longest: 1 } })
+    check.start()
+    await until(() => lines.length === said.length || undefined, 'the last line')
+    await check.stop()
+    t.match(lines, said)
+    t.equal(asked, calls)
+  })
+}
+
+type Faults = Parameters<Awaited<ReturnType<typeof startEmulator>>['emulator']['addFault']>[0]['kind'][]
+
+async function listening (t: Test, { faults = [], ...options }: Parameters<typeof startService>[1] & { faults?: Faults } = {}) {
+  const { app, emulator, logLines } = await startService(t, options)
+  for (const kind of faults) emulator.addFault({ call: 'account', kind })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const lines = () => logLines.map((line): Line => JSON.parse(line))
+  const lineWith = (words: string) => until(() => lines().find(({ msg }) => String(msg).startsWith(words)), words)
+  return { app, emulator, lines, lineWith }
+}

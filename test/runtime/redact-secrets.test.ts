@@ -1,0 +1,73 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { secretsOf } from '../../config.ts'
+import { redactor } from '../../services/runtime/redact-secrets.ts'
+import { answer, startScriptedServer } from '../support/scripted-server.ts'
+import { runService } from '../support/running-service.ts'
+import { ended, postDream, startService, until } from '../support/service.ts'
+
+const token = 'my"very\\own+token/of=Replicate'
+const webhookSecret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+const formsOfToken = [token, JSON.stringify(token).slice(1, -1), encodeURIComponent(token)]
+
+function checkNoSecret (t: Test, text: string): void {
+  for (const form of [...formsOfToken, webhookSecret, encodeURIComponent(webhookSecret)]) t.notOk(text.includes(form), form)
+}
+
+t.test('a secret is taken out in every form, also of a key that this process does not know', async (t) => {
+  const redact = redactor([token, webhookSecret])
+  for (const form of formsOfToken) t.equal(redact(`Invalid token: ${form}.`), 'Invalid token: [redacted].')
+  t.equal(redact(JSON.stringify({ said: token })), '{"said":"[redacted]"}')
+  const [unknownToken, unknownSecret] = [`r8_${'a1'.repeat(18)}`, `whsec_${'b2'.repeat(16)}=`]
+  t.equal(redact(`${unknownToken} and ${unknownSecret}`), '[redacted] and [redacted]')
+})
+
+t.test('a short secret does not make ordinary words unreadable', async (t) => {
+  t.equal(redactor(['demo'])('A demonstration'), 'A demonstration')
+})
+
+t.test('what is secret of the configuration: tokens, each webhook secret, the password of the database', async (t) => {
+  t.same(secretsOf({
+    REPLICATE_API_TOKEN: 'the-token',
+    REPLICATE_WEBHOOK_SECRET: 'whsec_1',
+    WEBHOOK_SECRET: 'whsec_2 whsec_3',
+    DATABASE_URL: 'postgres://dreamreel:p%40ssword@db.example/dreams'
+  }), ['the-token', 'whsec_1', 'whsec_2', 'whsec_3', 'p%40ssword', 'p@ssword'])
+  t.same(secretsOf({ REPLICATE_API_TOKEN: undefined, DATABASE_URL: 'postgres://db.example/dreams' }), [])
+  t.same(secretsOf({ DATABASE_URL: 'postgres://user:%zz@db.example/dreams' }), ['%zz'])
+})
+
+t.test('no line holds the token, wherever and however Replicate repeats it', async (t) => {
+  const repeated = `${'x'.repeat(480)} Invalid token: ${token}`
+  const server = await startScriptedServer(t, (socket) => { socket.write(answer(401, { title: 'Unauthorized', detail: repeated })) })
+  const { app, logLines } = await startService(t, {
+    env: {
+      REPLICATE_API_URL: `${server.origin}/v1`,
+      REPLICATE_API_TOKEN: token,
+      PUBLIC_URL: 'https://dreams.example',
+      REPLICATE_WEBHOOKS: 'on',
+      WEBHOOK_SECRET: webhookSecret,
+      TASK_DEADLINE_SECONDS: '6'
+    }
+  })
+  app.log.error({ err: new Error('The outer error', { cause: new Error(`Bearer ${token} and ${webhookSecret}`) }) })
+  t.match(await ended(app, await postDream(app)), { status: 'failed', error_code: 'provider_account' })
+  await until(() => logLines.some((line) => line.includes('xxx')) || undefined, 'a line with what Replicate says')
+  checkNoSecret(t, logLines.join(''))
+  t.notMatch(logLines.join(''), token.slice(0, 12), 'nor its beginning, where the words are cut')
+})
+
+t.test('a start that fails says nothing of the password, and the files of the store are for their owner alone', async (t) => {
+  const failing = await runService(t, { DATABASE_URL: 'postgres://dreamreel:a-long-password@127.0.0.1:1/dreams%zz' })
+  const { code, output } = await failing.end()
+  t.equal(code, 1)
+  t.notMatch(output, 'a-long-password')
+
+  const dataDir = join(t.testdir(), 'new', 'data')
+  const service = await runService(t, { DATA_DIR: dataDir, REPLICATE_API_URL: 'http://127.0.0.1:1/v1' })
+  await service.url()
+  const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
+  t.equal(modeOf(dataDir), '700')
+  for (const file of ['dreamreel.db', 'dreamreel.db-wal']) t.equal(modeOf(join(dataDir, file)), '600', file)
+})

@@ -1,0 +1,94 @@
+import { Writable } from 'node:stream'
+import t, { type Test } from 'tap'
+import { PipedOutput } from '../../services/runtime/standard-output.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator, until } from '../support/service.ts'
+
+/** More than a pipe and the reader's own buffer hold, by far. */
+const requests = 2_000
+const missing = '/video-status/00000000-0000-7000-8000-000000000000'
+/** A service that writes its log at any cost stands still; this only ends the test then. */
+const noHangMs = 20_000
+
+/** Something that is read only when `read` is called, and then all of it. */
+function unreadPipe () {
+  const written: string[] = []
+  let next: (() => void) | undefined
+  let isRead = false
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (chunk: string, _encoding, done) => {
+      written.push(chunk)
+      if (isRead) done()
+      else next = done
+    }
+  })
+  const read = () => {
+    isRead = true
+    next?.()
+  }
+  return { stream, written, read, output: new PipedOutput(stream) }
+}
+
+t.test('lines that are not read are kept up to 4 MiB, and one line says how many were not', async (t) => {
+  const { stream, written, read, output } = unreadPipe()
+  const line = `${'x'.repeat(1023)}\n`
+  for (let lines = 0; lines < 5_000; lines++) output.write(line)
+  t.equal(stream.writableLength, 4 * 1024 * 1024)
+  read()
+  await output.flushed(noHangMs)
+  await until(() => written.some((text) => text.includes('dropped_lines')) || undefined, 'the line that tells of it')
+  output.write('next\n')
+  await output.flushed(noHangMs)
+  const said = written.filter((text) => text !== '')
+  t.equal(said.filter((text) => text === line).length, 4_096)
+  t.match(JSON.parse(said[4_096] ?? ''), { level: 40, dropped_lines: 904, msg: /not read/ })
+  t.same(said.slice(4_097), ['next\n'])
+})
+
+t.test('what is left is waited for at the end, no longer than is said, and not where the reader is gone', async (t) => {
+  const { stream, written, read, output } = unreadPipe()
+  output.write('one\n')
+  output.write('two\n')
+  await output.flushed(1)
+  t.same(written, ['one\n'])
+  const flushed = output.flushed(noHangMs)
+  read()
+  await flushed
+  t.same(written.slice(0, 2), ['one\n', 'two\n'])
+  stream.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+  await until(() => stream.closed || undefined, 'the pipe to break')
+  output.write('three\n')
+  await output.flushed(noHangMs)
+  t.notOk(written.includes('three\n'))
+})
+
+t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', async (t) => {
+  const { service, ask } = await start(t)
+  service.readLog(false)
+  for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
+  service.readLog(true)
+  await until(() => service.output().split('"status":404').length - 1 === requests || undefined, 'every line')
+  t.equal((await service.end('SIGTERM')).code, 0)
+})
+
+t.test('a reader of the log that stalls for good does not keep the process from ending, nor one that goes away', async (t) => {
+  for (const leave of ['readLog', 'closeLog'] as const) {
+    const { service, ask } = await start(t)
+    service[leave](false)
+    for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
+    t.equal((await service.exit('SIGTERM')).code, 0, leave)
+  }
+})
+
+async function start (t: Test) {
+  const { apiUrl } = await startEmulator(t)
+  const service = await runService(t, { REPLICATE_API_URL: apiUrl })
+  const url = await service.url()
+  const ask = async () => {
+    const response = await fetch(url + missing, { signal: AbortSignal.timeout(noHangMs) })
+    await response.arrayBuffer()
+    if (response.status !== 404) throw new Error(`${response.status}`)
+  }
+  return { service, ask }
+}

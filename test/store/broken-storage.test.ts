@@ -1,0 +1,129 @@
+import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync, writeSync, mkdirSync, copyFileSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { join } from 'node:path'
+import t from 'tap'
+import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
+import { newTask } from '../../services/tasks/task.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator, until } from '../support/service.ts'
+
+const pageBytes = 4_096
+const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())
+
+/** A log that keeps what is said loudly. */
+function collect () {
+  const errors: string[] = []
+  const info: string[] = []
+  return { errors, info, log: { debug () {}, warn () {}, info: (_: object, message: string) => { info.push(message) }, error: (_: object, message: string) => { errors.push(message) } } }
+}
+
+/** A folder with many tasks that wait, and one page in the middle of their table overwritten. */
+async function damagedFolder (dataDir: string): Promise<string> {
+  const store = createSqliteTaskStore({ dataDir, now: Date.now, log: collect().log })
+  await Promise.all(Array.from({ length: 500 }, () => store.create(aTask('A whale '.repeat(100)))))
+  await store.close()
+  const file = join(dataDir, 'dreamreel.db')
+  const database = new DatabaseSync(file)
+  const rootPage = Number(database.prepare("select rootpage from sqlite_schema where name = 'task'").get()?.rootpage)
+  const entries = Number(database.prepare('select count(*) as n from task').get()?.n)
+  database.close()
+  if (entries !== 500) throw new Error('The tasks are not there')
+  const opened = openSync(file, 'r+')
+  writeSync(opened, Buffer.alloc(pageBytes, 0xa5), 0, pageBytes, (rootPage - 1) * pageBytes)
+  closeSync(opened)
+  return dataDir
+}
+
+t.test('a damaged page ends readiness and creates, loudly and once', async (t) => {
+  const { errors, log } = collect()
+  const store = createSqliteTaskStore({ dataDir: await damagedFolder(t.testdir()), now: Date.now, log })
+  t.teardown(() => store.close())
+  for (let look = 0; look < 3; look++) await t.rejects(store.claim(10), { name: 'StoreUnavailableError', cause: { message: /malformed/ } })
+  await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+  await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  await t.rejects(store.createOnce(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
+  t.match(errors, [/damaged.*Stop the service/])
+  t.equal(errors.length, 1)
+})
+
+t.test('a service on a damaged file says so where it is asked', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const service = await runService(t, { DATA_DIR: await damagedFolder(t.testdir()), REPLICATE_API_URL: apiUrl })
+  const url = await service.url()
+  await until(async () => (await fetch(`${url}/readyz`)).status === 503 || undefined, 'readiness to end')
+  t.equal((await fetch(`${url}/generate-video?dream=A+whale&style=Cursed`, { method: 'POST' })).status, 503)
+  t.equal((await fetch(`${url}/livez`)).status, 200)
+  const count = (words: string) => service.output().split(words).length - 1
+  t.equal(count('The file of the tasks is damaged'), 1)
+  t.equal(count('Could not claim anything'), 1)
+})
+
+for (const [what, takeAway] of Object.entries({
+  removed: (folder: string) => rmSync(folder, { recursive: true }),
+  replaced: (folder: string) => {
+    renameSync(folder, `${folder}-old`)
+    mkdirSync(folder)
+    for (const name of readdirSync(`${folder}-old`)) copyFileSync(join(`${folder}-old`, name), join(folder, name))
+  },
+  'without its log': (folder: string) => rmSync(join(folder, 'dreamreel.db-wal'))
+})) {
+  t.test(`a file that is ${what} while it is in use takes nothing more`, async (t) => {
+    const dataDir = join(t.testdir(), 'data')
+    const { errors, log } = collect()
+    const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
+    t.teardown(() => store.close())
+    const task = await store.create(aTask())
+    await store.ping()
+    takeAway(dataDir)
+    await t.rejects(store.ping(), { name: 'StoreUnavailableError', cause: { message: /removed or replaced/ } })
+    await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+    await t.rejects(store.move(task, { type: 'fail', failure: 'canceled' }), { name: 'StoreUnavailableError' })
+    t.match(await store.get(task.id), { stage: 'queued' })
+    t.equal(errors.length, 1)
+    t.match(errors[0], /is gone/)
+  })
+}
+
+t.test('the same file put back is used again', async (t) => {
+  const dataDir = join(t.testdir(), 'data')
+  const { errors, info, log } = collect()
+  const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
+  t.teardown(() => store.close())
+  renameSync(dataDir, `${dataDir}-elsewhere`)
+  await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  renameSync(`${dataDir}-elsewhere`, dataDir)
+  const task = await store.create(aTask())
+  await store.ping()
+  t.equal(errors.length, 1)
+  t.match(info, ['The file of the tasks is in its place again'])
+  await store.close()
+  const reopened = createSqliteTaskStore({ dataDir, now: Date.now, log })
+  t.teardown(() => reopened.close())
+  t.same(await reopened.get(task.id), task)
+})
+
+t.test('a file that cannot be used is named in a sentence', async (t) => {
+  const cases: Record<string, (file: string) => void | Promise<void>> = {
+    'is not a SQLite database': (file) => writeFileSync(file, 'A dream '.repeat(1_000)),
+    'cannot be opened': (file) => mkdirSync(file),
+    'is damaged or was cut short': async (file) => {
+      const store = createSqliteTaskStore({ dataDir: join(file, '..'), now: Date.now, log: collect().log })
+      await Promise.all(Array.from({ length: 500 }, () => store.create(aTask())))
+      await store.close()
+      truncateSync(file, Math.floor(statSync(file).size / 2 / pageBytes) * pageBytes)
+    },
+    'is the database of another program': (file) => {
+      const database = new DatabaseSync(file)
+      database.exec('create table note (text)')
+      database.close()
+    }
+  }
+  for (const [sentence, spoil] of Object.entries(cases)) {
+    const dataDir = join(t.testdir(), sentence)
+    mkdirSync(dataDir)
+    const file = join(dataDir, 'dreamreel.db')
+    await spoil(file)
+    t.throws(() => createSqliteTaskStore({ dataDir, now: Date.now, log: collect().log }),
+      { name: 'StartError', message: new RegExp(`^${file} ${sentence}`) })
+  }
+})

@@ -1,0 +1,246 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { inputFor } from '../../services/replicate/models.ts'
+import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
+import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
+import { promptFor } from '../../services/tasks/styles.ts'
+import { isOpen, newTask, type Move, type Task } from '../../services/tasks/task.ts'
+import type { TaskStore } from '../../services/store/task-store.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator, until } from '../support/service.ts'
+
+const now = Date.now
+const silent = () => {}
+const log = { debug: silent, info: silent, warn: silent, error: silent }
+const script = new URL('../../scripts/move-to-postgres.ts', import.meta.url).pathname
+const model = 'luma/ray'
+const dreams = ['A whale above my school', '空を飛ぶクジラ', 'حوت فوق المدرسة', '👩‍👩‍👧‍👦🐳 \u202e"\\ \n', '\u{10ffff} e\u0301']
+
+t.test('a folder moves to PostgreSQL, and every open task goes on there from where it was', async (t) => {
+  const { emulator, apiUrl } = await startEmulator(t)
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const moveOn = await lifeIn(store, apiUrl)
+  const ended = await Promise.all(Array.from({ length: 2_900 }, (_, index) => moveOn(index, index % 2 === 0 ? 'completed' : 'failed')))
+  const open = await Promise.all(Array.from({ length: 100 }, (_, index) => moveOn(index, openStates[index % openStates.length] ?? 'queued')))
+  await store.close()
+  const predictionsBefore = emulator.predictions.length
+
+  const moved = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
+  t.match(moved, { code: 0, stdout: /Moved 3000 tasks of .* to PostgreSQL, 100 of them open; 0 were there before\./ })
+  const { tasks: tasksThere } = await openPostgres(t, databaseUrl)
+  t.same(await tasksThere(), byId([...ended, ...open]))
+  t.same(await openTasksOf(dataDir), byId(open))
+
+  const service = await runService(t, { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl })
+  await service.url()
+  const tasks = await until(async () => {
+    const seen = await tasksThere()
+    return seen.every((task) => !isOpen(task)) ? seen : undefined
+  }, 'every task to end')
+  const carried = tasks.filter(({ id }) => open.some((task) => task.id === id))
+  t.same(new Set(carried.map(({ stage }) => stage)), new Set(['completed']))
+  t.equal(new Set(carried.map(({ predictionId }) => predictionId)).size, 100)
+  t.equal(emulator.predictions.length, 100)
+  t.equal(predictionsBefore, 50)
+  const bound = open.filter(({ predictionId }) => predictionId !== null)
+  t.same(bound.map(({ id }) => carried.find((task) => task.id === id)?.predictionId), bound.map(({ predictionId }) => predictionId))
+  t.same(byId(tasks.filter(({ id }) => ended.some((task) => task.id === id))), byId(ended))
+})
+
+t.test('a move that is killed in the middle is finished by another one, which takes nothing twice and changes nothing that went on', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const moveOn = await lifeIn(store, apiUrl)
+  const tasks = await Promise.all(Array.from({ length: 3_000 }, (_, index) => moveOn(index, index % 3 === 0 ? 'completed' : 'queued')))
+  await store.close()
+  const env = { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }
+  const { store: postgres, tasks: tasksThere } = await openPostgres(t, databaseUrl)
+
+  const release = await holdUp(t, databaseUrl, tasks[1_700])
+  const first = moveToPostgres(t, env)
+  await until(async () => (await tasksThere()).length === 1_500 || undefined, 'the move to be in the middle')
+  first.kill()
+  t.match(await first.ended, { signal: 'SIGKILL' })
+  await release()
+  const [wentOn] = await postgres.claim(1)
+  if (wentOn === undefined) throw new Error('Nothing to claim')
+  await postgres.move(wentOn, { type: 'fail', failure: 'canceled' })
+
+  t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 1500 tasks .*; 1500 were there before/ })
+  t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 0 tasks .*; 3000 were there before/ })
+  const there = await tasksThere()
+  t.match(there.find(({ id }) => id === wentOn.id), { failure: 'canceled' })
+  t.same(there.filter(({ id }) => id !== wentOn.id), byId(tasks).filter(({ id }) => id !== wentOn.id))
+  const jobs = await query(databaseUrl, 'select id from pgboss.job')
+  t.same(new Set(jobs.map(({ id }) => id)), new Set(tasks.filter(isOpen).map(({ id }) => id)))
+  t.equal(jobs.length, 2_000)
+})
+
+t.test('a request that is sent again after the move is told the task that it made before', async (t) => {
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const requests = Array.from({ length: 1_200 }, (_, index) => ({ scope: '', key: `key-${index}`, fingerprint: `${index}`, code: 200 as const }))
+  const made = requests.map(() => newTask('A whale', 'Cursed', 840, now()))
+  const createAll = (store: TaskStore, tasks: Task[]) => Promise.all(requests.map((request, index) => store.createOnce(tasks[index] ?? newTask('', 'Cursed', 1, 0), request)))
+  t.same(await createAll(store, made), made.map(() => ({ outcome: 'created' })))
+  await store.close()
+  t.match(await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended, { code: 0 })
+  const { store: postgres } = await openPostgres(t, databaseUrl)
+  const again = await createAll(postgres, requests.map(() => newTask('A whale', 'Cursed', 840, now())))
+  t.same(again, made.map(({ id }) => ({ outcome: 'replayed', taskId: id, code: 200 })))
+})
+
+t.test('who was to be told of an end is told after the move, at the attempt that was due', async (t) => {
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const ended = async () => {
+    const result = await store.move(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+    if (result.outcome !== 'moved') throw new Error(result.outcome)
+    return result.task
+  }
+  const tasks = [await ended(), await ended(), await ended()]
+  const [told, later, due] = await store.deliveries.claim(3)
+  if (told === undefined || later === undefined || due === undefined) throw new Error('No deliveries')
+  await store.deliveries.settle(told)
+  await store.deliveries.settle(later, { inMs: 3_600_000 })
+  await store.deliveries.settle(due, { inMs: 1 })
+  await store.close()
+  for (const twice of [0, 3]) t.match(await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended, { code: 0, stdout: `${twice} were there before` })
+  const { store: postgres } = await openPostgres(t, databaseUrl)
+  t.match(await postgres.deliveries.claim(10), [{ task: tasks[2], attempt: 2 }])
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  const { rows } = await client.query("select data from pgboss.job where name = 'deliver' and start_after > now() + interval '59 minutes'")
+  await client.end()
+  t.same(rows, [{ data: { taskId: tasks[1]?.id, attempt: 2 } }])
+})
+
+t.test('a task whose prediction belongs to another task in PostgreSQL is named, and the others are moved', async (t) => {
+  const { apiUrl } = await startEmulator(t)
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const moveOn = await lifeIn(store, apiUrl)
+  const [bound, other] = [await moveOn(0, 'generating'), await moveOn(1, 'queued')]
+  await store.close()
+  const { store: postgres } = await openPostgres(t, databaseUrl)
+  const owner = await postgres.create(newTask('A whale', 'Cursed', 840, now()))
+  await postgres.move(owner, { type: 'bind', predictionId: String(bound.predictionId), predictionCreatedAt: null })
+  const { code, stderr } = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
+  t.equal(code, 1)
+  t.match(stderr, new RegExp(`^1 tasks were not moved, [^\n]*: ${bound.id}\n$`))
+  t.same(await postgres.get(other.id), other)
+})
+
+t.test('a move that cannot be made says why in a sentence', async (t) => {
+  const folders = t.testdir({ used: {}, broken: { 'dreamreel.db': 'This is no database. '.repeat(500) } })
+  const [dataDir, broken, databaseUrl] = [join(folders, 'used'), join(folders, 'broken'), await createDatabase(t)]
+  const { apiUrl } = await startEmulator(t)
+  await (await runService(t, { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl })).url()
+  const cases: Array<[Record<string, string>, RegExp]> = [
+    [{ DATA_DIR: dataDir, DATABASE_URL: databaseUrl }, /^[^\n]*in use by another Dreamreel process[^\n]*\n$/],
+    [{ DATA_DIR: '/nowhere', DATABASE_URL: databaseUrl }, /^DATA_DIR \/nowhere holds no tasks[^\n]*\n$/],
+    [{ DATA_DIR: broken, DATABASE_URL: databaseUrl }, /^[^\n]*dreamreel\.db is not a SQLite database[^\n]*\n$/],
+    [{ DATA_DIR: dataDir }, /^DATABASE_URL must name[^\n]*\n$/]
+  ]
+  for (const [env, message] of cases) {
+    const { code, stderr } = await moveToPostgres(t, env).ended
+    t.equal(code, 1)
+    t.match(stderr, message)
+  }
+})
+
+const openStates = ['queued', 'submitted', 'unsent', 'generating'] as const
+type State = typeof openStates[number] | 'completed' | 'failed'
+
+/** Brings new tasks of a store to a state, with the predictions that they have by then. */
+async function lifeIn (store: TaskStore, apiUrl: string) {
+  const moved = async (task: Task, move: Move): Promise<Task> => {
+    const result = await store.move(task, move)
+    if (result.outcome !== 'moved') throw new Error(result.outcome)
+    return result.task
+  }
+  return async (index: number, state: State): Promise<Task> => {
+    const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now()))
+    if (state === 'queued') return task
+    if (state === 'failed') return moved(task, { type: 'fail', failure: 'provider_error' })
+    const input = inputFor(model, promptFor(task.style, task.dream), index)
+    const marked = await moved(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null, providerStartedAt: null, isAmbiguous: false } })
+    if (state === 'unsent') return marked
+    const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
+    if (state === 'submitted') return marked
+    const bound = await moved(marked, { type: 'bind', predictionId, predictionCreatedAt: now() })
+    return state === 'generating' ? bound : moved(bound, { type: 'complete', videoUrl: 'https://replicate.delivery/video.mp4' })
+  }
+}
+
+async function predict (apiUrl: string, input: Record<string, unknown>): Promise<string> {
+  const response = await fetch(`${apiUrl}/models/${model}/predictions`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' },
+    body: JSON.stringify({ input })
+  })
+  return (await response.json() as { id: string }).id
+}
+
+function moveToPostgres (t: Test, env: Record<string, string>) {
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, script], { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (text) => { output[name] += text })
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, ...output }))
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return { ended, kill: () => child.kill('SIGKILL') }
+}
+
+/** Whoever inserts the task waits until the hold is released, and then goes on as if nothing had been. */
+async function holdUp (t: Test, databaseUrl: string, task: Task | undefined): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end().catch(() => undefined))
+  await client.query('begin')
+  await client.query(`insert into task (id, stage, version, revision, dream, style, created_at, updated_at, deadline_at)
+    values ($1, 'queued', 1, 1, '', 'Cursed', 0, 0, 0)`, [task?.id])
+  return async () => { await client.query('rollback') }
+}
+
+/** All tasks in PostgreSQL, in the order of their ids, as another instance reads them. */
+async function openPostgres (t: Test, databaseUrl: string) {
+  const store = await createPostgresTaskStore({ databaseUrl, now, log })
+  t.teardown(() => store.close())
+  const tasks = async (): Promise<Task[]> => {
+    const ids = await query(databaseUrl, 'select id from task order by id')
+    return (await Promise.all(ids.map(({ id }) => store.get(id)))).filter((task) => task !== undefined)
+  }
+  return { store, tasks }
+}
+
+async function openTasksOf (dataDir: string): Promise<Task[]> {
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  try {
+    return byId(await store.claim(10_000))
+  } finally {
+    await store.close()
+  }
+}
+
+function byId (tasks: Task[]): Task[] {
+  return tasks.toSorted((a, b) => a.id < b.id ? -1 : 1)
+}
+
+async function query (databaseUrl: string, statement: string): Promise<Array<{ id: string }>> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    return (await client.query(statement)).rows
+  } finally {
+    await client.end()
+  }
+}

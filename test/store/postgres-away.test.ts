@@ -1,0 +1,153 @@
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { PostgresServer } from '../../chaos/postgres-server.ts'
+import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import type { TaskView } from '../../services/tasks/task.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator, until } from '../support/service.ts'
+import { startSilentProxy } from '../support/silent-proxy.ts'
+
+/** Only what hangs takes so long. */
+const noHangMs = 25_000
+
+t.test('a restart of PostgreSQL is a short wait for those who ask meanwhile', async (t) => {
+  const { postgres, request, post, ended, emulator } = await startBoth(t)
+  const before = await post()
+  await ended(before)
+  await postgres.halt()
+  const meanwhile = [request('/generate-video?dream=A%20whale&style=Cursed', 'POST'), request(`/video-status/${before}`), request('/readyz')]
+  await postgres.resume()
+  t.same((await Promise.all(meanwhile)).map(({ status }) => status), [200, 200, 200])
+  const [created] = await Promise.all(meanwhile)
+  t.match(await ended(created?.body.task_id), { status: 'completed' })
+  t.equal(emulator.predictions.length, 2)
+})
+
+for (const mode of ['fast', 'immediate'] as const) {
+  t.test(`while PostgreSQL is away after a stop that was ${mode} every request is refused in time, and all goes on when it is back`, async (t) => {
+    const { postgres, request, post, ended, finishAll, emulator } = await startBoth(t, { generationMs: 600_000 })
+    const taskIds = await Promise.all(Array.from({ length: 20 }, post))
+    await until(() => emulator.predictions.length === 20 || undefined, 'every prediction to be created')
+    await postgres.halt(mode)
+    await finishAll()
+    const refused = await Promise.all([
+      request('/generate-video?dream=A%20whale&style=Cursed', 'POST'), request(`/video-status/${taskIds[0]}`), request('/readyz')
+    ])
+    for (const { status, headers, body } of refused) {
+      t.equal(status, 503)
+      t.match(headers.get('retry-after'), /^\d+$/)
+      t.match(headers.get('content-type'), 'application/problem+json')
+      t.match(body, { status: 503, code: 'store_unavailable' })
+    }
+    t.equal((await request('/livez')).status, 200)
+
+    await postgres.resume()
+    await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to come back')
+    for (const taskId of [...taskIds, await post()]) {
+      await finishAll()
+      t.match(await ended(taskId), { status: 'completed' })
+    }
+    t.equal(emulator.predictions.length, 21)
+  })
+}
+
+t.test('each time that PostgreSQL is away is a line in the log when it begins and one when it is over', async (t) => {
+  const { postgres, output } = await startBoth(t)
+  const outages = () => output().split('The database answers again').map((lines) => lines.match(/"err":{[^\n]+The database is away/g) ?? [])
+  for (const time of [1, 2]) {
+    await postgres.halt('immediate')
+    await until(() => outages()[time - 1]?.length || undefined, 'the line of its beginning')
+    await postgres.resume()
+    await until(() => outages().length > time || undefined, 'the line of its end')
+  }
+  for (const lines of outages()) {
+    const messages = lines.map((line) => /"message":"[^"]*"/.exec(line)?.[0])
+    t.equal(new Set(messages).size, messages.length, 'nothing is said twice of one outage')
+  }
+  t.equal(outages().length, 3)
+})
+
+t.test('a PostgreSQL of which nothing is heard any more keeps nobody waiting for ever, and is used again when it answers', async (t) => {
+  const { proxy, postgres, request, post, ended } = await startBoth(t)
+  await ended(await post())
+  const longer = await slowerClient(t, proxy.port, postgres.url)
+  proxy.silence(true)
+  const statement = longer.query('select 1').then(() => 'answered', () => 'given up')
+  // More than there are connections: none waits for another one first.
+  const all = Promise.all(Array.from({ length: 20 }, () => [
+    request('/generate-video?dream=A%20whale&style=Cursed', 'POST'), request('/video-status/00000000-0000-7000-8000-000000000000'), request('/readyz')
+  ]).flat())
+  t.equal(await Promise.race([all.then(() => 'refused'), statement]), 'refused')
+  const refused = await all
+  t.same(refused.map(({ status, body }) => [status, body]), refused.map(({ body }) => [503, { ...body, code: 'store_unavailable' }]))
+  t.equal((await request('/livez')).status, 200)
+  proxy.silence(false)
+  await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to come back')
+  t.match(await ended(await post()), { status: 'completed' })
+})
+
+t.test('connections that are cut again and again while requests run are nobody’s concern', async (t) => {
+  const { postgres, post, emulator } = await startBoth(t)
+  const client = new pg.Client({ connectionString: postgres.url })
+  await client.connect()
+  t.teardown(() => client.end())
+  const taskIds: string[] = []
+  const cutting = new AbortController()
+  const posts = Promise.all(Array.from({ length: 20 }, async () => {
+    while (!cutting.signal.aborted) taskIds.push(await post())
+  }))
+  const cuts = (async () => {
+    for (let round = 0; round < 30; round++) {
+      const enough = taskIds.length + 5
+      await client.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dreamreel'")
+      await until(() => taskIds.length >= enough || undefined, 'requests to be answered again')
+    }
+  })().finally(() => cutting.abort())
+  await Promise.all([posts, cuts])
+  // A claim whose answer was cut off is noticed when its lease runs out.
+  const stages = async () => (await client.query('select stage, count(*)::int as tasks from task group by stage')).rows
+  await until(async () => (await stages()).every(({ stage }) => stage === 'completed' || stage === 'failed') || undefined, 'every task to end', 60_000)
+  t.same(await stages(), [{ stage: 'completed', tasks: taskIds.length }])
+  t.equal(emulator.predictions.length, taskIds.length)
+})
+
+/** One that waits for a statement as long as the service's driver does, and longer than a request may. */
+async function slowerClient (t: Test, port: number, databaseUrl: string): Promise<pg.Client> {
+  const url = new URL(databaseUrl)
+  url.port = String(port)
+  const client = new pg.Client({ connectionString: url.href, query_timeout: 10_000 })
+  client.on('error', () => {})
+  await client.connect()
+  t.teardown(() => client.end())
+  return client
+}
+
+/** The service on a PostgreSQL that is nobody else's. */
+async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
+  const postgres = await PostgresServer.start()
+  t.teardown(() => postgres.stop())
+  const { emulator, apiUrl } = await startEmulator(t, emulatorOptions)
+  const proxy = await startSilentProxy(t, postgres.port)
+  const databaseUrl = postgres.url.replace(`:${postgres.port}`, `:${proxy.port}`)
+  const service = await runService(t, { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl })
+  const url = await service.url()
+  const request = async (path: string, method = 'GET') => {
+    const response = await fetch(`${url}${path}`, { method, signal: AbortSignal.timeout(noHangMs) })
+    return { status: response.status, headers: response.headers, body: await response.json() as TaskView & { task_id: string } }
+  }
+  const post = async (): Promise<string> => {
+    const { status, body } = await request('/generate-video?dream=A%20whale&style=Cursed', 'POST')
+    if (status !== 200) throw new Error(JSON.stringify(body))
+    return body.task_id
+  }
+  const ended = (taskId: string | undefined): Promise<TaskView> => until(async () => {
+    const { body } = await request(`/video-status/${taskId}`)
+    return body.status === 'completed' || body.status === 'failed' ? body : undefined
+  }, `task ${taskId} to end`)
+  const finishAll = async () => {
+    await Promise.all(emulator.predictions.map(({ id }) => fetch(`${new URL(apiUrl).origin}/emulator/predictions/${id}/finish`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"status":"succeeded"}'
+    })))
+  }
+  return { postgres, proxy, request, post, ended, finishAll, emulator, output: service.output }
+}

@@ -1,0 +1,214 @@
+import pg from 'pg'
+import t from 'tap'
+import { JobRunner } from '../../services/generation/job-runner.ts'
+import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
+import { isOpen, newTask } from '../../services/tasks/task.ts'
+import { moveHeldTask } from '../../services/generation/task-mover.ts'
+import { databaseError, onStatements } from '../support/pg-statements.ts'
+import { createDatabase } from '../support/postgres.ts'
+import { until } from '../support/service.ts'
+import { testTaskStore } from './task-store-contract.ts'
+
+const write = () => {}
+const log = { debug: write, info: write, warn: write, error: write }
+const openStore = (databaseUrl: string, now = Date.now) => createPostgresTaskStore({ databaseUrl, now, log })
+
+testTaskStore(t, async (t) => {
+  const databaseUrl = await createDatabase(t)
+  return {
+    open: (now) => openStore(databaseUrl, now),
+    kill: (store) => store.close()
+  }
+})
+
+t.test('ten instances that start at the same moment bring the database up together', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const stores = await Promise.all(Array.from({ length: 10 }, () => openStore(databaseUrl)))
+  for (const store of stores) await store.ping()
+  await Promise.all(stores.map((store) => store.close()))
+})
+
+t.test('of two stores each task is given to one, and what one changes the other reads', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const tasks = await Promise.all(Array.from({ length: 40 }, () => first.create(newTask('A whale', 'Cursed', 840, Date.now()))))
+  const claims = await Promise.all([first, second, first, second].map((store) => store.claim(15)))
+  const ids = claims.flat().map(({ id }) => id)
+  t.equal(ids.length, 40)
+  t.equal(new Set(ids).size, 40)
+  const [task] = tasks
+  if (task === undefined) throw new Error('No task')
+  const moves = await Promise.all([first, second].map((store) => store.move(task, { type: 'fail', failure: 'canceled' })))
+  t.same(moves.map(({ outcome }) => outcome).sort(), ['moved', 'stale'])
+  t.match(await second.get(task.id), { failure: 'canceled' })
+})
+
+t.test('a thousand with one key at once ask the database one time', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  t.teardown(() => store.close())
+  // The boundary: the type has one signature for each way to ask.
+  const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
+  const { query } = prototype
+  let asked = 0
+  prototype.query = function (...parameters) {
+    if (String(parameters[0]).startsWith('insert into idempotency_key')) asked++
+    return Reflect.apply(query, this, parameters)
+  }
+  t.teardown(() => { prototype.query = query })
+  const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+  const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => store.createOnce(newTask('A whale', 'Cursed', 840, Date.now()), request)))
+  t.equal(asked, 1)
+  t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
+  t.equal(outcomes.filter(({ outcome }) => outcome === 'replayed').length, 999)
+})
+
+t.test('a database whose jobs or tasks cannot be read is not ready and takes nothing, until it can be worked with again', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const store = await openStore(databaseUrl)
+  t.teardown(() => store.close())
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  const task = () => newTask('A whale', 'Cursed', 840, Date.now())
+  await client.query('alter table task rename to elsewhere')
+  await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+  await client.query('alter table elsewhere rename to task')
+  await store.ping()
+  await client.query('alter schema pgboss rename to elsewhere')
+  await t.rejects(store.claim(1), { name: 'StoreUnavailableError' })
+  await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+  await t.rejects(store.create(task()), { name: 'StoreUnavailableError', cause: { message: /pgboss/ } })
+  await client.query('alter schema elsewhere rename to pgboss')
+  t.same(await store.claim(1), [])
+  await store.ping()
+  await store.create(task())
+})
+
+t.test('who lost the lease of a delivery cannot settle it any more', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  await first.move(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+  const [lost] = await first.deliveries.claim(1)
+  if (lost === undefined) throw new Error('No delivery')
+  t.same(await second.deliveries.claim(1), [])
+  await forgetHeartbeats(databaseUrl)
+  const taken = await until(async () => (await second.deliveries.claim(1))[0], 'the other to take over')
+  await first.deliveries.settle(lost, { inMs: 0 })
+  await second.deliveries.settle(taken, { inMs: 1 })
+  t.match(await until(async () => (await second.deliveries.claim(10))[0], 'the next attempt'), { attempt: 2 })
+  t.same(await first.deliveries.claim(10), [])
+})
+
+async function forgetHeartbeats (databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  await client.query("update pgboss.job set heartbeat_on = now() - interval '1 hour'")
+  await client.end()
+}
+
+t.test('what is handed back goes to another at once, and a lease that is taken over is known to be lost', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  await first.claim(1)
+  t.same(await second.claim(1), [])
+  await first.release(task.id)
+  t.same((await second.claim(1)).map(({ id }) => id), [task.id])
+
+  const lost: string[] = []
+  second.onLost((taskId) => lost.push(taskId))
+  await forgetHeartbeats(databaseUrl)
+  await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
+  await until(() => lost.length === 1 || undefined, 'the loss to be noticed')
+  t.same(lost, [task.id])
+})
+
+t.test('a hand-back that fails within a claim keeps no open task from being worked on', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  t.teardown(() => store.close())
+  const [ended, open] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
+  await store.move(ended, { type: 'fail', failure: 'canceled' })
+  let failed = 0
+  onStatements(t, (text) => {
+    if (!text.includes("state = 'completed'") || !text.includes('UPDATE')) return undefined
+    failed++
+    return { error: databaseError('42501'), isSent: false }
+  })
+  t.same((await store.claim(10)).map(({ id }) => id), [open.id])
+  t.ok(failed > 0, 'the hand-back was tried')
+})
+
+t.test('a task that cannot be read when it is handed back is not kept from others', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
+  t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
+  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  await first.claim(1)
+  let isBroken = true
+  onStatements(t, (text) => isBroken && text.includes('from task where id = any') ? { error: databaseError('42501'), isSent: false } : undefined)
+  await t.rejects(first.release(task.id), { name: 'StoreUnavailableError' })
+  isBroken = false
+  t.same(await until(async () => {
+    const claimed = await second.claim(1)
+    return claimed.length > 0 ? claimed.map(({ id }) => id) : undefined
+  }, 'the lease to lapse'), [task.id])
+})
+
+t.test('where no job can be put ahead of others all are claimed in their turn', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  const overdue = await store.create(newTask('A whale', 'Cursed', 0, Date.now()))
+  const other = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const errors: string[] = []
+  let refused = 0
+  onStatements(t, (text) => {
+    if (!/priority = (COALESCE|\$1)/.test(text)) return undefined
+    refused++
+    return { error: databaseError('42501'), isSent: false }
+  })
+  const end = async (task: typeof other) => { await store.move(task, { type: 'fail', failure: 'canceled' }) }
+  const jobs = new JobRunner({
+    taskStore: store,
+    job: end,
+    giveUp: end,
+    maxInFlight: 10,
+    room: () => 10,
+    lookIntervalMs: 20,
+    stopping: new AbortController(),
+    now: Date.now,
+    log: { ...log, error: (_details: object, message: string) => { errors.push(message) } }
+  })
+  t.teardown(async () => {
+    await jobs.stop()
+    await store.close()
+  })
+  jobs.start()
+  for (const { id } of [overdue, other]) {
+    await until(async () => {
+      const task = await store.get(id)
+      return task !== undefined && !isOpen(task) ? true : undefined
+    }, 'the task to be worked on')
+  }
+  t.ok(refused > 0)
+  t.same(errors.filter((message) => message.startsWith('Could not claim')), [])
+  t.equal(errors.filter((message) => message.startsWith('Urgent tasks')).length, 1)
+})
+
+for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '53100', isTried: true }]) {
+  t.test(`a move that the database refuses with ${code} is ${isTried ? 'made as soon as it can be' : 'given up after some tries'}`, async (t) => {
+    const store = await openStore(await createDatabase(t))
+    t.teardown(() => store.close())
+    const task = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+    let tries = 0
+    onStatements(t, (text) => {
+      if (!text.startsWith('update task set')) return undefined
+      return ++tries < 8 ? { error: databaseError(code), isSent: false } : undefined
+    })
+    const move = moveHeldTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
+    if (isTried) t.match(await move, { won: true })
+    else await t.rejects(move, { name: 'StoreUnavailableError', isTransient: false })
+    t.equal(tries, isTried ? 8 : 5)
+  })
+}

@@ -1,0 +1,331 @@
+import type { Test } from 'tap'
+import { newTask, type Move, type Task } from '../../services/tasks/task.ts'
+import type { TaskStore } from '../../services/store/task-store.ts'
+import { until } from '../support/service.ts'
+
+/** A backend under test: stores opened with the same `t` share one body of data. */
+export interface Backend {
+  /**
+   * Opens a store on the data, as a process that starts does. The suite closes it.
+   * @param now its clock, ms since the epoch; the real one where nothing is said
+   */
+  open (now?: () => number): Promise<TaskStore>
+  /** Leaves it as `kill -9` does: the next `open` sees what was durable, and nothing was handed back. */
+  kill (store: TaskStore): Promise<void>
+}
+
+const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null, providerStartedAt: 1_200, isAmbiguous: false }
+const submit = { type: 'submit', submission } as const
+const bind = (predictionId: string) => ({ type: 'bind', predictionId, predictionCreatedAt: 1_500 }) as const
+const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
+const fail = { type: 'fail', failure: 'provider_error' } as const
+
+function aTask (overrides: Partial<Task> = {}): Task {
+  return { ...newTask('A whale in the clouds 🐋\n第二行', 'Realistic', 840, Date.now()), ...overrides }
+}
+
+/** What `task-store.ts` promises, for any backend. `makeBackend` gives empty data each time it is called. */
+export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backend>): void {
+  const scenario = (name: string, run: (t: Test, store: TaskStore, backend: Backend) => Promise<void>) =>
+    t.test(name, async (t) => {
+      const backend = await makeBackend(t)
+      const store = await backend.open()
+      t.teardown(() => store.close())
+      await run(t, store, backend)
+    })
+
+  async function moved (store: TaskStore, task: Task, ...moves: Move[]): Promise<Task> {
+    for (const move of moves) {
+      const result = await store.move(task, move)
+      if (result.outcome !== 'moved') throw new Error(`${move.type} was ${result.outcome}`)
+      task = result.task
+    }
+    return task
+  }
+
+  scenario('a created task is read back as it was', async (t, store) => {
+    const task = aTask()
+    t.strictSame(await store.create(task), task)
+    t.strictSame(await store.get(task.id), task)
+  })
+
+  scenario('anything that is not the id of a task is no task', async (t, store) => {
+    for (const id of ['', 'nonsense', '0'.repeat(10_000), "'; drop table task; --", '\u0000', aTask().id]) {
+      t.equal(await store.get(id), undefined)
+    }
+  })
+
+  scenario('every move is read back whole, and counts what clients see apart from what they do not', async (t, store) => {
+    const created = await store.create(aTask())
+    const marked = await moved(store, created, submit)
+    t.match(marked, { stage: 'submitting', submission, version: 2, revision: 1 })
+    const waiting = await moved(store, marked, { type: 'withdraw', waitingFor: 'provider_account' })
+    t.match(waiting, { stage: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
+    const bound = await moved(store, waiting, submit, bind('prediction-1'))
+    t.match(bound, { stage: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
+    const advanced = await moved(store, bound, { type: 'advance', progress: 40 })
+    t.match(advanced, { progress: 40, version: 6, revision: 3 })
+    const completed = await moved(store, advanced, complete)
+    t.match(completed, { stage: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
+    t.strictSame(await store.get(created.id), completed)
+  })
+
+  scenario('of many who move the same task at once exactly one wins', async (t, store) => {
+    const task = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    const moves: Move[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'advance', progress: 5 }, complete]
+    const results = await Promise.all(moves.map((move) => store.move(task, move)))
+    t.same(results.map(({ outcome }) => outcome).sort(), ['moved', 'stale', 'stale', 'stale', 'stale'])
+    const winner = results.find((result) => result.outcome === 'moved')
+    t.strictSame(await store.get(task.id), winner?.task)
+  })
+
+  scenario('a move from an old view of a task changes nothing', async (t, store) => {
+    const task = await store.create(aTask())
+    const marked = await moved(store, task, submit)
+    t.same(await store.move(task, fail), { outcome: 'stale' })
+    t.strictSame(await store.get(task.id), marked)
+  })
+
+  scenario('a move of a task that does not exist is stale', async (t, store) => {
+    t.same(await store.move(aTask(), submit), { outcome: 'stale' })
+  })
+
+  scenario('a move outside the table is refused', async (t, store) => {
+    const task = await store.create(aTask())
+    await t.rejects(store.move(task, complete), { name: 'IllegalMoveError' })
+    const failed = await moved(store, task, fail)
+    for (const move of [submit, bind('p'), complete, fail]) await t.rejects(store.move(failed, move), { name: 'IllegalMoveError' })
+    t.strictSame(await store.get(task.id), failed)
+  })
+
+  scenario('a prediction belongs to one task for ever', async (t, store) => {
+    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
+    const second = await moved(store, await store.create(aTask()), submit)
+    const third = await store.create(aTask())
+    const [taken, other] = await Promise.all([store.move(second, bind('prediction-1')), store.move(third, submit)])
+    t.same(taken, { outcome: 'prediction_taken' })
+    t.equal(other.outcome, 'moved', 'the writes of the same turn are not harmed')
+    t.strictSame(await store.get(second.id), second)
+    t.equal((await store.get(first.id))?.predictionId, 'prediction-1')
+  })
+
+  scenario('a prediction belongs to its task also when that is deleted, and where it was never bound', async (t, store) => {
+    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
+    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const second = await moved(store, await store.create(aTask()), submit)
+    t.ok(await store.remove(first))
+    t.ok(await store.claimPrediction('prediction-2', canceled.id))
+    t.ok(await store.claimPrediction('prediction-2', canceled.id), 'once more')
+    t.notOk(await store.claimPrediction('prediction-2', second.id))
+    t.same(await store.predictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
+      ['prediction-1', first.id], ['prediction-2', canceled.id]
+    ]))
+    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.move(second, bind(id)), { outcome: 'prediction_taken' })
+    t.ok(await store.claimPrediction('prediction-3', second.id))
+    t.match(await store.move(second, bind('prediction-3')), { outcome: 'moved', task: { predictionId: 'prediction-3' } })
+  })
+
+  scenario('of many tasks that are bound to one prediction at once exactly one has it', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 6 }, async () => moved(store, await store.create(aTask()), submit)))
+    const results = await Promise.all(tasks.map((task, index) => store.move(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
+    t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('moved'), ...Array(3).fill('prediction_taken')])
+    const owner = (await store.predictionOwners(['prediction-1'])).get('prediction-1')
+    t.equal((await store.get(owner ?? ''))?.predictionId, 'prediction-1')
+  })
+
+  scenario('a prediction whose task has moved on is still free for another one', async (t, store) => {
+    const task = await moved(store, await store.create(aTask()), submit)
+    const other = await moved(store, await store.create(aTask()), submit)
+    await moved(store, task, { type: 'withdraw', waitingFor: null })
+    t.same(await store.move(task, bind('prediction-1')), { outcome: 'stale' })
+    t.match(await store.move(other, bind('prediction-1')), { outcome: 'moved' })
+  })
+
+  scenario('unresolved are tasks whose prediction may be unknown: being submitted, or canceled meanwhile', async (t, store) => {
+    const now = Date.now()
+    await store.create(aTask())
+    const submitting = await moved(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
+    t.match(submitting, { stage: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
+    await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    await moved(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
+    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
+    await moved(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
+    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const byId = (a: Task, b: Task) => a.id < b.id ? -1 : 1
+    t.strictSame((await store.unresolved(now)).toSorted(byId), [submitting, canceled])
+    await store.claimPrediction('prediction-2', canceled.id)
+    t.strictSame(await store.unresolved(now), [submitting])
+  })
+
+  scenario('open tasks are given out once, oldest first, up to the limit', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 5 }, () => store.create(aTask())))
+    const ids = tasks.map(({ id }) => id)
+    const first = await store.claim(2)
+    const second = await store.claim(10)
+    t.same([...first, ...second].map(({ id }) => id), ids)
+    t.same(await store.claim(10), [])
+    const late = await store.create(aTask())
+    t.same((await store.claim(10)).map(({ id }) => id), [late.id])
+  })
+
+  scenario('a task that has ended is given to nobody', async (t, store) => {
+    await moved(store, await store.create(aTask()), fail)
+    t.same(await store.claim(10), [])
+    t.same(await store.claimOverdue(Number.MAX_SAFE_INTEGER, 10), [])
+  })
+
+  scenario('a task that was handed back is given out again, in its turn', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
+    await store.claim(3)
+    await store.release(tasks[1]?.id ?? '')
+    await store.release('nobody')
+    const late = await store.create(aTask())
+    t.same((await store.claim(10)).map(({ id }) => id), [tasks[1]?.id, late.id])
+  })
+
+  scenario('an overdue task is given out ahead of its turn, and not a second time', async (t, store) => {
+    const now = Date.now()
+    await store.create(aTask())
+    const overdue = await store.create(aTask({ deadlineAt: now }))
+    t.same((await store.claimOverdue(now - 1, 10)), [])
+    t.same((await store.claimOverdue(now, 10)).map(({ id }) => id), [overdue.id])
+    t.same(await store.claimOverdue(now, 10), [])
+    t.notOk((await store.claim(10)).some(({ id }) => id === overdue.id))
+  })
+
+  scenario('what has been submitted is given out ahead of its turn, and nothing else is', async (t, store) => {
+    await store.create(aTask())
+    const submitting = await moved(store, await store.create(aTask()), submit)
+    const generating = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    await moved(store, await store.create(aTask()), submit, bind('prediction-2'), complete)
+    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const first = await store.claimSubmitted(1)
+    t.equal(first.length, 1)
+    const claimed = [...first, ...await store.claimSubmitted(10)]
+    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [submitting, generating])
+    t.same(await store.claimSubmitted(10), [])
+    t.notOk((await store.claim(10)).some(({ id }) => id === submitting.id || id === generating.id))
+    await store.release(generating.id)
+    t.strictSame(await store.claimSubmitted(10), [generating])
+  })
+
+  const aCaller = () => aTask({ callbackUrl: 'https://app.example/dreams' })
+
+  async function claimDelivery (store: TaskStore) {
+    return until(async () => (await store.deliveries.claim(1))[0], 'a delivery to be due')
+  }
+
+  scenario('the end of a task with a callback address is given out once, whoever ended it', async (t, store) => {
+    let announced = 0
+    store.deliveries.onDue(() => { announced++ })
+    await moved(store, await store.create(aTask()), fail)
+    const task = await moved(store, await store.create(aCaller()), submit, bind('prediction-1'), { type: 'advance', progress: 5 })
+    t.same(await store.deliveries.claim(10), [])
+    t.equal(announced, 0)
+    await Promise.all([complete, fail, complete].map((move) => store.move(task, move)))
+    t.ok(announced >= 1)
+    const claims = await Promise.all([store.deliveries.claim(10), store.deliveries.claim(10)])
+    t.match(claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])
+    t.equal(claims.flat().length, 1)
+  })
+
+  scenario('a delivery comes again when its next attempt is due, until it is settled for good', async (t, store) => {
+    const task = await moved(store, await store.create(aCaller()), fail)
+    const later = await moved(store, await store.create(aCaller()), fail)
+    const [first, other] = await store.deliveries.claim(10)
+    if (first === undefined || other === undefined) throw new Error('No deliveries')
+    t.same([first.task, other.task], [task, later])
+    await store.deliveries.settle(other, { inMs: 3_600_000 })
+    await store.deliveries.settle(first, { inMs: 20 })
+    const second = await claimDelivery(store)
+    t.match(second, { task, attempt: 2 })
+    await store.deliveries.settle(second)
+    t.same(await store.deliveries.claim(10), [])
+  })
+
+  scenario('a task that is removed takes its delivery along', async (t, store) => {
+    const task = await moved(store, await store.create(aCaller()), fail)
+    const held = await moved(store, await store.create(aCaller()), fail)
+    t.ok(await store.remove(task))
+    const [delivery] = await store.deliveries.claim(10)
+    if (delivery === undefined) throw new Error('No delivery')
+    t.same(delivery.task, held)
+    t.ok(await store.remove(held))
+    await store.deliveries.settle(delivery, { inMs: 0 })
+    t.same(await store.deliveries.claim(10), [])
+  })
+
+  scenario('what was acknowledged survives a kill: every open task is given out after it, and every delivery', async (t, store, backend) => {
+    const open = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
+    const bound = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
+    const ended = await moved(store, await store.create(aCaller()), fail)
+    await store.claim(10)
+    await store.deliveries.claim(10)
+    await backend.kill(store)
+    const successor = await backend.open()
+    t.teardown(() => successor.close())
+    t.strictSame(await successor.get(bound.id), bound)
+    t.strictSame(await successor.get(ended.id), ended)
+    const claimed: Task[] = []
+    await until(async () => {
+      claimed.push(...await successor.claim(10))
+      return claimed.length >= 4 || undefined
+    }, 'the open tasks to be given out')
+    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, bound])
+    t.match(await claimDelivery(successor), { task: ended, attempt: 1 })
+  })
+
+  scenario('an idempotency key is free again after 24 hours, and not before', async (t, store, backend) => {
+    await backend.kill(store)
+    let now = Date.now()
+    const later = await backend.open(() => now)
+    t.teardown(() => later.close())
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+    const first = aTask()
+    t.same(await later.createOnce(first, request), { outcome: 'created' })
+    now += 86_400_000 - 1
+    t.same(await later.createOnce(aTask(), request), { outcome: 'replayed', taskId: first.id, code: 200 })
+    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await later.createOnce(aTask(), { ...request, scope: 'another' }), { outcome: 'created' }, 'each scope has its own keys')
+    now += 1
+    const second = aTask()
+    t.same(await later.createOnce(second, { ...request, fingerprint: 'another' }), { outcome: 'created' })
+    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'replayed', taskId: second.id, code: 200 })
+    t.ok(await later.get(first.id), 'the task of the old key is still there')
+  })
+
+  scenario('of many who come at once with one key one makes the task and all are told of it', async (t, store) => {
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 202 } as const
+    const tasks = Array.from({ length: 200 }, () => aTask())
+    const outcomes = await Promise.all(tasks.map((task) => store.createOnce(task, { ...request, code: 200 })))
+    const others = await Promise.all(tasks.map((_, index) => store.createOnce(aTask(), index % 2 === 0 ? request : { ...request, fingerprint: 'another' })))
+    const winner = tasks[outcomes.findIndex(({ outcome }) => outcome === 'created')]
+    t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
+    const replayed = { outcome: 'replayed', taskId: winner?.id ?? '', code: 200 } as const
+    t.same(outcomes.filter(({ outcome }) => outcome !== 'created'), Array.from({ length: 199 }, () => replayed))
+    // The first of those who share an answer may be any of them: each is told what its own request means.
+    t.same(others, others.map((_, index) => index % 2 === 0 ? replayed : { outcome: 'key_reused' }))
+    t.same((await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
+  })
+
+  scenario('the key of a task that was deleted makes no second one, and names none that is gone', async (t, store) => {
+    const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
+    const task = aTask()
+    await store.createOnce(task, request)
+    const ended = await moved(store, task, fail)
+    const [isRemoved, ...meanwhile] = await Promise.all([store.remove(ended), ...Array.from({ length: 20 }, () => store.createOnce(aTask(), request))])
+    t.ok(isRemoved)
+    for (const { outcome } of meanwhile) t.match(outcome, /^(replayed|task_deleted)$/)
+    t.same(await store.createOnce(aTask(), request), { outcome: 'task_deleted' })
+    t.same(await store.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 }), [])
+  })
+
+  scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {
+    await store.ping()
+    await store.close()
+    await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
+    await t.rejects(store.get('x'), { name: 'StoreUnavailableError' })
+    await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  })
+}

@@ -1,0 +1,65 @@
+import type { FastifyInstance } from 'fastify'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { buildApp } from '../../app.ts'
+import { readConfig } from '../../config.ts'
+import { buildEmulator, type EmulatorOptions } from '../../replicate-emulator/app.ts'
+import type { TaskView } from '../../services/tasks/task.ts'
+
+/** The emulator on a free port, gone when the test ends. */
+export async function startEmulator (t: Test, options: EmulatorOptions = {}) {
+  const emulator = buildEmulator({ generationMs: 50, startingMs: 10, rateLimits: false, ...options })
+  t.teardown(() => emulator.close())
+  const apiUrl = `${await emulator.listen({ port: 0, host: '127.0.0.1' })}/v1`
+  return { emulator: emulator.emulator, apiUrl }
+}
+
+/** What every test of the service starts from: nothing on disk, and no waiting of seconds. */
+export const testEnvironment = {
+  REPLICATE_API_TOKEN: 'test-token',
+  DATA_DIR: ':memory:',
+  LOG_LEVEL: 'trace',
+  POLL_INTERVAL_MS: '20',
+  REPLICATE_CREATE_TIMEOUT_MS: '3000',
+  REPLICATE_LIST_LAG_MS: '0',
+  REPLICATE_CREATES_PER_MINUTE: '100000',
+  REPLICATE_READS_PER_MINUTE: '100000'
+}
+
+/** The service in front of an emulator, with every line that it logs. */
+export async function startService (t: Test, { emulator: options = {}, env = {} }: { emulator?: EmulatorOptions, env?: Record<string, string> } = {}) {
+  const { emulator, apiUrl } = await startEmulator(t, options)
+  const logLines: string[] = []
+  const config = readConfig({ ...testEnvironment, REPLICATE_API_URL: apiUrl, ...env })
+  const app = await buildApp(config, { logStream: { write: (line) => { logLines.push(line) } } })
+  t.teardown(() => app.close())
+  await app.ready()
+  return { app, emulator, apiUrl, logLines }
+}
+
+export async function postDream (app: FastifyInstance, dream = 'A whale in the clouds', style = 'Realistic'): Promise<string> {
+  const response = await app.inject({ method: 'POST', url: '/generate-video', query: { dream, style } })
+  if (response.statusCode !== 200) throw new Error(response.body)
+  return response.json().task_id
+}
+
+export async function statusOf (app: FastifyInstance, taskId: string): Promise<TaskView> {
+  return (await app.inject(`/video-status/${taskId}`)).json()
+}
+
+/** The task as soon as it has ended. */
+export function ended (app: FastifyInstance, taskId: string): Promise<TaskView> {
+  return until(async () => {
+    const task = await statusOf(app, taskId)
+    return task.status === 'completed' || task.status === 'failed' ? task : undefined
+  }, `task ${taskId} to end`)
+}
+
+/** What `look` gives as soon as it gives something. The limit ends a test that would hang for ever; it is below the minute of the net under webhooks. */
+export async function until<T> (look: () => T | undefined | Promise<T | undefined>, what: string, withinMs = 40_000): Promise<T> {
+  for (const giveUpAt = Date.now() + withinMs; Date.now() < giveUpAt; await delay(5)) {
+    const found = await look()
+    if (found !== undefined) return found
+  }
+  throw new Error(`Waited in vain for ${what}`)
+}
