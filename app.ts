@@ -21,9 +21,9 @@ import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
 import { CallbackMessageSchema } from './services/callbacks/callback-message.ts'
-import { isLoopback } from './services/net/loopback.ts'
+import { isLoopback } from './services/net/ip-address.ts'
 import { styleModels } from './services/replicate/models.ts'
-import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task.ts'
+import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task-view.ts'
 
 /**
  * The whole service, ready to listen. It works on open tasks from `ready` on, until it is closed.

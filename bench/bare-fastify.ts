@@ -2,7 +2,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { QuerySchema } from '../routes/generate-video.ts'
-import { newTask, presentTask, StyleSchema, TaskSchema, TaskStatusSchema, type TaskView } from '../services/tasks/task.ts'
+import { newTask } from '../services/tasks/task.ts'
+import { presentTask, StyleSchema, TaskSchema, TaskStatusSchema, type TaskView } from '../services/tasks/task-view.ts'
 
 /**
  * The baseline: the same two routes and schemas on a Fastify as it comes, with a Map in place of a store, and no

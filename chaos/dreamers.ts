@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Agent, request } from 'undici'
-import type { TaskView } from '../services/tasks/task.ts'
+import type { TaskView } from '../services/tasks/task-view.ts'
 import type { Chance } from './chance.ts'
 import { Dreams, type Dream } from './dreams.ts'
 import type { Extras } from './extras.ts'

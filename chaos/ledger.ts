@@ -1,4 +1,4 @@
-import type { TaskView } from '../services/tasks/task.ts'
+import type { TaskView } from '../services/tasks/task-view.ts'
 
 /** A task whose id a client has read from a 200, and what the clients were told of it since. */
 export interface AcceptedTask {

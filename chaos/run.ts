@@ -7,7 +7,7 @@ import { madeBy } from './paid-in-vain.ts'
 import { readPlan, type Plan } from './plan.ts'
 import { printFindings, printReport } from './report.ts'
 import { setStage, type Stage } from './stage.ts'
-import type { TaskView } from '../services/tasks/task.ts'
+import type { TaskView } from '../services/tasks/task-view.ts'
 import { reachVerdict } from './verdict.ts'
 
 /**

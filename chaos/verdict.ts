@@ -1,4 +1,4 @@
-import type { TaskView } from '../services/tasks/task.ts'
+import type { TaskView } from '../services/tasks/task-view.ts'
 import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
 import { balance, videoOf, type Account, type Made } from './paid-in-vain.ts'
 

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 import { cancelVideo } from '../services/generation/cancel-video.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task.ts'
+import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 

@@ -7,7 +7,8 @@ import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store
 import { parsePrefer } from '../services/http/prefer.ts'
 import { readQuery, UnusableValue } from '../services/http/query-string.ts'
 import type { Style } from '../services/tasks/styles.ts'
-import { longestDream, newTask, StyleSchema, type Task, type TaskStatus } from '../services/tasks/task.ts'
+import { longestDream, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
+import { StyleSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 

@@ -3,7 +3,8 @@ import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import { problemResponses } from '../errors.ts'
 import { statusEvents } from '../services/live-status/status-events.ts'
-import { isOpen, TaskSchema } from '../services/tasks/task.ts'
+import { isOpen } from '../services/tasks/task.ts'
+import { TaskSchema } from '../services/tasks/task-view.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
 
 const HeadersSchema = Type.Object({

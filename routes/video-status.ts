@@ -3,10 +3,11 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
 import { etagOf, namesEtag } from '../services/http/etag.ts'
-import { isOpen, presentTask, TaskSchema, type Task } from '../services/tasks/task.ts'
+import { isOpen, type Task } from '../services/tasks/task.ts'
+import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
-import { waitSecondsOf } from '../services/http/wait-preference.ts'
+import { waitSecondsOf } from '../services/http/prefer.ts'
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({

@@ -6,7 +6,7 @@ import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { StartError } from '../services/runtime/start-error.ts'
-import { presentTask } from '../services/tasks/task.ts'
+import { presentTask } from '../services/tasks/task-view.ts'
 import { terminalOutput } from '../services/runtime/terminal-output.ts'
 
 /**

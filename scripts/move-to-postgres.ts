@@ -7,7 +7,7 @@ import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/sqlite
 import { StartError } from '../services/runtime/start-error.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
 import { takeOver, takeOverKeys } from '../services/store/postgres/import-tasks.ts'
-import { StoreUnavailableError } from '../services/store/task-store.ts'
+import { StoreUnavailableError } from '../services/store/store-errors.ts'
 
 /**
  * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where open ones go on at once. Run again after it was

@@ -1,6 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Webhook } from 'standardwebhooks'
-import { presentTask, TaskSchema, type Task } from '../tasks/task.ts'
+import type { Task } from '../tasks/task.ts'
+import { presentTask, TaskSchema } from '../tasks/task-view.ts'
 
 const callbackTypes = ['video.completed', 'video.failed'] as const
 

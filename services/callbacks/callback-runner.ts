@@ -3,7 +3,7 @@ import type { CallbackDeliveries, CallbackDelivery, NextAttempt } from '../store
 import { ClaimLoop } from '../runtime/claim-loop.ts'
 import { HostPlaces } from './host-places.ts'
 import type { Log } from '../runtime/log.ts'
-import { StoreUnavailableError } from '../store/task-store.ts'
+import { StoreUnavailableError } from '../store/store-errors.ts'
 
 export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries

@@ -11,8 +11,14 @@ import type { SubmissionSearch } from './submission-search.ts'
 import type { Move, Task } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import { moveHeldTask, type Moved } from './task-mover.ts'
-import { StoreUnavailableError, type TaskStore } from '../store/task-store.ts'
-import type { TaskSubscriptions } from '../live-status/task-subscriptions.ts'
+import type { TaskStore } from '../store/task-store.ts'
+import { StoreUnavailableError } from '../store/store-errors.ts'
+
+/** Tells when a task has changed, here or on another instance. */
+export interface TaskChanges {
+  /** @returns `next` resolves when the task may have changed, when `ms` have passed or when the signal is aborted; `close` it in the end */
+  subscribe (taskId: string): { next (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
+}
 
 export interface GenerateVideoOptions {
   taskStore: TaskStore
@@ -20,8 +26,7 @@ export interface GenerateVideoOptions {
   createGate: CreateGate
   predictionWatch: PredictionWatch
   submissionSearch: Pick<SubmissionSearch, 'wake'>
-  /** tells when a task has changed, here or on another instance */
-  taskChanges: Pick<TaskSubscriptions, 'subscribe'>
+  taskChanges: TaskChanges
   providerClock: Pick<ProviderClock, 'now'>
   models: StyleModels
   /** The address of Replicate's API: besides Replicate's own file hosts, a video is believed from its origin only. */

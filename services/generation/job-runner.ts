@@ -3,7 +3,8 @@ import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { ClaimLoop } from '../runtime/claim-loop.ts'
 import type { Log } from '../runtime/log.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
-import { StoreUnavailableError, type TaskStore } from '../store/task-store.ts'
+import type { TaskStore } from '../store/task-store.ts'
+import { StoreUnavailableError } from '../store/store-errors.ts'
 
 /** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>

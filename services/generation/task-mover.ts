@@ -1,7 +1,8 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Move, Task } from '../tasks/task.ts'
-import { StoreUnavailableError, type TaskStore } from '../store/task-store.ts'
+import type { TaskStore } from '../store/task-store.ts'
+import { StoreUnavailableError } from '../store/store-errors.ts'
 
 /** `won`: the move happened and this is the task now. Otherwise the task as whoever moved first left it. */
 export type Moved =

@@ -1,3 +1,14 @@
+const longestWaitSeconds = 60
+
+/**
+ * The seconds of `Prefer: wait=n`, more than 60 counting as 60; undefined where there is no such preference or it cannot
+ * be used.
+ */
+export function waitSecondsOf (prefer: string | string[] | undefined): number | undefined {
+  const wait = parsePrefer(prefer).get('wait')
+  return wait !== undefined && /^\d+$/.test(wait) ? Math.min(Number(wait), longestWaitSeconds) : undefined
+}
+
 /**
  * The preferences of a `Prefer` header (RFC 7240), by lower-case name. A preference without a value has the value ''.
  * Where a name comes twice the first one counts; what cannot be read is left out, it is never an error.

@@ -1,5 +1,5 @@
 import { errorCodes, errors, problem, ProblemError, type ErrorCode, type ProblemOptions } from '../../errors.ts'
-import { StoreUnavailableError } from '../store/task-store.ts'
+import { StoreUnavailableError } from '../store/store-errors.ts'
 
 /** Our words for Fastify's own errors, where the status alone would say too little. */
 const details: Record<string, string> = {

@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from './task-store.ts'
+import { StoreUnavailableError } from './store-errors.ts'
 
 /** An instance at work asks for more every second: what failed longer ago has not been asked for again. */
 const currentMs = 5_000

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { chromium, type Locator, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import type { Problem } from '../../errors.ts'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { startService } from '../support/service.ts'
 
 const isRoot = process.getuid?.() === 0

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { extras, readExtras } from '../../chaos/extras.ts'
 import { balance, madeBy, type Made } from '../../chaos/paid-in-vain.ts'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { startEmulator } from '../support/service.ts'
 
 const dream = '[dream u1] a whale'

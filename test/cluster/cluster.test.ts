@@ -1,7 +1,7 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator, until } from '../support/service.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { waitSecondsOf } from '../../services/http/wait-preference.ts'
+import { waitSecondsOf } from '../../services/http/prefer.ts'
 import { parsePrefer } from '../../services/http/prefer.ts'
 import { errors } from '../../errors.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
 

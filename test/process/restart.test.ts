@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator, until } from '../support/service.ts'
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { newSecret, startReceiver } from '../support/callback-receiver.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator, until } from '../support/service.ts'

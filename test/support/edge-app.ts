@@ -9,7 +9,7 @@ import problemDetails from '../../plugins/problem-details.ts'
 import requestLog from '../../plugins/request-log.ts'
 import { serverOptions, type ServerOptions } from '../../server-options.ts'
 import { readQuery } from '../../services/http/query-string.ts'
-import { StoreUnavailableError } from '../../services/store/task-store.ts'
+import { StoreUnavailableError } from '../../services/store/store-errors.ts'
 
 const StyleSchema = Type.Unsafe<string>({ $id: 'Style', type: 'string', enum: ['Realistic', 'Animated', 'Cursed'] })
 

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { buildEmulator, type EmulatorOptions } from '../../replicate-emulator/app.ts'
-import type { TaskView } from '../../services/tasks/task.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 
 /** The emulator on a free port, gone when the test ends. */
 export async function startEmulator (t: Test, options: EmulatorOptions = {}) {

@@ -6,7 +6,7 @@ import { DatabaseOutage } from './database-outage.ts'
 import { databasePlace } from '../database-place.ts'
 import { databaseStartFault, wordsOf } from './database-start-fault.ts'
 import type { Log } from '../../runtime/log.ts'
-import { StoreUnavailableError } from '../task-store.ts'
+import { StoreUnavailableError } from '../store-errors.ts'
 
 export interface PostgresOptions {
   /** `postgres://…` */

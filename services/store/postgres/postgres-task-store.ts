@@ -15,9 +15,11 @@ import { holderOfKey, holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
 import { SharedWork } from '../../runtime/shared-work.ts'
 import { StartError } from '../../runtime/start-error.ts'
-import { TaskNewsChannel, type TaskNews } from '../task-event.ts'
+import type { TaskNews } from '../task-event.ts'
+import { TaskNewsChannel } from './task-event-channel.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from '../../tasks/task.ts'
-import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from '../task-store.ts'
+import type { CallKind, InFlight, ListTasks, MoveOutcome, TaskStore } from '../task-store.ts'
+import { IllegalMoveError, StoreUnavailableError } from '../store-errors.ts'
 import { WriteGroup } from './postgres-write-batcher.ts'
 
 export interface PostgresTaskStoreOptions {

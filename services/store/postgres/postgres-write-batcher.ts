@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from '../task-store.ts'
+import { StoreUnavailableError } from '../store-errors.ts'
 
 interface Write<W, R> {
   write: W

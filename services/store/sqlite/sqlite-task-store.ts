@@ -16,7 +16,8 @@ import { StartError } from '../../runtime/start-error.ts'
 import type { TaskNews } from '../task-event.ts'
 import { isOpen, moveTask, openStages, type Move, type Task } from '../../tasks/task.ts'
 import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from '../task-row.ts'
-import { IllegalMoveError, StoreUnavailableError, type CallKind, type InFlight, type ListTasks, type MoveOutcome, type TaskStore } from '../task-store.ts'
+import type { CallKind, InFlight, ListTasks, MoveOutcome, TaskStore } from '../task-store.ts'
+import { IllegalMoveError, StoreUnavailableError } from '../store-errors.ts'
 
 export interface SqliteTaskStoreOptions {
   /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */

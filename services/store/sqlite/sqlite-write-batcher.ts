@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { mayPass } from './sqlite-database.ts'
 import type { SqliteFile } from './sqlite-file.ts'
-import { StoreUnavailableError } from '../task-store.ts'
+import { StoreUnavailableError } from '../store-errors.ts'
 
 interface Write { run (): void, done (): void, failed (error: Error): void }
 

@@ -1,0 +1,31 @@
+import type { Move, Task } from '../tasks/task.ts'
+
+export interface StoreFault {
+  /** Whether the same call may succeed later; true where nothing is said. A row that breaks a constraint never will. */
+  isTransient?: boolean
+  /** Whether the call may have happened all the same: a commit was under way, and its answer was lost. */
+  isOutcomeUnknown?: boolean
+}
+
+/** The store cannot do its work at the moment. `cause` holds the backend's own error. */
+export class StoreUnavailableError extends Error {
+  override name = 'StoreUnavailableError'
+  readonly isTransient: boolean
+  /** False: nothing was changed. */
+  readonly isOutcomeUnknown: boolean
+
+  constructor (cause: unknown, { isTransient = true, isOutcomeUnknown = false }: StoreFault = {}) {
+    super('The task store is not available', { cause })
+    this.isTransient = isTransient
+    this.isOutcomeUnknown = isOutcomeUnknown
+  }
+}
+
+/** A move that the table does not allow from the task the caller holds: a fault of the caller, not a lost race. */
+export class IllegalMoveError extends Error {
+  override name = 'IllegalMoveError'
+
+  constructor (task: Task, move: Move) {
+    super(`Task ${task.id} cannot ${move.type} while it is ${task.stage}`)
+  }
+}
