@@ -1,11 +1,16 @@
 import { parseArgs } from 'node:util'
 import type { Chance } from './chance.ts'
 import { extras, readExtras, usualExtras, type Extras } from './extras.ts'
-import type { Life } from './service-lives.ts'
-import { killPoints, stopPoints } from './strike-points.ts'
+import { killPoints, stopPoints, type KillPoint, type StopPoint } from './strike-points.ts'
 
 /** ms, from and to */
 export type Span = readonly [number, number]
+
+/** What one life of the service is to go through; each ends with a `kill -9`, but for the one that is stopped. */
+export type Life =
+  | { trouble: 'killed at a point', point: KillPoint }
+  | { trouble: 'frozen at a point', point: StopPoint }
+  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'clock stepped' | 'left alone' }
 
 /** How long what lasts. The short forms end within 75 s, and 100 s for a cluster, as the service's deadline ends all of its waiting. */
 export interface Plan extends Form {

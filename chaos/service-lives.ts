@@ -3,15 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Chance } from './chance.ts'
 import type { InstanceClock } from './instance-clock.ts'
 import type { Lives } from './lives.ts'
-import type { Plan, Span } from './plan.ts'
+import type { Life, Plan, Span } from './plan.ts'
 import { ServiceProcess, type Death } from './service-process.ts'
-import { killPoints, stopPoints, type KillPoint, type StopPoint, type Strike } from './strike-points.ts'
-
-/** What one life of the service is to go through; each ends with a `kill -9`, but for the one that is stopped. */
-export type Life =
-  | { trouble: 'killed at a point', point: KillPoint }
-  | { trouble: 'frozen at a point', point: StopPoint }
-  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'clock stepped' | 'left alone' }
+import { killPoints, stopPoints, type Strike } from './strike-points.ts'
 
 export interface ServiceLivesOptions {
   url: string

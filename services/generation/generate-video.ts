@@ -1,6 +1,6 @@
 import { linkedSignal } from '../runtime/linked-signal.ts'
 import { predictionVerdict } from '../replicate/prediction-verdict.ts'
-import type { ReadOutcome } from '../replicate/replicate-client.ts'
+import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { awaitSearch, submit } from './submit-task.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
 import { cancelUpstream, dismiss, end, loggable, move, reasonOfWaiting, type GenerateVideoOptions, type TaskLife } from './held-task.ts'

@@ -4,7 +4,8 @@ import { EarlyPredictions } from './early-predictions.ts'
 import type { Log } from '../runtime/log.ts'
 import { sweepPredictions, type Sought } from '../replicate/prediction-sweep.ts'
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
-import type { ReadOutcome, ReplicateClient } from '../replicate/replicate-client.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import type { ReadOutcome } from '../replicate/outcomes.ts'
 import type { InFlight, TaskStore } from '../store/task-store.ts'
 
 export interface PredictionWatchOptions {

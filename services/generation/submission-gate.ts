@@ -1,7 +1,8 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { linkedSignal } from '../runtime/linked-signal.ts'
 import type { Log } from '../runtime/log.ts'
-import type { CreateOutcome, ReplicateClient } from '../replicate/replicate-client.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import type { CreateOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 

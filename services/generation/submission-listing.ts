@@ -1,7 +1,8 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 import type { ProviderClock } from '../replicate/provider-clock.ts'
-import type { ListOutcome, ListQuery, ReplicateClient } from '../replicate/replicate-client.ts'
+import type { ListQuery, ReplicateClient } from '../replicate/replicate-client.ts'
+import type { ListOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import { longestSkewMs, type OpenSubmission } from './submission-matching.ts'
 

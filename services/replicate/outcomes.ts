@@ -1,8 +1,35 @@
 import type { Exchange, HttpAnswer } from '../net/http-exchange.ts'
 import { parsePrediction, type Prediction } from './prediction.ts'
-import type { AccountOutcome, CreateOutcome, ListOutcome, ReadOutcome, SecretOutcome } from './replicate-client.ts'
 import { isWebhookSecret } from '../net/webhook-secret.ts'
 import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
+
+/**
+ * - `created`: there is a prediction, and this is it
+ * - `refused`: certain that there is none, and asking again is no use
+ * - `deferred`: certain that there is none; it may be asked for again later
+ * - `unknown`: there may be one
+ * - `withdrawn`: nothing was sent, as `mayStillSend` or the signal said
+ */
+export type CreateOutcome =
+  | { outcome: 'created', prediction: Prediction }
+  | { outcome: 'refused' | 'deferred' | 'unknown', failure: UpstreamFailure }
+  | { outcome: 'withdrawn' }
+
+export type ReadOutcome =
+  | { outcome: 'found', prediction: Prediction }
+  | { outcome: 'missing' | 'unavailable', failure: UpstreamFailure }
+
+export type ListOutcome =
+  | { outcome: 'page', predictions: Prediction[], next: string | null }
+  | { outcome: 'unavailable', failure: UpstreamFailure }
+
+export type AccountOutcome =
+  | { outcome: 'accepted' }
+  | { outcome: 'unavailable', failure: UpstreamFailure }
+
+export type SecretOutcome =
+  | { outcome: 'found', secret: string }
+  | { outcome: 'unavailable', failure: UpstreamFailure }
 
 export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
 export type Called = { outcome: 'answered', answer: HttpAnswer } | Unavailable

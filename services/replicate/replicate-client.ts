@@ -4,8 +4,11 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { CallLimiter } from '../rate-limit/call-limiter.ts'
 import { exchange, type Exchange, type ExchangeRequest } from '../net/http-exchange.ts'
 import { predictionsPath } from './models.ts'
-import { isPredictionId, type Prediction } from './prediction.ts'
-import { accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable, type Called } from './outcomes.ts'
+import { isPredictionId } from './prediction.ts'
+import {
+  accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable,
+  type AccountOutcome, type Called, type CreateOutcome, type ListOutcome, type ReadOutcome, type SecretOutcome
+} from './outcomes.ts'
 import type { ProviderClock } from './provider-clock.ts'
 import { redactor } from '../runtime/redact-secrets.ts'
 import { failureOfBreak, isSuccess, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
@@ -54,34 +57,6 @@ export interface CreateOptions extends CallOptions {
   /** Asked once, right before the first byte leaves. */
   mayStillSend?: (() => boolean) | undefined
 }
-
-/**
- * - `created`: there is a prediction, and this is it
- * - `refused`: certain that there is none, and asking again is no use
- * - `deferred`: certain that there is none; it may be asked for again later
- * - `unknown`: there may be one
- * - `withdrawn`: nothing was sent, as `mayStillSend` or the signal said
- */
-export type CreateOutcome =
-  | { outcome: 'created', prediction: Prediction }
-  | { outcome: 'refused' | 'deferred' | 'unknown', failure: UpstreamFailure }
-  | { outcome: 'withdrawn' }
-
-export type ReadOutcome =
-  | { outcome: 'found', prediction: Prediction }
-  | { outcome: 'missing' | 'unavailable', failure: UpstreamFailure }
-
-export type ListOutcome =
-  | { outcome: 'page', predictions: Prediction[], next: string | null }
-  | { outcome: 'unavailable', failure: UpstreamFailure }
-
-export type AccountOutcome =
-  | { outcome: 'accepted' }
-  | { outcome: 'unavailable', failure: UpstreamFailure }
-
-export type SecretOutcome =
-  | { outcome: 'found', secret: string }
-  | { outcome: 'unavailable', failure: UpstreamFailure }
 
 /** Replicate's API. Whatever the network or the provider does is an outcome; only a fault of the caller's throws. */
 export interface ReplicateClient {

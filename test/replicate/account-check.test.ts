@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { AccountCheck } from '../../services/replicate/account-check.ts'
-import type { AccountOutcome } from '../../services/replicate/replicate-client.ts'
+import type { AccountOutcome } from '../../services/replicate/outcomes.ts'
 import { closedPort } from '../support/scripted-server.ts'
 import { type startEmulator, startService, until } from '../support/service.ts'
 
