@@ -42,7 +42,7 @@ export function startService (env: Record<string, string> = {}, instance: 0 | 1 
 }
 
 export function startBare (): Promise<MeasuredProcess> {
-  return MeasuredProcess.start(`bench/bare-fastify.ts ${ports.bare}`, ports.bare, '/')
+  return MeasuredProcess.start(`bench/bare-server.ts ${ports.bare}`, ports.bare, '/')
 }
 
 /** Posts so many dreams. */
