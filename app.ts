@@ -49,13 +49,13 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(replicateWebhooks, config)
   // Before the jobs, so that these stop first, while the receivers that were called are waited for.
   const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
-  await app.register(callbacks, { secret: config.WEBHOOK_SECRET, allowPrivate })
+  await app.register(callbacks, { secret: config.CALLBACK_SECRET, allowPrivate })
   await app.register(generationJobs, {
     models: styleModels(config),
     replicateApiUrl: config.REPLICATE_API_URL,
     maxInFlight: config.MAX_IN_FLIGHT,
-    pollIntervalMs: config.POLL_INTERVAL_MS,
-    sweepFrom: config.REPLICATE_SWEEP_FROM,
+    pollIntervalMs: config.REPLICATE_POLL_INTERVAL_MS,
+    sweepThreshold: config.REPLICATE_SWEEP_THRESHOLD,
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     listLagMs: config.REPLICATE_LIST_LAG_MS,
     now
@@ -67,7 +67,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   ]
   for (const schema of schemas) app.addSchema(schema)
   await app.register(generateVideoRoutes, {
-    deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.WEBHOOK_SECRET !== undefined, allowPrivate }, now
+    deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
   })
   await app.register(videoStatusRoutes)
   await app.register(videoEventsRoutes)

@@ -56,7 +56,13 @@ export const ConfigSchema = Type.Object({
     maximum: 1_000_000,
     description: 'How many other calls to make in a minute at most. Replicate allows 3,000, and its answers count for more'
   }),
-  REPLICATE_SWEEP_FROM: Type.Integer({
+  REPLICATE_POLL_INTERVAL_MS: Type.Integer({
+    default: 5000,
+    minimum: 10,
+    maximum: 600_000,
+    description: 'Milliseconds between two looks at a running prediction, longer where many are in flight'
+  }),
+  REPLICATE_SWEEP_THRESHOLD: Type.Integer({
     default: 100,
     minimum: 1,
     maximum: 1_000_000,
@@ -71,7 +77,7 @@ export const ConfigSchema = Type.Object({
   REPLICATE_WEBHOOK_SECRET: Type.Optional(Type.String({
     description: 'What Replicate signs its webhooks with. Asked of its API where it is not given'
   })),
-  WEBHOOK_SECRET: Type.Optional(Type.String({
+  CALLBACK_SECRET: Type.Optional(Type.String({
     description: 'What the service signs its messages to a `callback_url` with, `whsec_` and 24 to 64 bytes in base64; several, parted by spaces, while a new one takes the place of an old one. Without it there are no callbacks'
   })),
   ALLOW_PRIVATE_CALLBACKS: Type.Boolean({
@@ -112,12 +118,6 @@ export const ConfigSchema = Type.Object({
     minimum: 1,
     maximum: 100_000,
     description: 'How many tasks this instance works on at a time; the others wait in the database'
-  }),
-  POLL_INTERVAL_MS: Type.Integer({
-    default: 5000,
-    minimum: 10,
-    maximum: 600_000,
-    description: 'Milliseconds between two looks at a running prediction, longer where many are in flight'
   }),
   TASK_DEADLINE_SECONDS: Type.Integer({
     default: 840,
@@ -183,7 +183,7 @@ export function readConfig (environment: Record<string, string | undefined>): Co
  * @param environment names and values, also such as cannot be used; a password comes as it stands in the address and decoded
  */
 export function secretsOf (environment: Partial<Record<string, unknown>>): string[] {
-  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, WEBHOOK_SECRET: own, DATABASE_URL: database } = environment
+  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database } = environment
   const given = [token, webhook, ...String(own ?? '').split(' '), ...passwordsOf(String(database ?? ''))]
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
@@ -226,11 +226,11 @@ function addressFaults (given: Given): string[] {
     .map((name) => `${name} must be an http or https address`)
 }
 
-function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, WEBHOOK_SECRET: own, PUBLIC_URL: publicUrl }: Given): string[] {
+function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, CALLBACK_SECRET: own, PUBLIC_URL: publicUrl }: Given): string[] {
   const faults: string[] = []
   if (webhooks === 'on' && publicUrl === undefined) faults.push('REPLICATE_WEBHOOKS can be on only with a PUBLIC_URL')
   if (own !== undefined && !own.split(' ').every(isWebhookSecret)) {
-    faults.push('WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64, or several of these with single spaces between them')
+    faults.push('CALLBACK_SECRET must be whsec_ and 24 to 64 bytes in base64, or several of these with single spaces between them')
   }
   if (secret !== undefined && !isWebhookSecret(secret)) faults.push('REPLICATE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64')
   return faults

@@ -9,7 +9,7 @@ export interface Started extends ModelChoice {
   REPLICATE_API_URL: string
   REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
   PUBLIC_URL?: string | undefined
-  WEBHOOK_SECRET?: string | undefined
+  CALLBACK_SECRET?: string | undefined
   DATABASE_URL?: string | undefined
   DATA_DIR: string
 }
@@ -27,7 +27,7 @@ export function startLine (config: Started, areWebhooksOn: boolean, addresses: A
     // Without a user and a password that the address may have.
     replicate: new URL(config.REPLICATE_API_URL).origin,
     webhooks: areWebhooksOn ? 'on' : `off: ${whyWebhooksAreOff(config)}`,
-    callbacks: config.WEBHOOK_SECRET === undefined ? 'off: no WEBHOOK_SECRET' : 'on',
+    callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
     addresses: addresses.map(urlOf)
   }
 }

@@ -26,7 +26,7 @@ async function backlog (): Promise<void> {
 }
 
 async function waiting (): Promise<void> {
-  print([await measureWaiting('sweeps', {}), await measureWaiting('a read for each', { REPLICATE_SWEEP_FROM: '1000000' })])
+  print([await measureWaiting('sweeps', {}), await measureWaiting('a read for each', { REPLICATE_SWEEP_THRESHOLD: '1000000' })])
 }
 
 async function lost (): Promise<void> {

@@ -27,7 +27,7 @@ const generationMs = 2_000
 interface Sample { minute: number, created: number, rss: number, heapUsed: number, external: number }
 
 const emulator = await startEmulator(generationMs)
-const service = await startService({ POLL_INTERVAL_MS: '1000' }, 0, ['--expose-gc', '--import', './bench/memory-reporter.ts'])
+const service = await startService({ REPLICATE_POLL_INTERVAL_MS: '1000' }, 0, ['--expose-gc', '--import', './bench/memory-reporter.ts'])
 const load = new SoakLoad(service.url, { creates, requests })
 try {
   console.log(`${creates} creates and ${requests} other requests a second for ${minutes} minutes; MB after garbage collection`)

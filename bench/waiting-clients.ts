@@ -68,7 +68,7 @@ async function onStand<T> (measure: (stand: Stand) => Promise<T>): Promise<T> {
     REPLICATE_WEBHOOK_SECRET: completions.secret,
     PUBLIC_URL: serviceUrl(),
     MAX_IN_FLIGHT: String(many + spareTasks),
-    POLL_INTERVAL_MS: '600000',
+    REPLICATE_POLL_INTERVAL_MS: '600000',
     TASK_DEADLINE_SECONDS: hour.seconds
   })
   try {

@@ -38,9 +38,9 @@ export async function setStage (plan: Plan) {
     REPLICATE_CREATE_TIMEOUT_MS: '4000',
     REPLICATE_CREATES_PER_MINUTE: '100000',
     REPLICATE_READS_PER_MINUTE: '100000',
-    POLL_INTERVAL_MS: '200',
+    REPLICATE_POLL_INTERVAL_MS: '200',
     TASK_DEADLINE_SECONDS: String(deadlineSeconds),
-    WEBHOOK_SECRET: receiver.secret,
+    CALLBACK_SECRET: receiver.secret,
     ALLOW_PRIVATE_CALLBACKS: 'true'
   }
   const setScene = isCluster ? setCluster : setSingle

@@ -19,7 +19,7 @@ export interface GenerationJobsOptions {
   replicateApiUrl: string
   maxInFlight: number
   pollIntervalMs: number
-  sweepFrom: number
+  sweepThreshold: number
   createTimeoutMs: number
   listLagMs: number
   now: () => number
@@ -36,13 +36,13 @@ const safePoint = { byMs: 21_000 }
 const leastNetIntervalMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
-export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepFrom, ...given }) => {
+export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepThreshold, ...given }) => {
   const { createTimeoutMs, now } = given
   const { taskStore, replicate, replicateWebhooks, providerClock, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
   const netIntervalMs = Math.max(pollIntervalMs, leastNetIntervalMs)
-  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, netIntervalMs, sweepFrom, now, log, signal })
+  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, netIntervalMs, sweepThreshold, now, log, signal })
   const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, onRoom: () => app.generationJobs.wake(), log, signal })
   const intentTtlMs = createTimeoutMs / 3
   const submissionSearch = new SubmissionSearch({ ...given, taskStore, replicate, providerClock, intentTtlMs, log, signal })

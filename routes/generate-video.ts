@@ -28,7 +28,7 @@ export const QuerySchema = Type.Object({
   style: Type.Unsafe<Style>({ ...Type.Ref(StyleSchema), examples: ['Realistic'] }),
   callback_url: Type.Optional(Type.String({
     maxLength: 2048,
-    description: 'An https address at port 443 of a public host, such as `https://app.example.com/dreams`, that is sent a signed message when the task has ended. Only where the service has a `WEBHOOK_SECRET`'
+    description: 'An https address at port 443 of a public host, such as `https://app.example.com/dreams`, that is sent a signed message when the task has ended. Only where the service has a `CALLBACK_SECRET`'
   }))
 })
 

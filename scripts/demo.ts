@@ -11,9 +11,9 @@ import { terminalOutput } from '../services/runtime/terminal-output.ts'
 
 /**
  * The emulator and the service together, with no account and no file: `npm run demo`. HOST, PORT and EMULATOR_PORT say
- * where, WEBHOOK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
+ * where, CALLBACK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
  */
-const { HOST: host = '127.0.0.1', PORT, EMULATOR_PORT, WEBHOOK_SECRET, ALLOW_PRIVATE_CALLBACKS } = process.env
+const { HOST: host = '127.0.0.1', PORT, EMULATOR_PORT, CALLBACK_SECRET, ALLOW_PRIVATE_CALLBACKS } = process.env
 
 const emulator = buildEmulator({ generationMs: 8_000 })
 emulator.emulator.addOutcome({ status: 'succeeded', progress: true, share: 1 })
@@ -22,10 +22,10 @@ try {
   const logStream = await terminalOutput(process.stdout)
   const app = await buildApp(readConfig({
     LOG_LEVEL: 'warn',
-    POLL_INTERVAL_MS: '1000',
+    REPLICATE_POLL_INTERVAL_MS: '1000',
     DATA_DIR: ':memory:',
     HOST: host,
-    WEBHOOK_SECRET,
+    CALLBACK_SECRET,
     ALLOW_PRIVATE_CALLBACKS,
     REPLICATE_API_URL: `${emulatorAddress}/v1`,
     REPLICATE_API_TOKEN: 'demo'

@@ -53,7 +53,7 @@ async function tryImages (engine: Engine, databaseUrl: string): Promise<void> {
   await until('the emulator to answer', emulator, () => isOk(`${emulatorUrl}/emulator/state`))
   await checkHealth(emulator, await engine.inspect(emulatorTag), 'EMULATOR_PORT')
 
-  const env = { REPLICATE_API_TOKEN: 'test-token', REPLICATE_API_URL: `${emulatorUrl}/v1`, POLL_INTERVAL_MS: '200', HOST: '127.0.0.1' }
+  const env = { REPLICATE_API_TOKEN: 'test-token', REPLICATE_API_URL: `${emulatorUrl}/v1`, REPLICATE_POLL_INTERVAL_MS: '200', HOST: '127.0.0.1' }
   await tryService(engine, config, env)
   say('the service works on SQLite')
   await tryService(engine, config, { ...env, DATABASE_URL: databaseUrl })

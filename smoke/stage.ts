@@ -44,7 +44,7 @@ export class Stage {
       REPLICATE_API_TOKEN: 'test-token',
       REPLICATE_CREATES_PER_MINUTE: '100000',
       REPLICATE_READS_PER_MINUTE: '100000',
-      POLL_INTERVAL_MS: '500',
+      REPLICATE_POLL_INTERVAL_MS: '500',
       SHUTDOWN_DELAY_SECONDS: '5'
     }, join(this.folder, `${name}.log`))
     this.#ends.push(() => instance.end('SIGKILL'))

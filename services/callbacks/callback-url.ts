@@ -9,7 +9,7 @@ export interface CallbackRules {
 }
 
 const faults = {
-  unsigned: { type: 'unavailable', msg: 'cannot be used: this service has no WEBHOOK_SECRET to sign with' },
+  unsigned: { type: 'unavailable', msg: 'cannot be used: this service has no CALLBACK_SECRET to sign with' },
   notHttps: { type: 'format', msg: 'must be an https address' },
   notHttp: { type: 'format', msg: 'must be an http or https address' },
   host: { type: 'format', msg: 'must name a host that can exist' },

@@ -17,7 +17,7 @@ export interface PredictionWatchOptions {
   /** The same for one whose end is reported: the reads are only the net below the reports. */
   netIntervalMs: number
   /** From so many in flight on, reads of the provider's list take the place of a read for each prediction. */
-  sweepFrom: number
+  sweepThreshold: number
   /** ms since the epoch */
   now: () => number
   log: Log
@@ -171,7 +171,7 @@ export class PredictionWatch {
   }
 
   get #isMany (): boolean {
-    return this.#followed.size >= this.#options.sweepFrom
+    return this.#followed.size >= this.#options.sweepThreshold
   }
 
   #nextDue (): Followed | undefined {

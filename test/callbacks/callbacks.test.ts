@@ -6,7 +6,7 @@ import { runService } from '../support/running-service.ts'
 import { ended, startEmulator, startService, statusOf, until } from '../support/service.ts'
 
 const secret = newSecret()
-const callbackEnv = { WEBHOOK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
+const callbackEnv = { CALLBACK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
 type App = Awaited<ReturnType<typeof startService>>['app']
 
 const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
@@ -187,7 +187,7 @@ for (const [store, envOf] of Object.entries(stores)) {
 }
 
 t.test('an address that cannot be called is 422, beside every other fault, and costs nothing', async (t) => {
-  const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: secret } })
+  const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: secret } })
   for (const [url, msg] of [
     ['http://app.example.com/', /https/], ['https://127.0.0.1/', /public/], ['https://[::1]/', /public/], ['https://app.example.com:8443/', /443/], ['', /https/],
     ['https://a:b@app.example.com/', /user name/], ['https://:@h/', /user name/], ['https://x..test/', /host/], ['\u0000', /U\+0000/], [`https://app.example.com/${'a'.repeat(2_048)}`, /2,048/], ['🐋', /https/]
@@ -202,6 +202,6 @@ t.test('an address that cannot be called is 422, beside every other fault, and c
 
 t.test('without a secret an address is 422, and a request without one is not', async (t) => {
   const { app } = await startService(t)
-  t.match((await post(app, 'https://app.example.com/')).json(), { status: 422, errors: [{ loc: ['query', 'callback_url'], msg: /WEBHOOK_SECRET/ }] })
+  t.match((await post(app, 'https://app.example.com/')).json(), { status: 422, errors: [{ loc: ['query', 'callback_url'], msg: /CALLBACK_SECRET/ }] })
   t.equal((await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).statusCode, 200)
 })

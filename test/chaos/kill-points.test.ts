@@ -51,7 +51,7 @@ async function dreamOnce (t: Test, point: StrikePoint) {
   const url = `http://127.0.0.1:${port}`
   const service = new ServiceProcess({
     env: {
-      ...testEnvironment, PORT: String(port), DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, WEBHOOK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true'
+      ...testEnvironment, PORT: String(port), DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true'
     },
     strike: { point, occurrence: 1 },
     log

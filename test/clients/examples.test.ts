@@ -64,10 +64,10 @@ for (const { language, program, file } of examples) {
 
   t.test(`the receiver in ${language} believes what the service sends, and nothing else`, async (t) => {
     const [secret, port] = [newSecret(), await freePort()]
-    const { app, emulator } = await startService(t, { env: { WEBHOOK_SECRET: `${newSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
+    const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: `${newSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
     const path = `${t.testdir()}/${file}`
     await writeFile(path, examplesIn(language)[1])
-    const child = spawn(program, [path], { env: { PATH: process.env.PATH, WEBHOOK_SECRET: secret, PORT: String(port) }, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(program, [path], { env: { PATH: process.env.PATH, CALLBACK_SECRET: secret, PORT: String(port) }, stdio: ['ignore', 'pipe', 'inherit'] })
     t.teardown(() => child.kill())
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text) => { output += text })

@@ -13,7 +13,7 @@ async function startInstances (t: Test, options: EmulatorOptions, ...envs: Array
   const { emulator, apiUrl } = await startEmulator(t, options)
   const databaseUrl = await createDatabase(t)
   const start = async (env: Record<string, string>) => {
-    const config = readConfig({ ...testEnvironment, POLL_INTERVAL_MS: '60000', REPLICATE_API_URL: apiUrl, DATABASE_URL: databaseUrl, ...env })
+    const config = readConfig({ ...testEnvironment, REPLICATE_POLL_INTERVAL_MS: '60000', REPLICATE_API_URL: apiUrl, DATABASE_URL: databaseUrl, ...env })
     const app = await buildApp(config, { logStream: { write: () => {} } })
     t.teardown(() => app.close())
     await app.ready()
@@ -68,7 +68,7 @@ t.test('a webhook that reaches another instance than the one that waits is heard
 })
 
 t.test('many in flight on several instances are swept by one for all', async (t) => {
-  const env = { REPLICATE_SWEEP_FROM: '20', POLL_INTERVAL_MS: '500', MAX_IN_FLIGHT: '60' }
+  const env = { REPLICATE_SWEEP_THRESHOLD: '20', REPLICATE_POLL_INTERVAL_MS: '500', MAX_IN_FLIGHT: '60' }
   const { apps, emulator } = await startInstances(t, { generationMs: 600_000 }, env, env)
   const [first] = apps
   if (first === undefined) throw new Error('No instance')

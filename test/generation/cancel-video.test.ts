@@ -56,7 +56,7 @@ t.test('a running generation is canceled upstream, also where Replicate does not
 })
 
 t.test('of a cancel and a completion exactly one wins', async (t) => {
-  const service = await startService(t, { emulator: { generationMs: 30 }, env: { POLL_INTERVAL_MS: '10' } })
+  const service = await startService(t, { emulator: { generationMs: 30 }, env: { REPLICATE_POLL_INTERVAL_MS: '10' } })
   const taskIds = await Promise.all(Array.from({ length: 30 }, () => postDream(service.app)))
   await until(async () => (await Promise.all(taskIds.map((taskId) => statusOf(service.app, taskId))))
     .some(({ status }) => status === 'completed') || undefined, 'the first completion')

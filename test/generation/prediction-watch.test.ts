@@ -15,7 +15,7 @@ t.test('reads that fail in any way delay a task and end nothing', async (t) => {
 
 t.test('many in flight are swept: pages of the list are read in place of each prediction', async (t) => {
   const { app, emulator } = await startService(t, {
-    emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_FROM: '50', POLL_INTERVAL_MS: '500' }
+    emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_THRESHOLD: '50', REPLICATE_POLL_INTERVAL_MS: '500' }
   })
   const taskIds = await Promise.all(Array.from({ length: 250 }, (_, dream) => postDream(app, `Dream ${dream}`)))
   await until(() => emulator.predictions.length === 250 || undefined, 'all to be in flight')
@@ -38,14 +38,14 @@ t.test('many in flight are swept: pages of the list are read in place of each pr
 })
 
 t.test('a sweep that fails is made again, and what the list does not show is read by itself', async (t) => {
-  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_FROM: '1' } })
+  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_THRESHOLD: '1' } })
   emulator.addFault({ call: 'list', kind: 'malformed' })
   t.match(await ended(app, await postDream(app)), { status: 'completed' })
   t.equal(emulator.calls.get, 0)
 })
 
 t.test('where the list alone is broken, predictions are read one by one after two sweeps', async (t) => {
-  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_FROM: '1' } })
+  const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_THRESHOLD: '1' } })
   emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
   const taskIds = await Promise.all(Array.from({ length: 20 }, (_, dream) => postDream(app, `Dream ${dream}`)))
   for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
@@ -53,7 +53,7 @@ t.test('where the list alone is broken, predictions are read one by one after tw
 })
 
 t.test('a date that makes no sense touches its own task only: the others are swept, and that one is read by itself', async (t) => {
-  const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_FROM: '5' } })
+  const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_THRESHOLD: '5' } })
   for (const date of ['+275760-09-13T00:00:00.000Z', '0001-01-01T00:00:00.000Z', 'yesterday']) emulator.addDistortion({ members: { created_at: date } })
   const taskIds = await Promise.all(Array.from({ length: 30 }, (_, dream) => postDream(app, `Dream ${dream}`)))
   await until(() => emulator.predictions.length === 30 || undefined, 'all to be in flight')

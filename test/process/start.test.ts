@@ -14,7 +14,7 @@ const said = (output: string) => output.split('\n').filter((line) => line.starts
 
 t.test('a line of each start says what runs, and another one what is misspelt', async (t) => {
   const { apiUrl } = await startEmulator(t)
-  const service = await runService(t, { REPLICATE_API_URL: apiUrl, REPLICATE_API_TOKNE: 'a-secret-word', WEBHOOK_SECRET: newSecret() })
+  const service = await runService(t, { REPLICATE_API_URL: apiUrl, REPLICATE_API_TOKNE: 'a-secret-word', CALLBACK_SECRET: newSecret() })
   const url = await service.url()
   const up = await until(() => said(service.output()).find(({ msg }) => msg === 'Dreamreel is up'), 'the line of the start')
   t.match(up, {
@@ -41,7 +41,7 @@ t.test('the line of the start holds no secret and says why something is off', as
   t.equal(line({ REPLICATE_WEBHOOKS: 'off', PUBLIC_URL: 'https://x.example' }).webhooks, 'off: REPLICATE_WEBHOOKS')
   t.equal(line({ PUBLIC_URL: 'http://x.example' }).webhooks, 'off: PUBLIC_URL is not https')
   t.equal(line({ PUBLIC_URL: 'https://x.example' }, true).webhooks, 'on')
-  t.equal(line({}).callbacks, 'off: no WEBHOOK_SECRET')
+  t.equal(line({}).callbacks, 'off: no CALLBACK_SECRET')
 })
 
 t.test('a name that is nearly a setting, or begins as ours do, is pointed out, and nothing else', async (t) => {

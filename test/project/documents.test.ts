@@ -34,13 +34,13 @@ t.test('every fault of the configuration is named at once, and no token', async 
 })
 
 t.test('a secret that cannot sign ends the start, several that can are taken', async (t) => {
-  const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', WEBHOOK_SECRET: secret })
+  const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', CALLBACK_SECRET: secret })
   for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newSecret()},${newSecret()}`, `${newSecret()}  ${newSecret()}`, `${newSecret()} `]) {
-    const thrown = t.throws(() => read(secret), { message: /- WEBHOOK_SECRET must be whsec_/ }) as ConfigError
+    const thrown = t.throws(() => read(secret), { message: /- CALLBACK_SECRET must be whsec_/ }) as ConfigError
     t.notOk(thrown.message.includes(secret))
   }
   const both = `${newSecret()} ${newSecret()}`
-  t.match(read(both), { WEBHOOK_SECRET: both, ALLOW_PRIVATE_CALLBACKS: false })
+  t.match(read(both), { CALLBACK_SECRET: both, ALLOW_PRIVATE_CALLBACKS: false })
   t.throws(() => readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'yes' }), { message: /ALLOW_PRIVATE_CALLBACKS must be true or false/ })
   t.match(readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'true' }), { ALLOW_PRIVATE_CALLBACKS: true })
 })

@@ -31,7 +31,7 @@ t.test('what is secret of the configuration: tokens, each webhook secret, the pa
   t.same(secretsOf({
     REPLICATE_API_TOKEN: 'the-token',
     REPLICATE_WEBHOOK_SECRET: 'whsec_1',
-    WEBHOOK_SECRET: 'whsec_2 whsec_3',
+    CALLBACK_SECRET: 'whsec_2 whsec_3',
     DATABASE_URL: 'postgres://dreamreel:p%40ssword@db.example/dreams'
   }), ['the-token', 'whsec_1', 'whsec_2', 'whsec_3', 'p%40ssword', 'p@ssword'])
   t.same(secretsOf({ REPLICATE_API_TOKEN: undefined, DATABASE_URL: 'postgres://db.example/dreams' }), [])
@@ -47,7 +47,7 @@ t.test('no line holds the token, wherever and however Replicate repeats it', asy
       REPLICATE_API_TOKEN: token,
       PUBLIC_URL: 'https://dreams.example',
       REPLICATE_WEBHOOKS: 'on',
-      WEBHOOK_SECRET: webhookSecret,
+      CALLBACK_SECRET: webhookSecret,
       TASK_DEADLINE_SECONDS: '6'
     }
   })

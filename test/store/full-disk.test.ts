@@ -33,7 +33,7 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
 t.test('who has taken a callback is not told again because the disk is full just then', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const dataDir = t.testdir()
-  const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, WEBHOOK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
+  const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
   const service = await runService(t, env)
   const url = await service.url()
   let answer = () => {}
