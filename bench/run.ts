@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { PostgresServer } from '../chaos/postgres-server.ts'
+import { PostgresServer } from '../harness/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
 import { measureLostAnswers } from './lost-answers.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import type { Chance } from './chance.ts'
 import type { Span } from './plan.ts'
-import type { PostgresServer } from './postgres-server.ts'
+import type { PostgresServer } from '../harness/postgres-server.ts'
 
 export interface DatabaseTroubleOptions {
   postgres: PostgresServer

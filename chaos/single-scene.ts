@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { freePort } from './free-port.ts'
+import { freePort } from '../harness/free-port.ts'
 import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './scene.ts'
 import { ServiceLives } from './service-lives.ts'
 

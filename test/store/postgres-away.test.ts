@@ -1,6 +1,6 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { PostgresServer } from '../../chaos/postgres-server.ts'
+import { PostgresServer } from '../../harness/postgres-server.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { runService } from '../support/running-service.ts'

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import type { Test } from 'tap'
-import { PostgresServer } from '../../chaos/postgres-server.ts'
+import { PostgresServer } from '../../harness/postgres-server.ts'
 
 /** Where `before.ts` notes the server of this run. */
 export const runningServerFile = new URL('../../.tap/postgres.json', import.meta.url)
