@@ -35,7 +35,7 @@ CMD ["node", "replicate-emulator/server.ts"]
 FROM base AS service
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
 COPY --from=dependencies /app/node_modules node_modules
-COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts ./
+COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts start-line.ts ./
 COPY migrations migrations
 COPY plugins plugins
 COPY routes routes
