@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { absolute, callsAt, median, post, startEmulator, startService, type Row } from './stand.ts'
+import { absolute, callsAt, median, post, startEmulator, startService, type Row } from './setup.ts'
 
 const starts = 9
 

@@ -1,4 +1,4 @@
-import { callsAt, post, startEmulator, startService } from './stand.ts'
+import { callsAt, post, startEmulator, startService } from './setup.ts'
 
 const tasks = 600
 const lostShare = 0.15

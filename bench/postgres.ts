@@ -3,7 +3,7 @@ import pg from 'pg'
 import { setTimeout as delay } from 'node:timers/promises'
 import { newTask } from '../services/tasks/task.ts'
 import { rowOf, taskColumns } from '../services/store/task-row.ts'
-import { callsAt, connections, dream, median, startEmulator, startService } from './stand.ts'
+import { callsAt, connections, dream, median, startEmulator, startService } from './setup.ts'
 
 const rounds = 5
 const inFlight = 900

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { callsAt, post, startEmulator, startService } from './stand.ts'
+import { callsAt, post, startEmulator, startService } from './setup.ts'
 import type { MeasuredProcess } from './process.ts'
 
 const windowMs = 65_000

@@ -5,7 +5,7 @@ import { measureLostAnswers } from './lost-answers.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { compareThroughput } from './throughput.ts'
 import { measureClients } from './waiting-clients.ts'
-import { measureWaiting, measureWaitingTogether } from './waiting.ts'
+import { measureWaiting, measureWaitingTogether } from './prediction-polling.ts'
 
 /**
  * Measures the service against a bare Fastify with the same routes, schemas and a Map, one after another on the same

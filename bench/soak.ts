@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { SoakLoad } from './soak-load.ts'
-import { startEmulator, startService } from './stand.ts'
+import { startEmulator, startService } from './setup.ts'
 
 /**
  * Keeps the service under a steady load and prints what its memory does meanwhile, each sample after a forced garbage

@@ -1,6 +1,6 @@
 import autocannon from 'autocannon'
 import { MeasuredProcess } from './process.ts'
-import { connections, dream, median, startBare, startEmulator, startService, type Row } from './stand.ts'
+import { connections, dream, median, startBare, startEmulator, startService, type Row } from './setup.ts'
 
 const rounds = 9
 const secondsEach = 3

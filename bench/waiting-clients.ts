@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Clients } from './clients.ts'
-import { Completions, runningAt, type Running } from './completions.ts'
-import type { ClientKind, Told } from './client-process.ts'
+import { Clients } from '../harness/status-clients.ts'
+import { Completions, runningAt, type Running } from './webhook-sender.ts'
+import type { ClientKind, Told } from '../harness/status-client-process.ts'
 import type { MeasuredProcess } from './process.ts'
-import { callsAt, percentile, post, serviceUrl, startEmulator, startService } from './stand.ts'
+import { callsAt, percentile, post, serviceUrl, startEmulator, startService } from './setup.ts'
 
 const many = 5_000
 /** For the crowds, beside a task for each client. */

@@ -1,5 +1,5 @@
-import type { Callback } from './callback-receiver.ts'
-import { hasEnded, keyIn, type AcceptedTask, type Ledger } from './ledger.ts'
+import type { Callback } from './faulty-callback-receiver.ts'
+import { hasEnded, keyIn, type AcceptedTask, type Ledger } from './observations.ts'
 import type { Finding } from './verdict.ts'
 
 /** Compares what came to the callback addresses with what the clients saw. Twice the same is no finding. */

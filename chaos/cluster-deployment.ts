@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Cluster } from './cluster.ts'
-import { ask, DatabaseTrouble } from './database-trouble.ts'
+import { Cluster } from './cluster-supervisor.ts'
+import { ask, DatabaseTrouble } from './database-faults.ts'
 import { freePort } from '../harness/free-port.ts'
 import { PostgresServer } from '../harness/postgres-server.ts'
-import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './scene.ts'
-import { ServiceLives } from './service-lives.ts'
+import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './deployment.ts'
+import { ServiceLives } from './instance-supervisor.ts'
 
 /** Within the five minutes in which callbacks and webhooks are believed. */
 const farthestClock = [-240_000, 240_000] as const

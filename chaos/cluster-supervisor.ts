@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Chance } from './chance.ts'
-import type { DatabaseTrouble } from './database-trouble.ts'
-import type { Lives } from './lives.ts'
-import type { ServiceLives } from './service-lives.ts'
-import type { Death } from './service-process.ts'
+import type { Chance } from './seeded-random.ts'
+import type { DatabaseTrouble } from './database-faults.ts'
+import type { Lives } from './process-supervisor.ts'
+import type { ServiceLives } from './instance-supervisor.ts'
+import type { Death } from './instance-process.ts'
 
 export interface ClusterOptions {
   /** on the same database */

@@ -1,6 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { writeSync } from 'node:fs'
-import { parseStrike, strikePipe, strikeVariable, type StrikePoint } from './strike-points.ts'
+import { parseStrike, strikePipe, strikeVariable, type StrikePoint } from './crash-points.ts'
 import { onTaskWrite } from './task-writes.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import type { Span } from './plan.ts'
 import type { PostgresServer } from '../harness/postgres-server.ts'
 

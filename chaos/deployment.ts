@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import { InstanceClock } from './instance-clock.ts'
-import type { Lives } from './lives.ts'
+import type { Lives } from './process-supervisor.ts'
 import type { Plan } from './plan.ts'
 
 /** What the service, in either form, gets of the stage. */

@@ -1,5 +1,5 @@
 import { styles, type Style } from '../services/tasks/styles.ts'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 
 export interface Dream { key: string, text: string, style: Style }
 

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Fault } from '../replicate-emulator/fault.ts'
 import type { Outcome } from '../replicate-emulator/outcome.ts'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import type { Extras } from './extras.ts'
-import { ProviderTrouble } from './provider-trouble.ts'
+import { ProviderTrouble } from './provider-faults.ts'
 
 /** The calls that a fault is for; the create is the one that costs. */
 const calls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret', 'any', 'any'] as const

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { Webhook } from 'standardwebhooks'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 
 /** What came to one of the receiver's addresses. */
 export interface Callback {

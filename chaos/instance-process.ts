@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import packageJson from '../package.json' with { type: 'json' }
-import { formatStrike, strikePipe, strikeVariable, type Strike } from './strike-points.ts'
+import { formatStrike, strikePipe, strikeVariable, type Strike } from './crash-points.ts'
 
 const root = new URL('../', import.meta.url).pathname
 /** Node's flags of `npm start`, but for the file of settings: what a developer has in there must not reach the chaos. */
@@ -33,7 +33,7 @@ export class ServiceProcess {
   #hasStarted = false
 
   constructor ({ env, strike, log }: ServiceProcessOptions) {
-    this.#child = spawn(process.execPath, [...nodeFlags, '--import', './chaos/kill-points.ts', 'server.ts'], {
+    this.#child = spawn(process.execPath, [...nodeFlags, '--import', './chaos/crash-point-preload.ts', 'server.ts'], {
       cwd: root,
       env: { PATH: process.env.PATH, ...env, ...(strike && { [strikeVariable]: formatStrike(strike) }) },
       // Not a file: on a full disk the process could not log, which is not what is tried here.

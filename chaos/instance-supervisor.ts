@@ -1,11 +1,11 @@
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import type { InstanceClock } from './instance-clock.ts'
-import type { Lives } from './lives.ts'
+import type { Lives } from './process-supervisor.ts'
 import type { Life, Plan, Span } from './plan.ts'
-import { ServiceProcess, type Death } from './service-process.ts'
-import { killPoints, stopPoints, type Strike } from './strike-points.ts'
+import { ServiceProcess, type Death } from './instance-process.ts'
+import { killPoints, stopPoints, type Strike } from './crash-points.ts'
 
 export interface ServiceLivesOptions {
   url: string

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Agent, request } from 'undici'
 import type { TaskView } from '../services/tasks/task-view.ts'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import { Dreams, type Dream } from './dreams.ts'
 import type { Extras } from './extras.ts'
-import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
+import { hasEnded, type AcceptedTask, type Ledger } from './observations.ts'
 
 export interface DreamersOptions {
   /** of the instances of the service, asked in turn */

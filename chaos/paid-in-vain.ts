@@ -2,7 +2,7 @@ import type { Emulator } from '../replicate-emulator/emulator.ts'
 import { endingOutput } from '../replicate-emulator/outcome.ts'
 import type { Prediction } from '../replicate-emulator/prediction.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
-import { keyIn } from './ledger.ts'
+import { keyIn } from './observations.ts'
 
 /** A prediction as the accounts see it. */
 export interface Made {

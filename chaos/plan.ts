@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import { extras, readExtras, usualExtras, type Extras } from './extras.ts'
-import { killPoints, stopPoints, type KillPoint, type StopPoint } from './strike-points.ts'
+import { killPoints, stopPoints, type KillPoint, type StopPoint } from './crash-points.ts'
 
 /** ms, from and to */
 export type Span = readonly [number, number]

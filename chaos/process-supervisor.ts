@@ -1,4 +1,4 @@
-import type { Death } from './service-process.ts'
+import type { Death } from './instance-process.ts'
 
 /** The service under trouble, one process of it or many. */
 export interface Lives {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 import type { Extra, Extras } from './extras.ts'
 
 export interface ProviderTroubleOptions {

@@ -1,7 +1,7 @@
-import type { CallbackReceiver } from './callback-receiver.ts'
-import type { Lives } from './lives.ts'
+import type { CallbackReceiver } from './faulty-callback-receiver.ts'
+import type { Lives } from './process-supervisor.ts'
 import type { Verdict } from './verdict.ts'
-import type { Weather } from './weather.ts'
+import type { Weather } from './fault-schedule.ts'
 
 /** At most so many tasks or predictions are named for each finding. */
 const mostNamed = 20

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { freePort } from '../harness/free-port.ts'
-import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './scene.ts'
-import { ServiceLives } from './service-lives.ts'
+import { instanceClock, webhookEnv, type Scene, type SceneOptions } from './deployment.ts'
+import { ServiceLives } from './instance-supervisor.ts'
 
 /** Only ahead: what was written while the clock was behind would be past its deadline when the next process reads it. */
 const farthestClock = [60_000, 240_000] as const

@@ -1,5 +1,5 @@
 import type { TaskView } from '../services/tasks/task-view.ts'
-import { hasEnded, type AcceptedTask, type Ledger } from './ledger.ts'
+import { hasEnded, type AcceptedTask, type Ledger } from './observations.ts'
 import { balance, videoOf, type Account, type Made } from './paid-in-vain.ts'
 
 /** What must be none, with the tasks or predictions that it happened to. */

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ClientsOrder, ClientsReport } from './client-process.ts'
+import type { ClientsOrder, ClientsReport } from './status-client-process.ts'
 
 const longestMs = 30_000
 
@@ -10,7 +10,7 @@ export class Clients {
   #child: ChildProcess
 
   constructor () {
-    this.#child = fork(new URL('client-process.ts', import.meta.url), { execArgv: [] })
+    this.#child = fork(new URL('status-client-process.ts', import.meta.url), { execArgv: [] })
   }
 
   /** Resolves when all are connected and have asked; those that poll will have within 5 s. */

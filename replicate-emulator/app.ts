@@ -7,7 +7,7 @@ import { accountRoutes } from './routes/account.ts'
 import { controlRoutes } from './routes/control.ts'
 import { fileRoutes } from './routes/files.ts'
 import { predictionRoutes } from './routes/predictions.ts'
-import { VideoStudio } from './video/video-studio.ts'
+import { VideoStudio } from './video/video-renderer.ts'
 
 /** All optional; the defaults of the settings stand in `settings.ts`. */
 export interface EmulatorOptions extends EmulationOptions {

@@ -1,5 +1,5 @@
 import type { EmulatorOptions } from './app.ts'
-import { LONGEST_SKEW_MS } from './shown-clock.ts'
+import { LONGEST_SKEW_MS } from './skewed-clock.ts'
 
 export interface ServerOptions {
   port: number

@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { turnMembers } from './script.ts'
-import { wordSchema } from './word.ts'
+import { wordSchema } from './enum-schema.ts'
 
 export const calls = ['create', 'get', 'list', 'cancel', 'account', 'secret', 'file'] as const
 export type Call = typeof calls[number]

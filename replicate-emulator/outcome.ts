@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { turnMembers } from './script.ts'
-import { wordSchema } from './word.ts'
+import { wordSchema } from './enum-schema.ts'
 
 export const finalStatuses = ['succeeded', 'failed', 'canceled', 'aborted'] as const
 export type FinalStatus = typeof finalStatuses[number]

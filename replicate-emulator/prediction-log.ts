@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { success, type Ending } from './outcome.ts'
 import { newPredictionId, type Prediction } from './prediction.ts'
 import type { PredictionDistortion } from './distortion.ts'
-import type { ShownClock } from './shown-clock.ts'
+import type { ShownClock } from './skewed-clock.ts'
 import type { CreateRequest } from './create-request.ts'
 
 /** How long the stages of a new prediction take, in milliseconds from its creation, and its data from its end. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
 import { distort, type PredictionDistortion } from './distortion.ts'
 import { progressBars } from './progress-bar.ts'
-import type { ShownClock } from './shown-clock.ts'
+import type { ShownClock } from './skewed-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 export type Status = 'starting' | 'processing' | FinalStatus

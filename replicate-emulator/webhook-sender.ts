@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
-import type { Agenda } from './agenda.ts'
+import type { Agenda } from './timer-queue.ts'
 import { showOutput, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
-import type { ShownClock } from './shown-clock.ts'
+import type { ShownClock } from './skewed-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 interface Delivery {

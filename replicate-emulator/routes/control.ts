@@ -10,7 +10,7 @@ import { requestOrigin } from '../origin.ts'
 import { showPrediction, statusAt, type Prediction } from '../prediction.ts'
 import { notFound, Problem } from '../problem.ts'
 import { SettingsPatchSchema } from '../settings.ts'
-import { LONGEST_SKEW_MS } from '../shown-clock.ts'
+import { LONGEST_SKEW_MS } from '../skewed-clock.ts'
 
 const ById = Type.Object({ id: Type.String() })
 

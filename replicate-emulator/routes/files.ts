@@ -5,7 +5,7 @@ import type { fileHooks } from '../call-hooks.ts'
 import type { Emulator } from '../emulator.ts'
 import { isWiped, type Prediction } from '../prediction.ts'
 import { notFound } from '../problem.ts'
-import type { VideoStudio } from '../video/video-studio.ts'
+import type { VideoStudio } from '../video/video-renderer.ts'
 
 interface Options {
   emulator: Emulator

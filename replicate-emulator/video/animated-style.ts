@@ -1,4 +1,4 @@
-import { disc, HEIGHT, turn, verticalGradient, WIDTH, type Context, type Look } from './picture.ts'
+import { disc, HEIGHT, turn, verticalGradient, WIDTH, type Context, type Look } from './frame.ts'
 
 const WAVE_RADIUS = 36
 const WAVE_COLOURS = ['#1f3f77', '#2f5f9e', '#5d93c4', '#d9e6ea']

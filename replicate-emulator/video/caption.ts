@@ -1,7 +1,7 @@
 import { createCanvas, type Canvas } from '@napi-rs/canvas'
-import { fontFamilies } from './dream-fonts.ts'
-import { fitLines } from './dream-lines.ts'
-import { HEIGHT, WIDTH, type Context, type Look } from './picture.ts'
+import { fontFamilies } from './fonts.ts'
+import { fitLines } from './line-breaks.ts'
+import { HEIGHT, WIDTH, type Context, type Look } from './frame.ts'
 
 const MARGIN = 20
 const PADDING = 18

@@ -1,4 +1,4 @@
-import type { Context } from './picture.ts'
+import type { Context } from './frame.ts'
 
 export interface Lines {
   lines: string[]

@@ -1,8 +1,8 @@
-import { animatedLook } from './animated-look.ts'
-import { cursedLook } from './cursed-look.ts'
-import type { Look } from './picture.ts'
-import { plainLook } from './plain-look.ts'
-import { realisticLook } from './realistic-look.ts'
+import { animatedLook } from './animated-style.ts'
+import { cursedLook } from './cursed-style.ts'
+import type { Look } from './frame.ts'
+import { plainLook } from './plain-style.ts'
+import { realisticLook } from './realistic-style.ts'
 
 const looks: ReadonlyArray<readonly [prompt: string, look: Look]> = [
   ['Photorealistic, cinematic, surreal, dreamlike visuals', realisticLook],

@@ -1,4 +1,4 @@
-import { HEIGHT, turn, verticalGradient, WIDTH, type Look } from './picture.ts'
+import { HEIGHT, turn, verticalGradient, WIDTH, type Look } from './frame.ts'
 
 /** For a prompt of no known style: a slow northern light. */
 export const plainLook: Look = {

@@ -1,4 +1,4 @@
-import { disc, HEIGHT, turn, verticalGradient, WIDTH, type Context, type Look } from './picture.ts'
+import { disc, HEIGHT, turn, verticalGradient, WIDTH, type Context, type Look } from './frame.ts'
 
 const RIDGES = 4
 

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { createCanvas } from '@napi-rs/canvas'
 import h264 from 'h264-mp4-encoder'
 import { seededRandom } from '../random.ts'
-import { paintDream } from './dream-text.ts'
+import { paintDream } from './caption.ts'
 import { indexFirst } from './mp4-boxes.ts'
-import { FRAMES_PER_SECOND, HEIGHT, SECONDS, WIDTH, type Context } from './picture.ts'
-import { readPrompt } from './prompt-style.ts'
+import { FRAMES_PER_SECOND, HEIGHT, SECONDS, WIDTH, type Context } from './frame.ts'
+import { readPrompt } from './parse-prompt.ts'
 
 const FRAMES = FRAMES_PER_SECOND * SECONDS
 

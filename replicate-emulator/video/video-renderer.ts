@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import type { FilmReport } from './film-worker.ts'
+import type { FilmReport } from './video-worker.ts'
 
 const mostCached = 200
 
@@ -38,7 +38,7 @@ export class VideoStudio {
 
   #startWorker (): Worker {
     // Loaders that the process was started with have no business in the worker.
-    const worker = new Worker(new URL('film-worker.ts', import.meta.url), { execArgv: [] })
+    const worker = new Worker(new URL('video-worker.ts', import.meta.url), { execArgv: [] })
     worker.on('message', (report: FilmReport) => {
       const waiting = this.#waiting.get(report.id)
       this.#waiting.delete(report.id)

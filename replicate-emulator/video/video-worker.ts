@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { renderFilm } from './film.ts'
+import { renderFilm } from './render-video.ts'
 
 /** What the studio asks, and what it hears. */
 export interface FilmOrder { id: number, prompt: string }

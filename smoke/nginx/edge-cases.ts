@@ -1,4 +1,4 @@
-import { marker } from './crowd.ts'
+import { marker } from './load-clients.ts'
 import type { Nginx } from './nginx.ts'
 
 const KiB = 1024

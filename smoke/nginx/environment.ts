@@ -1,9 +1,9 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from '../harness/free-port.ts'
-import { buildEmulator } from '../replicate-emulator/app.ts'
-import { PostgresServer } from '../harness/postgres-server.ts'
+import { freePort } from '../../harness/free-port.ts'
+import { buildEmulator } from '../../replicate-emulator/app.ts'
+import { PostgresServer } from '../../harness/postgres-server.ts'
 import { Instance } from './instance.ts'
 import { Nginx } from './nginx.ts'
 

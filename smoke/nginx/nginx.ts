@@ -5,7 +5,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
-const configuration = new URL('../deploy/nginx.conf', import.meta.url)
+const configuration = new URL('../../deploy/nginx.conf', import.meta.url)
 /** Where nginx puts bodies that do not fit into memory; the compiled-in places need root. */
 const temporaryPaths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 

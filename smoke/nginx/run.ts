@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Crowd } from './crowd.ts'
-import { tryEdges } from './edges.ts'
+import { Crowd } from './load-clients.ts'
+import { tryEdges } from './edge-cases.ts'
 import type { Instance } from './instance.ts'
-import { Stage } from './stage.ts'
+import { Stage } from './environment.ts'
 import { findLeaks, judge, type Course } from './verdict.ts'
 
 /**

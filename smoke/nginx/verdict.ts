@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { PredictionView } from '../replicate-emulator/prediction.ts'
-import { marker, type Crowd } from './crowd.ts'
+import type { PredictionView } from '../../replicate-emulator/prediction.ts'
+import { marker, type Crowd } from './load-clients.ts'
 import type { AccessLine, Nginx } from './nginx.ts'
 
 /** What has happened. */
