@@ -12,7 +12,7 @@ const model = (description: string) => Type.Optional(Type.String({
   examples: ['luma/ray']
 }))
 
-/** Every value that can be set, and all there is to say of it. The README's table and `.env.example` are made of this. */
+/** Every setting with its description. The table in `docs/configuration.md` and `.env.example` are generated from this. */
 export const ConfigSchema = Type.Object({
   REPLICATE_API_TOKEN: Type.String({
     pattern: '^[!-~]+$',

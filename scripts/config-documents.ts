@@ -16,12 +16,12 @@ export function envExample (): string {
   ).join('\n')
 }
 
-/** The README with its table of settings made anew. */
-export function withConfigurationTable (readme: string): string {
+/** `docs/configuration.md` with its table of settings generated anew. */
+export function withConfigurationTable (document: string): string {
   const rows = settings.map(([name, { description, default: value }]) =>
     `| \`${name}\` | ${value === undefined ? '–' : `\`${value}\``} | ${description} |`
   )
-  return between(tableMarks, readme, `${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n`)
+  return between(tableMarks, document, `${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n`)
 }
 
 /** compose.yaml with the list of settings that it passes on as they are made anew. */

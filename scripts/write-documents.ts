@@ -6,5 +6,5 @@ import { envExample, withConfigurationTable, withPassedSettings } from './config
 const at = (name: string) => new URL(`../${name}`, import.meta.url)
 await writeFile(at('openapi.json'), await openApiDocument())
 await writeFile(at('.env.example'), envExample())
-await writeFile(at('README.md'), withConfigurationTable(await readFile(at('README.md'), 'utf8')))
+await writeFile(at('docs/configuration.md'), withConfigurationTable(await readFile(at('docs/configuration.md'), 'utf8')))
 await writeFile(at('compose.yaml'), withPassedSettings(await readFile(at('compose.yaml'), 'utf8')))

@@ -18,9 +18,9 @@ t.test('.env.example is made of the settings', async (t) => {
   t.equal(await committed('.env.example'), envExample(), 'run `npm run docs`')
 })
 
-t.test('the README’s table is made of the settings', async (t) => {
-  const readme = await committed('README.md')
-  t.equal(readme, withConfigurationTable(readme), 'run `npm run docs`')
+t.test('the table of settings in docs/configuration.md is generated from them', async (t) => {
+  const document = await committed('docs/configuration.md')
+  t.equal(document, withConfigurationTable(document), 'run `npm run docs`')
 })
 
 t.test('every fault of the configuration is named at once, and no token', async (t) => {
