@@ -7,7 +7,7 @@ import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store
 import { parsePrefer } from '../services/http/prefer.ts'
 import { readQuery, UnusableValue } from '../services/http/query-string.ts'
 import type { Style } from '../services/tasks/styles.ts'
-import { longestDream, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
+import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignored-body.ts'
 import { pollAfterSeconds } from './poll-after.ts'
@@ -21,7 +21,7 @@ export interface GenerateVideoRouteOptions {
 export const QuerySchema = Type.Object({
   dream: Type.String({
     minLength: 1,
-    maxLength: longestDream,
+    maxLength: maxDreamLength,
     description: 'What happens in the dream: 1 to 2,000 characters, counted after trimming',
     examples: ['A whale swims through the clouds above my school']
   }),

@@ -19,7 +19,7 @@ export const CallbackMessageSchema = Type.Object({
 /** The same words at every attempt: a task that has ended never changes. */
 export function callbackMessage (task: Task): Static<typeof CallbackMessageSchema> {
   const data = presentTask(task)
-  return { type: task.stage === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
+  return { type: task.state === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
 }
 
 /** Signs by Standard Webhooks 1.0, with every secret at once while one takes the place of another. */

@@ -28,8 +28,8 @@ export async function cancelVideo (taskId: string, options: CancelVideoOptions):
   const { taskStore } = options
   for (let task = await taskStore.get(taskId); task !== undefined; task = await taskStore.get(taskId)) {
     if (!isOpen(task)) return { outcome: 'finished', task }
-    const moved = await taskStore.move(task, { type: 'fail', failure: 'canceled' })
-    if (moved.outcome !== 'moved') continue
+    const moved = await taskStore.applyTransition(task, { type: 'fail', failure: 'canceled' })
+    if (moved.outcome !== 'applied') continue
     options.log.info({ task_id: taskId, prediction_id: task.predictionId }, 'Task canceled')
     if (task.predictionId !== null) await cancelUpstream(taskId, task.predictionId, options)
     return { outcome: 'canceled', task: moved.task }

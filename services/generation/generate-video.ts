@@ -19,8 +19,8 @@ export async function generateVideo (claimed: Task, options: GenerateVideoOption
   let isNew = false
   while (task !== undefined && isOpen(task)) {
     signal.throwIfAborted()
-    if (task.stage === 'generating') return awaitVideo(task, isNew, life)
-    if (task.stage === 'queued') ({ task, isNew } = await submit(task, life))
+    if (task.state === 'generating') return awaitVideo(task, isNew, life)
+    if (task.state === 'queued') ({ task, isNew } = await submit(task, life))
     else ({ task, isNew } = { task: await awaitSearch(task, life), isNew: false })
   }
 }
@@ -28,7 +28,7 @@ export async function generateVideo (claimed: Task, options: GenerateVideoOption
 /** Ends a task past its deadline without a look at anything else. */
 export async function endLate (task: Task, options: GenerateVideoOptions, signal: AbortSignal): Promise<void> {
   const life = { ...options, signal }
-  switch (task.stage) {
+  switch (task.state) {
     case 'queued': await end(task, reasonOfWaiting(task, life), life); break
     case 'submitting': await end(task, 'submission_unknown', life); break
     default: await end(task, 'deadline_exceeded', life)
@@ -47,7 +47,7 @@ async function awaitVideo (task: Task, isNew: boolean, life: TaskLife): Promise<
   for await (const read of life.predictionWatch.follow(awaited, task.deadlineAt, life.signal)) {
     current = read === 'look again' ? await life.taskStore.get(task.id) : await learnFrom(read, current, life)
     if (current?.failure === 'canceled') await dismiss(awaited.predictionId, task, life)
-    if (current?.stage !== 'generating') return
+    if (current?.state !== 'generating') return
   }
   await giveUp(current, life)
 }
@@ -69,7 +69,7 @@ async function learnFrom (read: ReadOutcome, task: Task, life: TaskLife): Promis
 
 async function advance (task: Task, progress: number | null, life: TaskLife): Promise<Task | undefined> {
   if (progress === null || progress <= (task.progress ?? -1)) return task
-  return (await move(task, { type: 'advance', progress }, life)).task
+  return (await move(task, { type: 'progress', progress }, life)).task
 }
 
 async function complete (task: Task, videoUrl: string, life: TaskLife): Promise<Task | undefined> {
@@ -84,7 +84,7 @@ async function giveUp (task: Task, life: TaskLife): Promise<void> {
   const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime.signal }).finally(inTime.unlink)
   life.signal.throwIfAborted()
   const current = await learnFrom(answer, task, life)
-  if (current?.stage === 'generating') await end(current, 'deadline_exceeded', life)
+  if (current?.state === 'generating') await end(current, 'deadline_exceeded', life)
 }
 
 function predictionOf ({ id, predictionId }: Task): string {

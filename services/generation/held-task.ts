@@ -9,7 +9,7 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import type { SubmissionSearch } from './submission-search.ts'
-import type { Move, Task } from '../tasks/task.ts'
+import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import { moveHeldTask, type Moved } from './task-mover.ts'
 import type { TaskStore } from '../store/task-store.ts'
@@ -47,7 +47,7 @@ export interface TaskLife extends GenerateVideoOptions { signal: AbortSignal }
 
 const retry = { first: 1_000, longest: 30_000 }
 
-export function move (task: Task, change: Move, life: TaskLife): Promise<Moved> {
+export function move (task: Task, change: Transition, life: TaskLife): Promise<Moved> {
   return moveHeldTask(task, change, life)
 }
 

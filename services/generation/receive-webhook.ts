@@ -61,6 +61,6 @@ async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { t
 
 /** False where the prediction is another task's; a lost race is looked at again. */
 async function bind (task: Task, { id, createdAt }: Prediction, taskStore: TaskStore): Promise<boolean> {
-  const { outcome } = await taskStore.move(task, { type: 'bind', predictionId: id, predictionCreatedAt: createdAt })
+  const { outcome } = await taskStore.applyTransition(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt })
   return outcome !== 'prediction_taken'
 }

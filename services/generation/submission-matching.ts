@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { parseModel } from '../replicate/models.ts'
 import type { Prediction } from '../replicate/prediction.ts'
-import type { Submission } from '../tasks/task.ts'
+import type { SubmissionIntent } from '../tasks/task.ts'
 
 /** What a search needs to know of a prediction. */
 export type FoundPrediction = Pick<Prediction, 'id' | 'status' | 'model' | 'version' | 'input' | 'source' | 'webhook' | 'createdAt' | 'dataRemoved'>
@@ -14,7 +14,7 @@ export interface Candidate {
 
 export interface OpenSubmission {
   taskId: string
-  submission: Submission
+  submission: SubmissionIntent
   /** when it was started, by the provider's clock, ms since the epoch */
   startedAt: number
   /**
@@ -54,7 +54,7 @@ export const longestSkewMs = 120_000
  * Whether a prediction can be the one of a submission, as far as it shows. A part that it does not show is taken for
  * equal; where it was read, only its input can be missing, because the provider wiped it.
  */
-export function couldBe ({ prediction, isRead }: Candidate, { model, input, webhook }: Submission): boolean {
+export function couldBe ({ prediction, isRead }: Candidate, { model, input, webhook }: SubmissionIntent): boolean {
   return prediction.source !== 'web' &&
     (prediction.webhook === null || prediction.webhook === webhook) &&
     isOfModel(prediction, model) &&

@@ -6,7 +6,7 @@ import type { Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import { couldBe, longestSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
 import { listSpans, type Listing } from './submission-listing.ts'
-import type { Move, Task } from '../tasks/task.ts'
+import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
 
 export interface SubmissionSearchOptions {
@@ -157,7 +157,7 @@ export class SubmissionSearch {
     const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
     const isInDoubt = submission.isAmbiguous || this.#ageOf(task) >= arrivalMs
     const open = { taskId: task.id, task, submission, startedAt: this.#providerTime(submission), arrivalMs }
-    if (task.stage === 'submitting') return [{ ...open, state: isInDoubt ? 'in_doubt' : 'awaiting_answer' }]
+    if (task.state === 'submitting') return [{ ...open, state: isInDoubt ? 'in_doubt' : 'awaiting_answer' }]
     // Without an address or a seed, what a canceled task asked for cannot be told from another's.
     return submission.webhook !== null || 'seed' in submission.input ? [{ ...open, state: 'canceled' }] : []
   }
@@ -228,18 +228,18 @@ export class SubmissionSearch {
     if (match.outcome === 'unread' || !this.#isConfirmed(task, listing, searchedAt)) return
     if (match.outcome === 'wiped') return this.#move(task, { type: 'fail', failure: 'submission_unknown' }, 'What Replicate made of a task cannot be recognised any more')
     if (match.unlikely !== undefined) return this.#attach(task, match.unlikely)
-    return this.#move(task, { type: 'withdraw', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
+    return this.#move(task, { type: 'requeue', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
   }
 
   #attach (task: Task, { id, createdAt }: FoundPrediction): Promise<void> {
-    return this.#move(task, { type: 'bind', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
+    return this.#move(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
   }
 
   /** Where another instance or a client was faster, the next search sees it. */
-  async #move (task: Task, move: Move, message: string): Promise<void> {
+  async #move (task: Task, move: Transition, message: string): Promise<void> {
     const { taskStore, log } = this.#options
-    const { outcome } = await taskStore.move(task, move)
-    if (outcome === 'moved') log.info({ task_id: task.id, ...(move.type === 'bind' && { prediction_id: move.predictionId }) }, message)
+    const { outcome } = await taskStore.applyTransition(task, move)
+    if (outcome === 'applied') log.info({ task_id: task.id, ...(move.type === 'attach_prediction' && { prediction_id: move.predictionId }) }, message)
   }
 
   /** Whether searches that found nothing are enough to be sure that there is nothing. */

@@ -5,7 +5,7 @@ import type { Prediction } from '../replicate/prediction.ts'
 import { loggableWords } from '../replicate/redact-prompt.ts'
 import type { CreateOutcome } from '../replicate/outcomes.ts'
 import { promptFor } from '../tasks/styles.ts'
-import type { Move, Submission, Task } from '../tasks/task.ts'
+import type { Transition, SubmissionIntent, Task } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import { dismiss, end, loggable, move, reasonOfWaiting, timeLeft, type TaskLife } from './held-task.ts'
 
@@ -103,7 +103,7 @@ async function learnClock ({ providerClock, replicate, signal }: TaskLife): Prom
   if (providerClock.now() === null) await replicate.account({ signal })
 }
 
-function submissionOf (task: Task, { models, now, providerClock, webhookFor }: TaskLife): Submission {
+function submissionOf (task: Task, { models, now, providerClock, webhookFor }: TaskLife): SubmissionIntent {
   const model = models[task.style]
   const input = inputFor(model, promptFor(task.style, task.dream), randomInt(2 ** 31))
   return { startedAt: now(), providerStartedAt: providerClock.now(), model, input, webhook: webhookFor(task.id), isAmbiguous: false }
@@ -114,7 +114,7 @@ function submissionOf (task: Task, { models, now, providerClock, webhookFor }: T
  * for is stored.
  * @param isValid whether the intent is young enough to send what it announces
  */
-function post (task: Task, { model, input, webhook }: Submission, isValid: () => boolean, life: TaskLife): Promise<CreateOutcome> {
+function post (task: Task, { model, input, webhook }: SubmissionIntent, isValid: () => boolean, life: TaskLife): Promise<CreateOutcome> {
   return life.replicate.create(
     { model, input, webhook: webhook ?? undefined, cancelAfterSeconds: timeLeft(task, life) / 1000 },
     { timeoutMs: timeLeft(task, life), mayStillSend: () => !life.signal.aborted && isValid() }
@@ -138,9 +138,9 @@ async function settleAnswer (marked: Task, answer: CreateOutcome, life: TaskLife
       return { task: await markAmbiguous(marked, life) }
     case 'deferred':
       life.log.debug({ task_id: marked.id, ...loggable(answer.failure, marked) }, 'Replicate does not take the task for the moment')
-      return { task: (await move(marked, { type: 'withdraw', waitingFor: answer.failure.code }, life)).task }
+      return { task: (await move(marked, { type: 'requeue', waitingFor: answer.failure.code }, life)).task }
     case 'withdrawn':
-      return { task: (await move(marked, { type: 'withdraw', waitingFor: null }, life)).task }
+      return { task: (await move(marked, { type: 'requeue', waitingFor: null }, life)).task }
   }
 }
 
@@ -164,7 +164,7 @@ export async function awaitSearch (task: Task, life: TaskLife): Promise<Task | u
   const changes = life.taskChanges.subscribe(task.id)
   try {
     let current: Task | undefined = await markWhereSenderIsGone(task, life)
-    while (current?.stage === 'submitting') {
+    while (current?.state === 'submitting') {
       if (timeLeft(task, life) === 0) return await end(current, 'submission_unknown', life)
       await changes.next(Math.min(timeLeft(task, life), recheckMs), life.signal)
       life.signal.throwIfAborted()
@@ -187,8 +187,8 @@ async function markAmbiguous (task: Task, life: TaskLife): Promise<Task | undefi
   return marked.task
 }
 
-function bindingOf ({ id, createdAt }: Prediction): Move {
-  return { type: 'bind', predictionId: id, predictionCreatedAt: createdAt }
+function bindingOf ({ id, createdAt }: Prediction): Transition {
+  return { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt }
 }
 
 function isForbidden (answer: CreateOutcome | undefined): boolean {

@@ -1,6 +1,6 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
-import type { Move, Task } from '../tasks/task.ts'
+import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
@@ -21,11 +21,11 @@ const mostTries = 5
  * @throws the signal's reason where the store is away and the signal is aborted; StoreUnavailableError where the store
  * refuses the move for a reason that does not pass
  */
-export async function moveHeldTask (task: Task, move: Move, { taskStore, log, signal }: TaskMoverOptions): Promise<Moved> {
+export async function moveHeldTask (task: Task, move: Transition, { taskStore, log, signal }: TaskMoverOptions): Promise<Moved> {
   for (let attempt = 0; ; attempt++) {
     try {
-      const result = await taskStore.move(task, move)
-      if (result.outcome === 'moved') return { won: true, task: result.task }
+      const result = await taskStore.applyTransition(task, move)
+      if (result.outcome === 'applied') return { won: true, task: result.task }
       return { won: false, task: await taskStore.get(task.id), predictionTaken: result.outcome === 'prediction_taken' }
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err

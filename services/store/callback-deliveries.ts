@@ -33,6 +33,6 @@ export interface CallbackDeliveries {
 }
 
 /** Whether a task that has just moved like this has somebody to tell. */
-export function callsBack (moved: Task): boolean {
-  return moved.callbackUrl !== null && !isOpen(moved)
+export function needsCallback (task: Task): boolean {
+  return task.callbackUrl !== null && !isOpen(task)
 }

@@ -1,4 +1,4 @@
-import type { Move, Task } from '../tasks/task.ts'
+import type { Transition, Task } from '../tasks/task.ts'
 
 export interface StoreFault {
   /** Whether the same call may succeed later; true where nothing is said. A row that breaks a constraint never will. */
@@ -22,10 +22,10 @@ export class StoreUnavailableError extends Error {
 }
 
 /** A move that the table does not allow from the task the caller holds: a fault of the caller, not a lost race. */
-export class IllegalMoveError extends Error {
-  override name = 'IllegalMoveError'
+export class IllegalTransitionError extends Error {
+  override name = 'IllegalTransitionError'
 
-  constructor (task: Task, move: Move) {
-    super(`Task ${task.id} cannot ${move.type} while it is ${task.stage}`)
+  constructor (task: Task, transition: Transition) {
+    super(`Task ${task.id} cannot ${transition.type} while it is ${task.state}`)
   }
 }

@@ -1,12 +1,12 @@
 import type { Style } from '../tasks/styles.ts'
-import type { Submission, Task, TaskStage } from '../tasks/task.ts'
+import type { SubmissionIntent, Task, TaskState } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { InFlight } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
 export interface TaskRow {
   id: string
-  stage: TaskStage
+  stage: TaskState
   version: number
   revision: number
   dream: string
@@ -34,7 +34,7 @@ export const taskColumns = [
 export function rowOf (task: Task): TaskRow {
   return {
     id: task.id,
-    stage: task.stage,
+    stage: task.state,
     version: task.version,
     revision: task.revision,
     dream: task.dream,
@@ -65,7 +65,7 @@ export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
   const { submission, ...known } = row as TaskRow
   return {
     id: known.id,
-    stage: known.stage,
+    state: known.stage,
     version: known.version,
     revision: known.revision,
     dream: known.dream,
@@ -74,7 +74,7 @@ export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
     updatedAt: known.updated_at,
     deadlineAt: known.deadline_at,
     // Earlier releases wrote it without some of its members.
-    submission: submission === null ? null : { ...submissionDefaults, ...JSON.parse(submission) as Submission },
+    submission: submission === null ? null : { ...submissionDefaults, ...JSON.parse(submission) as SubmissionIntent },
     waitingFor: known.waiting_for,
     predictionId: known.prediction_id,
     predictionCreatedAt: known.prediction_created_at,

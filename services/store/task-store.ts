@@ -3,7 +3,7 @@ import type { CallbackDeliveries } from './callback-deliveries.ts'
 import type { TaskNews } from './task-event.ts'
 import type { IdempotentRequest, OnceOutcome } from './idempotency-key.ts'
 import type { Style } from '../tasks/styles.ts'
-import type { Move, Task, TaskStatus } from '../tasks/task.ts'
+import type { Transition, Task, TaskStatus } from '../tasks/task.ts'
 
 /**
  * Where tasks live. Every backend gives these guarantees, and one suite of tests checks them:
@@ -32,7 +32,7 @@ export interface TaskStore {
   /** @param id lower-case; anything that is not the id of a task gives undefined */
   get (id: string): Promise<Task | undefined>
   /** @param task as the caller last saw it: the move happens only if it still is so */
-  move (task: Task, move: Move): Promise<MoveOutcome>
+  applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome>
   /** At most `limit` open tasks that nobody holds, oldest first; the caller holds them now. */
   claim (limit: number): Promise<Task[]>
   /** The same for tasks whose deadline is at or before `now` (ms since the epoch): they end without any work. */
@@ -99,8 +99,8 @@ export interface InFlight { taskId: string, predictionId: string, predictionCrea
 
 export type CallKind = 'create' | 'read'
 
-export type MoveOutcome =
-  | { outcome: 'moved', task: Task }
+export type TransitionOutcome =
+  | { outcome: 'applied', task: Task }
   /** Somebody else moved first (or the task is gone): read it again. */
   | { outcome: 'stale' }
   /** The prediction id of a `bind` belongs to another task. */

@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { styles, type Style } from './styles.ts'
-import { longestDream, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
+import { maxDreamLength, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
 import { taskFailureCodes, taskFailureSentences, type TaskFailureCode } from './task-failure.ts'
 
 const nullableString = (description: string, format = {}) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...format, description })
@@ -28,7 +28,7 @@ export const TaskFailureCodeSchema = Type.Unsafe<TaskFailureCode>({
 export const TaskSchema = Type.Object({
   task_id: Type.String({ format: 'uuid', description: 'The task’s id, a UUIDv7' }),
   status: Type.Unsafe<TaskStatus>(Type.Ref('TaskStatus')),
-  dream: Type.String({ minLength: 1, maxLength: longestDream, description: 'The dream as it was received, trimmed' }),
+  dream: Type.String({ minLength: 1, maxLength: maxDreamLength, description: 'The dream as it was received, trimmed' }),
   style: Type.Unsafe<Style>(Type.Ref('Style')),
   video_url: nullableString('The address of the finished video, else null. It is an address of Replicate, which deletes the file one hour after the video was made: download it before then', { format: 'uri' }),
   error: nullableString('Why the task failed, a sentence for people, else null'),

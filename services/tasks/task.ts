@@ -7,13 +7,13 @@ export const taskStatuses = ['pending', 'processing', 'completed', 'failed'] as 
 export type TaskStatus = typeof taskStatuses[number]
 
 /** In characters, which are Unicode code points. */
-export const longestDream = 2_000
+export const maxDreamLength = 2_000
 
 /** Where a task stands. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
-export type TaskStage = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
+export type TaskState = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
 
 /** The mark that is on disk before a paid request leaves: what was asked of the provider, and since when. */
-export interface Submission {
+export interface SubmissionIntent {
   /** ms since the epoch */
   startedAt: number
   model: string
@@ -29,7 +29,7 @@ export interface Submission {
 /** One dream on its way to a video, as a store keeps it. Times are ms since the epoch. */
 export interface Task {
   readonly id: string
-  readonly stage: TaskStage
+  readonly state: TaskState
   /** +1 at every change: what a compare-and-set compares. */
   readonly version: number
   /** +1 at every change that a client can see. */
@@ -40,7 +40,7 @@ export interface Task {
   readonly updatedAt: number
   /** From here on the task is ended by the service, whatever the provider does. */
   readonly deadlineAt: number
-  readonly submission: Submission | null
+  readonly submission: SubmissionIntent | null
   /** Why the provider last refused to take the task for the moment; the reason it fails with at its deadline. */
   readonly waitingFor: TaskFailureCode | null
   readonly predictionId: string | null
@@ -54,31 +54,31 @@ export interface Task {
 }
 
 /** What can happen to a task. There is no "set stage": these moves are all there is. */
-export type Move =
-  | { type: 'submit', submission: Submission }
+export type Transition =
+  | { type: 'submit', submission: SubmissionIntent }
   | { type: 'mark_ambiguous' }
-  | { type: 'withdraw', waitingFor: TaskFailureCode | null }
-  | { type: 'bind', predictionId: string, predictionCreatedAt: number | null }
-  | { type: 'advance', progress: number }
+  | { type: 'requeue', waitingFor: TaskFailureCode | null }
+  | { type: 'attach_prediction', predictionId: string, predictionCreatedAt: number | null }
+  | { type: 'progress', progress: number }
   | { type: 'complete', videoUrl: string }
   | { type: 'fail', failure: TaskFailureCode }
 
 /** The table of allowed moves: from which stages, to which stage. `completed` and `failed` are nobody's origin. */
-export const allowedMoves = {
+export const transitions = {
   submit: { from: ['queued'], to: 'submitting' },
   mark_ambiguous: { from: ['submitting'], to: 'submitting' },
-  withdraw: { from: ['submitting'], to: 'queued' },
+  requeue: { from: ['submitting'], to: 'queued' },
   // From `queued` too: a webhook can name a prediction of which nobody believed any more that it exists.
-  bind: { from: ['queued', 'submitting'], to: 'generating' },
-  advance: { from: ['generating'], to: 'generating' },
+  attach_prediction: { from: ['queued', 'submitting'], to: 'generating' },
+  progress: { from: ['generating'], to: 'generating' },
   complete: { from: ['generating'], to: 'completed' },
   fail: { from: ['queued', 'submitting', 'generating'], to: 'failed' }
-} as const satisfies Record<Move['type'], { from: readonly TaskStage[], to: TaskStage }>
+} as const satisfies Record<Transition['type'], { from: readonly TaskState[], to: TaskState }>
 
-export const openStages = ['queued', 'submitting', 'generating'] as const satisfies readonly TaskStage[]
+export const openStates = ['queued', 'submitting', 'generating'] as const satisfies readonly TaskState[]
 
 export function isOpen (task: Task): boolean {
-  return task.stage !== 'completed' && task.stage !== 'failed'
+  return task.state !== 'completed' && task.state !== 'failed'
 }
 
 /**
@@ -89,7 +89,7 @@ export function isOpen (task: Task): boolean {
 export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, callbackUrl: string | null = null): Task {
   return {
     id: uuidv7(),
-    stage: 'queued',
+    state: 'queued',
     version: 1,
     revision: 1,
     dream,
@@ -113,34 +113,34 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
  * Pure: the stores decide with it, inside their transaction.
  * @param now ms since the epoch; a clock that went back never moves `updatedAt` back
  */
-export function moveTask (task: Task, move: Move, now: number): Task | undefined {
-  const { from, to } = allowedMoves[move.type]
-  if (!(from as readonly TaskStage[]).includes(task.stage)) return undefined
-  const moved = { ...task, stage: to, version: task.version + 1, ...changeOf(move, task) }
-  if (!isVisible(task, moved)) return moved
-  return { ...moved, revision: task.revision + 1, updatedAt: Math.max(task.updatedAt, now) }
+export function applyTransition (task: Task, transition: Transition, now: number): Task | undefined {
+  const { from, to } = transitions[transition.type]
+  if (!(from as readonly TaskState[]).includes(task.state)) return undefined
+  const after = { ...task, state: to, version: task.version + 1, ...changedMembers(transition, task) }
+  if (!isVisibleChange(task, after)) return after
+  return { ...after, revision: task.revision + 1, updatedAt: Math.max(task.updatedAt, now) }
 }
 
-function changeOf (move: Move, task: Task): Partial<Task> {
-  switch (move.type) {
-    case 'submit': return { submission: move.submission }
+function changedMembers (transition: Transition, task: Task): Partial<Task> {
+  switch (transition.type) {
+    case 'submit': return { submission: transition.submission }
     case 'mark_ambiguous': return { submission: task.submission && { ...task.submission, isAmbiguous: true } }
-    case 'withdraw': return { submission: null, waitingFor: move.waitingFor }
-    case 'bind': return { predictionId: move.predictionId, predictionCreatedAt: move.predictionCreatedAt, waitingFor: null }
-    case 'advance': return { progress: Math.max(move.progress, task.progress ?? 0) }
-    case 'complete': return { videoUrl: move.videoUrl, progress: task.progress === null ? null : 100 }
-    case 'fail': return { failure: move.failure }
+    case 'requeue': return { submission: null, waitingFor: transition.waitingFor }
+    case 'attach_prediction': return { predictionId: transition.predictionId, predictionCreatedAt: transition.predictionCreatedAt, waitingFor: null }
+    case 'progress': return { progress: Math.max(transition.progress, task.progress ?? 0) }
+    case 'complete': return { videoUrl: transition.videoUrl, progress: task.progress === null ? null : 100 }
+    case 'fail': return { failure: transition.failure }
   }
 }
 
-function isVisible (before: Task, after: Task): boolean {
+function isVisibleChange (before: Task, after: Task): boolean {
   return statusOf(before) !== statusOf(after) || before.progress !== after.progress
 }
 
 export function statusOf (task: Task): TaskStatus {
-  switch (task.stage) {
+  switch (task.state) {
     case 'queued': case 'submitting': return 'pending'
     case 'generating': return 'processing'
-    default: return task.stage
+    default: return task.state
   }
 }

@@ -8,7 +8,7 @@ import { newSecret, startReceiver, verified } from '../support/callback-receiver
 const secret = newSecret()
 
 function aTask (callbackUrl: string | null): Task {
-  return { ...newTask('A whale', 'Cursed', 840, 1_000, callbackUrl), stage: 'failed', failure: 'canceled' }
+  return { ...newTask('A whale', 'Cursed', 840, 1_000, callbackUrl), state: 'failed', failure: 'canceled' }
 }
 
 function scene (t: Test, secrets = secret) {

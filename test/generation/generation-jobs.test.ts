@@ -4,7 +4,7 @@ import { readConfig } from '../../config.ts'
 import { JobRunner } from '../../services/generation/job-runner.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
-import { newTask, type Move, type Task } from '../../services/tasks/task.ts'
+import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { ended, postDream, startEmulator, startService, statusOf, testEnvironment, until } from '../support/service.ts'
@@ -53,7 +53,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
   const jobs = new JobRunner({
     taskStore,
     job: async () => { throw new Error(`Broken ${++tries}`) },
-    giveUp: async (late) => { await taskStore.move(late, { type: 'fail', failure: 'deadline_exceeded' }) },
+    giveUp: async (late) => { await taskStore.applyTransition(late, { type: 'fail', failure: 'deadline_exceeded' }) },
     maxInFlight: 1,
     room: () => 1,
     lookIntervalMs: 1_000,
@@ -67,7 +67,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
   })
   jobs.start()
   await until(() => (jobs.inFlight === 0 && tries > 0) || undefined, 'the job to be given up')
-  t.match(await taskStore.get(task.id), { stage: 'failed', failure: 'deadline_exceeded' })
+  t.match(await taskStore.get(task.id), { state: 'failed', failure: 'deadline_exceeded' })
   t.equal(lines.length, tries)
 })
 
@@ -148,10 +148,10 @@ async function generating (store: TaskStore, task: Task, apiUrl: string): Promis
   })
   if (made.status !== 201) throw new Error(await made.text())
   const { id } = await made.json() as { id: string }
-  const moves: Move[] = [{ type: 'submit', submission }, { type: 'bind', predictionId: id, predictionCreatedAt: Date.now() }]
+  const moves: Transition[] = [{ type: 'submit', submission }, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: Date.now() }]
   for (const move of moves) {
-    const moved = await store.move(task, move)
-    if (moved.outcome !== 'moved') throw new Error(`${move.type} was ${moved.outcome}`)
+    const moved = await store.applyTransition(task, move)
+    if (moved.outcome !== 'applied') throw new Error(`${move.type} was ${moved.outcome}`)
     task = moved.task
   }
   return task

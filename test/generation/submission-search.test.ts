@@ -85,7 +85,7 @@ t.test('what another task has adopted is not canceled as unwanted', async (t) =>
     const task = await app.taskStore.get(second)
     return task?.submission?.isAmbiguous ? task : undefined
   }, 'the second task to be in doubt')
-  t.match(await app.taskStore.move(adopting, { type: 'bind', predictionId: prediction?.id ?? '', predictionCreatedAt: null }), { outcome: 'moved' })
+  t.match(await app.taskStore.applyTransition(adopting, { type: 'attach_prediction', predictionId: prediction?.id ?? '', predictionCreatedAt: null }), { outcome: 'applied' })
   await app.inject({ method: 'POST', url: `/video-status/${first}/cancel` })
   t.match(await ended(app, second), { status: 'completed' })
   t.equal(emulator.calls.cancel, 0)

@@ -135,7 +135,7 @@ t.test('a stream gives its sign of life without reading, stays while the store i
   await t.rejects(taskSubscriptions.look(get), { name: 'StoreUnavailableError' })
   isAway = false
   // The news of its end was lost.
-  task = { ...task, stage: 'failed', failure: 'canceled', revision: 2 }
+  task = { ...task, state: 'failed', failure: 'canceled', revision: 2 }
   await taskSubscriptions.look(get)
   await done
   t.match(text, /id: 2\ndata: .*"canceled"/)

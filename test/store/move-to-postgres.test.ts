@@ -7,7 +7,7 @@ import { inputFor } from '../../services/replicate/models.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { promptFor } from '../../services/tasks/styles.ts'
-import { isOpen, newTask, type Move, type Task } from '../../services/tasks/task.ts'
+import { isOpen, newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
@@ -43,7 +43,7 @@ t.test('a folder moves to PostgreSQL, and every open task goes on there from whe
     return seen.every((task) => !isOpen(task)) ? seen : undefined
   }, 'every task to end')
   const carried = tasks.filter(({ id }) => open.some((task) => task.id === id))
-  t.same(new Set(carried.map(({ stage }) => stage)), new Set(['completed']))
+  t.same(new Set(carried.map(({ state: stage }) => stage)), new Set(['completed']))
   t.equal(new Set(carried.map(({ predictionId }) => predictionId)).size, 100)
   t.equal(emulator.predictions.length, 100)
   t.equal(predictionsBefore, 50)
@@ -70,7 +70,7 @@ t.test('a move that is killed in the middle is finished by another one, which ta
   await release()
   const [wentOn] = await postgres.claim(1)
   if (wentOn === undefined) throw new Error('Nothing to claim')
-  await postgres.move(wentOn, { type: 'fail', failure: 'canceled' })
+  await postgres.applyTransition(wentOn, { type: 'fail', failure: 'canceled' })
 
   t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 1500 tasks .*; 1500 were there before/ })
   t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 0 tasks .*; 3000 were there before/ })
@@ -100,8 +100,8 @@ t.test('who was to be told of an end is told after the move, at the attempt that
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
   const ended = async () => {
-    const result = await store.move(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
-    if (result.outcome !== 'moved') throw new Error(result.outcome)
+    const result = await store.applyTransition(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+    if (result.outcome !== 'applied') throw new Error(result.outcome)
     return result.task
   }
   const tasks = [await ended(), await ended(), await ended()]
@@ -130,7 +130,7 @@ t.test('a task whose prediction belongs to another task in PostgreSQL is named, 
   await store.close()
   const { store: postgres } = await openPostgres(t, databaseUrl)
   const owner = await postgres.create(newTask('A whale', 'Cursed', 840, now()))
-  await postgres.move(owner, { type: 'bind', predictionId: String(bound.predictionId), predictionCreatedAt: null })
+  await postgres.applyTransition(owner, { type: 'attach_prediction', predictionId: String(bound.predictionId), predictionCreatedAt: null })
   const { code, stderr } = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
   t.equal(code, 1)
   t.match(stderr, new RegExp(`^1 tasks were not moved, [^\n]*: ${bound.id}\n$`))
@@ -160,9 +160,9 @@ type State = typeof openStates[number] | 'completed' | 'failed'
 
 /** Brings new tasks of a store to a state, with the predictions that they have by then. */
 async function lifeIn (store: TaskStore, apiUrl: string) {
-  const moved = async (task: Task, move: Move): Promise<Task> => {
-    const result = await store.move(task, move)
-    if (result.outcome !== 'moved') throw new Error(result.outcome)
+  const moved = async (task: Task, move: Transition): Promise<Task> => {
+    const result = await store.applyTransition(task, move)
+    if (result.outcome !== 'applied') throw new Error(result.outcome)
     return result.task
   }
   return async (index: number, state: State): Promise<Task> => {
@@ -174,7 +174,7 @@ async function lifeIn (store: TaskStore, apiUrl: string) {
     if (state === 'unsent') return marked
     const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
     if (state === 'submitted') return marked
-    const bound = await moved(marked, { type: 'bind', predictionId, predictionCreatedAt: now() })
+    const bound = await moved(marked, { type: 'attach_prediction', predictionId, predictionCreatedAt: now() })
     return state === 'generating' ? bound : moved(bound, { type: 'complete', videoUrl: 'https://replicate.delivery/video.mp4' })
   }
 }

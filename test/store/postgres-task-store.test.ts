@@ -39,8 +39,8 @@ t.test('of two stores each task is given to one, and what one changes the other 
   t.equal(new Set(ids).size, 40)
   const [task] = tasks
   if (task === undefined) throw new Error('No task')
-  const moves = await Promise.all([first, second].map((store) => store.move(task, { type: 'fail', failure: 'canceled' })))
-  t.same(moves.map(({ outcome }) => outcome).sort(), ['moved', 'stale'])
+  const moves = await Promise.all([first, second].map((store) => store.applyTransition(task, { type: 'fail', failure: 'canceled' })))
+  t.same(moves.map(({ outcome }) => outcome).sort(), ['applied', 'stale'])
   t.match(await second.get(task.id), { failure: 'canceled' })
 })
 
@@ -89,7 +89,7 @@ t.test('who lost the lease of a delivery cannot settle it any more', async (t) =
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  await first.move(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+  await first.applyTransition(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
   const [lost] = await first.deliveries.claim(1)
   if (lost === undefined) throw new Error('No delivery')
   t.same(await second.deliveries.claim(1), [])
@@ -130,7 +130,7 @@ t.test('a hand-back that fails within a claim keeps no open task from being work
   const store = await openStore(await createDatabase(t))
   t.teardown(() => store.close())
   const [ended, open] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
-  await store.move(ended, { type: 'fail', failure: 'canceled' })
+  await store.applyTransition(ended, { type: 'fail', failure: 'canceled' })
   let failed = 0
   onStatements(t, (text) => {
     if (!text.includes("state = 'completed'") || !text.includes('UPDATE')) return undefined
@@ -168,7 +168,7 @@ t.test('where no job can be put ahead of others all are claimed in their turn', 
     refused++
     return { error: databaseError('42501'), isSent: false }
   })
-  const end = async (task: typeof other) => { await store.move(task, { type: 'fail', failure: 'canceled' }) }
+  const end = async (task: typeof other) => { await store.applyTransition(task, { type: 'fail', failure: 'canceled' }) }
   const jobs = new JobRunner({
     taskStore: store,
     job: end,

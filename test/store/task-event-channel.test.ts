@@ -31,13 +31,13 @@ t.test('news of a move, a deletion and a prompt is heard elsewhere, and none is 
     texts.push({ text, isInTransaction: inTransaction.has(client) })
     return undefined
   })
-  const moved = await teller.move(task, { type: 'fail', failure: 'canceled' })
+  const moved = await teller.applyTransition(task, { type: 'fail', failure: 'canceled' })
   await until(() => hasHeard('changed', task.id) || undefined, 'the move to be heard of')
   await teller.prompt([task.id])
   await until(() => hasHeard('prompted', task.id) || undefined, 'the prompt')
   const removed = await create()
-  const failed = await teller.move(removed, { type: 'fail', failure: 'canceled' })
-  if (failed.outcome !== 'moved' || moved.outcome !== 'moved') throw new Error('Not moved')
+  const failed = await teller.applyTransition(removed, { type: 'fail', failure: 'canceled' })
+  if (failed.outcome !== 'applied' || moved.outcome !== 'applied') throw new Error('Not moved')
   await teller.remove(failed.task)
   await until(() => hasHeard('changed', removed.id) || undefined, 'the deletion to be heard of')
   const told = texts.filter(({ text }) => text.includes('pg_notify'))
@@ -70,7 +70,7 @@ t.test('news that could not be sent arrives when the database is back, and too m
     refused++
     return { error: databaseError('ECONNRESET'), isSent: false }
   })
-  t.match(await teller.move(task, { type: 'fail', failure: 'canceled' }), { outcome: 'moved' })
+  t.match(await teller.applyTransition(task, { type: 'fail', failure: 'canceled' }), { outcome: 'applied' })
   await until(() => refused > 1 || undefined, 'the news to be refused')
   isAway = false
   await until(() => hasHeard('changed', task.id) || undefined, 'the news to arrive')
@@ -83,7 +83,7 @@ t.test('news that could not be sent arrives when the database is back, and too m
 t.test('a store that closes sends its last news, and does not wait for ever for a database that is away', async (t) => {
   const { teller, create, hasHeard } = await openTwo(t)
   const task = await create()
-  await teller.move(task, { type: 'fail', failure: 'canceled' })
+  await teller.applyTransition(task, { type: 'fail', failure: 'canceled' })
   await teller.close()
   await until(() => hasHeard('changed', task.id) || undefined, 'the last news')
   const away = await openTwo(t)

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { newTask, type Move, type Task } from '../../services/tasks/task.ts'
+import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { until } from '../support/service.ts'
 
@@ -16,7 +16,7 @@ export interface Backend {
 
 const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null, providerStartedAt: 1_200, isAmbiguous: false }
 const submit = { type: 'submit', submission } as const
-const bind = (predictionId: string) => ({ type: 'bind', predictionId, predictionCreatedAt: 1_500 }) as const
+const bind = (predictionId: string) => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: 1_500 }) as const
 const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
 const fail = { type: 'fail', failure: 'provider_error' } as const
 
@@ -34,10 +34,10 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
       await run(t, store, backend)
     })
 
-  async function moved (store: TaskStore, task: Task, ...moves: Move[]): Promise<Task> {
+  async function moved (store: TaskStore, task: Task, ...moves: Transition[]): Promise<Task> {
     for (const move of moves) {
-      const result = await store.move(task, move)
-      if (result.outcome !== 'moved') throw new Error(`${move.type} was ${result.outcome}`)
+      const result = await store.applyTransition(task, move)
+      if (result.outcome !== 'applied') throw new Error(`${move.type} was ${result.outcome}`)
       task = result.task
     }
     return task
@@ -58,43 +58,43 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   scenario('every move is read back whole, and counts what clients see apart from what they do not', async (t, store) => {
     const created = await store.create(aTask())
     const marked = await moved(store, created, submit)
-    t.match(marked, { stage: 'submitting', submission, version: 2, revision: 1 })
-    const waiting = await moved(store, marked, { type: 'withdraw', waitingFor: 'provider_account' })
-    t.match(waiting, { stage: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
+    t.match(marked, { state: 'submitting', submission, version: 2, revision: 1 })
+    const waiting = await moved(store, marked, { type: 'requeue', waitingFor: 'provider_account' })
+    t.match(waiting, { state: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
     const bound = await moved(store, waiting, submit, bind('prediction-1'))
-    t.match(bound, { stage: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
-    const advanced = await moved(store, bound, { type: 'advance', progress: 40 })
+    t.match(bound, { state: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
+    const advanced = await moved(store, bound, { type: 'progress', progress: 40 })
     t.match(advanced, { progress: 40, version: 6, revision: 3 })
     const completed = await moved(store, advanced, complete)
-    t.match(completed, { stage: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
+    t.match(completed, { state: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
     t.strictSame(await store.get(created.id), completed)
   })
 
   scenario('of many who move the same task at once exactly one wins', async (t, store) => {
     const task = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    const moves: Move[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'advance', progress: 5 }, complete]
-    const results = await Promise.all(moves.map((move) => store.move(task, move)))
-    t.same(results.map(({ outcome }) => outcome).sort(), ['moved', 'stale', 'stale', 'stale', 'stale'])
-    const winner = results.find((result) => result.outcome === 'moved')
+    const moves: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'progress', progress: 5 }, complete]
+    const results = await Promise.all(moves.map((move) => store.applyTransition(task, move)))
+    t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale', 'stale', 'stale', 'stale'])
+    const winner = results.find((result) => result.outcome === 'applied')
     t.strictSame(await store.get(task.id), winner?.task)
   })
 
   scenario('a move from an old view of a task changes nothing', async (t, store) => {
     const task = await store.create(aTask())
     const marked = await moved(store, task, submit)
-    t.same(await store.move(task, fail), { outcome: 'stale' })
+    t.same(await store.applyTransition(task, fail), { outcome: 'stale' })
     t.strictSame(await store.get(task.id), marked)
   })
 
   scenario('a move of a task that does not exist is stale', async (t, store) => {
-    t.same(await store.move(aTask(), submit), { outcome: 'stale' })
+    t.same(await store.applyTransition(aTask(), submit), { outcome: 'stale' })
   })
 
   scenario('a move outside the table is refused', async (t, store) => {
     const task = await store.create(aTask())
-    await t.rejects(store.move(task, complete), { name: 'IllegalMoveError' })
+    await t.rejects(store.applyTransition(task, complete), { name: 'IllegalTransitionError' })
     const failed = await moved(store, task, fail)
-    for (const move of [submit, bind('p'), complete, fail]) await t.rejects(store.move(failed, move), { name: 'IllegalMoveError' })
+    for (const move of [submit, bind('p'), complete, fail]) await t.rejects(store.applyTransition(failed, move), { name: 'IllegalTransitionError' })
     t.strictSame(await store.get(task.id), failed)
   })
 
@@ -102,9 +102,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
     const second = await moved(store, await store.create(aTask()), submit)
     const third = await store.create(aTask())
-    const [taken, other] = await Promise.all([store.move(second, bind('prediction-1')), store.move(third, submit)])
+    const [taken, other] = await Promise.all([store.applyTransition(second, bind('prediction-1')), store.applyTransition(third, submit)])
     t.same(taken, { outcome: 'prediction_taken' })
-    t.equal(other.outcome, 'moved', 'the writes of the same turn are not harmed')
+    t.equal(other.outcome, 'applied', 'the writes of the same turn are not harmed')
     t.strictSame(await store.get(second.id), second)
     t.equal((await store.get(first.id))?.predictionId, 'prediction-1')
   })
@@ -120,15 +120,15 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.predictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
       ['prediction-1', first.id], ['prediction-2', canceled.id]
     ]))
-    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.move(second, bind(id)), { outcome: 'prediction_taken' })
+    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.applyTransition(second, bind(id)), { outcome: 'prediction_taken' })
     t.ok(await store.claimPrediction('prediction-3', second.id))
-    t.match(await store.move(second, bind('prediction-3')), { outcome: 'moved', task: { predictionId: 'prediction-3' } })
+    t.match(await store.applyTransition(second, bind('prediction-3')), { outcome: 'applied', task: { predictionId: 'prediction-3' } })
   })
 
   scenario('of many tasks that are bound to one prediction at once exactly one has it', async (t, store) => {
     const tasks = await Promise.all(Array.from({ length: 6 }, async () => moved(store, await store.create(aTask()), submit)))
-    const results = await Promise.all(tasks.map((task, index) => store.move(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
-    t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('moved'), ...Array(3).fill('prediction_taken')])
+    const results = await Promise.all(tasks.map((task, index) => store.applyTransition(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
+    t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('applied'), ...Array(3).fill('prediction_taken')])
     const owner = (await store.predictionOwners(['prediction-1'])).get('prediction-1')
     t.equal((await store.get(owner ?? ''))?.predictionId, 'prediction-1')
   })
@@ -136,16 +136,16 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   scenario('a prediction whose task has moved on is still free for another one', async (t, store) => {
     const task = await moved(store, await store.create(aTask()), submit)
     const other = await moved(store, await store.create(aTask()), submit)
-    await moved(store, task, { type: 'withdraw', waitingFor: null })
-    t.same(await store.move(task, bind('prediction-1')), { outcome: 'stale' })
-    t.match(await store.move(other, bind('prediction-1')), { outcome: 'moved' })
+    await moved(store, task, { type: 'requeue', waitingFor: null })
+    t.same(await store.applyTransition(task, bind('prediction-1')), { outcome: 'stale' })
+    t.match(await store.applyTransition(other, bind('prediction-1')), { outcome: 'applied' })
   })
 
   scenario('unresolved are tasks whose prediction may be unknown: being submitted, or canceled meanwhile', async (t, store) => {
     const now = Date.now()
     await store.create(aTask())
     const submitting = await moved(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
-    t.match(submitting, { stage: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
+    t.match(submitting, { state: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
     await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
     await moved(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
     await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
@@ -219,10 +219,10 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     let announced = 0
     store.deliveries.onDue(() => { announced++ })
     await moved(store, await store.create(aTask()), fail)
-    const task = await moved(store, await store.create(aCaller()), submit, bind('prediction-1'), { type: 'advance', progress: 5 })
+    const task = await moved(store, await store.create(aCaller()), submit, bind('prediction-1'), { type: 'progress', progress: 5 })
     t.same(await store.deliveries.claim(10), [])
     t.equal(announced, 0)
-    await Promise.all([complete, fail, complete].map((move) => store.move(task, move)))
+    await Promise.all([complete, fail, complete].map((move) => store.applyTransition(task, move)))
     t.ok(announced >= 1)
     const claims = await Promise.all([store.deliveries.claim(10), store.deliveries.claim(10)])
     t.match(claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])

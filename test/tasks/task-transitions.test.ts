@@ -1,33 +1,33 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
-import { allowedMoves, isOpen, moveTask, newTask, statusOf, taskStatuses, type Move, type Task } from '../../services/tasks/task.ts'
+import { transitions, isOpen, applyTransition, newTask, statusOf, taskStatuses, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
 const submission = { startedAt: 0, model: 'luma/ray', input: {}, webhook: null, providerStartedAt: null, isAmbiguous: false }
-const submit: Move = { type: 'submit', submission }
-const withdraw: Move = { type: 'withdraw', waitingFor: null }
-const bind = (predictionId: string): Move => ({ type: 'bind', predictionId, predictionCreatedAt: null })
-const advance = (progress: number): Move => ({ type: 'advance', progress })
-const complete: Move = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' }
-const fail = (failure: 'provider_error' | 'canceled' | 'deadline_exceeded' | 'submission_unknown'): Move => ({ type: 'fail', failure })
+const submit: Transition = { type: 'submit', submission }
+const withdraw: Transition = { type: 'requeue', waitingFor: null }
+const bind = (predictionId: string): Transition => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: null })
+const advance = (progress: number): Transition => ({ type: 'progress', progress })
+const complete: Transition = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' }
+const fail = (failure: 'provider_error' | 'canceled' | 'deadline_exceeded' | 'submission_unknown'): Transition => ({ type: 'fail', failure })
 
-const anyMove: fc.Arbitrary<Move> = fc.oneof(
-  fc.constantFrom<Move>(submit, { type: 'mark_ambiguous' }, withdraw, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
+const anyMove: fc.Arbitrary<Transition> = fc.oneof(
+  fc.constantFrom<Transition>(submit, { type: 'mark_ambiguous' }, withdraw, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
   fc.constantFrom('p1', 'p2').map(bind),
   fc.integer({ min: 0, max: 100 }).map(advance)
 )
 
 /** Everybody who may race for one task, each acting on the task as it last saw it. */
 const moveOf = {
-  handOver: (task: Task) => task.stage === 'queued' ? submit : task.stage === 'submitting' ? bind('p1') : undefined,
-  takeover: (task: Task) => task.stage === 'submitting' ? withdraw : undefined,
-  adoption: (task: Task) => task.stage === 'submitting' ? bind('p2') : undefined,
-  poll: (task: Task) => task.stage === 'generating' ? advance((task.progress ?? 0) + 30) : undefined,
-  verdict: (task: Task) => task.stage === 'generating' ? complete : undefined,
-  webhook: (task: Task) => task.stage === 'generating' ? complete : task.predictionId === null && isOpen(task) ? bind('p1') : undefined,
+  handOver: (task: Task) => task.state === 'queued' ? submit : task.state === 'submitting' ? bind('p1') : undefined,
+  takeover: (task: Task) => task.state === 'submitting' ? withdraw : undefined,
+  adoption: (task: Task) => task.state === 'submitting' ? bind('p2') : undefined,
+  poll: (task: Task) => task.state === 'generating' ? advance((task.progress ?? 0) + 30) : undefined,
+  verdict: (task: Task) => task.state === 'generating' ? complete : undefined,
+  webhook: (task: Task) => task.state === 'generating' ? complete : task.predictionId === null && isOpen(task) ? bind('p1') : undefined,
   cancel: (task: Task) => isOpen(task) ? fail('canceled') : undefined,
   deadline: (task: Task) => isOpen(task) ? fail('deadline_exceeded') : undefined
 }
@@ -38,7 +38,7 @@ const ranks = { pending: 0, processing: 1, completed: 2, failed: 2 }
 
 /** What may never be seen to happen between two looks at a task, however many moves lie between. */
 function checkOrder (before: Task, after: Task): void {
-  if (!isOpen(before) && before.version !== after.version) throw new Error(`moved after its end: ${before.stage} to ${after.stage}`)
+  if (!isOpen(before) && before.version !== after.version) throw new Error(`moved after its end: ${before.state} to ${after.state}`)
   if (ranks[statusOf(after)] < ranks[statusOf(before)]) throw new Error(`went back from ${statusOf(before)} to ${statusOf(after)}`)
   if (after.version < before.version || after.revision < before.revision) throw new Error('a version went back')
   if (before.predictionId !== null && after.predictionId !== before.predictionId) throw new Error('a prediction was exchanged')
@@ -50,12 +50,12 @@ t.test('no move leaves the table, and a task that has ended never moves', async 
   fc.assert(fc.property(fc.array(anyMove, { maxLength: 40 }), fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 40, maxLength: 40 }), (moves, ticks) => {
     let task = newTask('A whale', 'Cursed', 840, 1_000)
     for (const [index, move] of moves.entries()) {
-      const moved = moveTask(task, move, 1_000 + (ticks[index] ?? 0))
-      const { from, to } = allowedMoves[move.type]
-      const isAllowed = (from as readonly string[]).includes(task.stage)
-      if ((moved !== undefined) !== isAllowed) throw new Error(`${move.type} from ${task.stage}`)
+      const moved = applyTransition(task, move, 1_000 + (ticks[index] ?? 0))
+      const { from, to } = transitions[move.type]
+      const isAllowed = (from as readonly string[]).includes(task.state)
+      if ((moved !== undefined) !== isAllowed) throw new Error(`${move.type} from ${task.state}`)
       if (moved === undefined) continue
-      if (moved.stage !== to || moved.version !== task.version + 1) throw new Error(`${move.type} led to ${moved.stage}`)
+      if (moved.state !== to || moved.version !== task.version + 1) throw new Error(`${move.type} led to ${moved.state}`)
       if (!taskStatuses.includes(statusOf(moved))) throw new Error('a fifth status')
       checkOrder(task, moved)
       task = moved
@@ -85,8 +85,8 @@ async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[])
       const move = moveOf[actor](seen)
       await scheduler.schedule(Promise.resolve(), actor)
       if (move === undefined) continue
-      const result = await store.move(seen, move)
-      if (result.outcome === 'moved' && !isOpen(result.task)) endings++
+      const result = await store.applyTransition(seen, move)
+      if (result.outcome === 'applied' && !isOpen(result.task)) endings++
       const now = await read(store, id)
       checkOrder(last, now)
       last = now
@@ -95,7 +95,7 @@ async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[])
   const all = Promise.all(racing.map(act))
   await scheduler.waitFor(all)
   const final = await read(store, id)
-  if (endings !== (isOpen(final) ? 0 : 1)) throw new Error(`${endings} endings, and the task is ${final.stage}`)
+  if (endings !== (isOpen(final) ? 0 : 1)) throw new Error(`${endings} endings, and the task is ${final.state}`)
 }
 
 async function read (store: TaskStore, id: string): Promise<Task> {

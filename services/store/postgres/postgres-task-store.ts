@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader'
 import { randomUUID } from 'node:crypto'
 import type { CallBudget } from '../../rate-limit/call-budget.ts'
-import { callsBack } from '../callback-deliveries.ts'
+import { needsCallback } from '../callback-deliveries.ts'
 import { databasePlace } from '../database-place.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type OnceOutcome } from '../idempotency-key.ts'
 import { ClaimHealth } from '../claim-health.ts'
@@ -17,9 +17,9 @@ import { SharedWork } from '../../runtime/shared-work.ts'
 import { StartError } from '../../runtime/start-error.ts'
 import type { TaskNews } from '../task-event.ts'
 import { TaskNewsChannel } from './task-event-channel.ts'
-import { isOpen, moveTask, openStages, type Move, type Task } from '../../tasks/task.ts'
-import type { CallKind, InFlight, ListTasks, MoveOutcome, TaskStore } from '../task-store.ts'
-import { IllegalMoveError, StoreUnavailableError } from '../store-errors.ts'
+import { isOpen, applyTransition, openStates, type Transition, type Task } from '../../tasks/task.ts'
+import type { CallKind, InFlight, ListTasks, TransitionOutcome, TaskStore } from '../task-store.ts'
+import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import { WriteGroup } from './postgres-write-batcher.ts'
 
 export interface PostgresTaskStoreOptions {
@@ -32,7 +32,7 @@ export interface PostgresTaskStoreOptions {
   startPatienceMs?: number
 }
 
-const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
+const open = `stage in (${openStates.map((stage) => `'${stage}'`).join(', ')})`
 /** In the words of the indexes, or they would not be used. */
 const statusOfStage = "(case when stage in ('queued', 'submitting') then 'pending' when stage = 'generating' then 'processing' else stage end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -82,7 +82,7 @@ class PostgresTaskStore implements TaskStore {
   #createsOnce
   /** Of those who come with one key at the same time, one asks the database who holds it. */
   #createsUnderWay = new SharedWork<KeyHolder>()
-  #moves
+  #transitions
   #reads
   #orphanTimer
   #adopting: Promise<void> | undefined
@@ -103,7 +103,7 @@ class PostgresTaskStore implements TaskStore {
     this.#leases = new JobLeases<object>({ database, queue: generationQueue, log })
     this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
     this.#createsOnce = new WriteGroup<CreateOnce, KeyHolder>({ commit: (creates) => this.#insertOnce(creates), keyOf: keyNameOf, ...groups })
-    this.#moves = new WriteGroup<CompareAndSet, MoveOutcome>({ commit: (moves) => this.#moveAll(moves), keyOf: ({ from }) => from.id, ...groups })
+    this.#transitions = new WriteGroup<CompareAndSet, TransitionOutcome>({ commit: (moves) => this.#applyAll(moves), keyOf: ({ from }) => from.id, ...groups })
     // No cache: all reads of one turn become one query, and the next turn asks again.
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
       cache: false, maxBatchSize: readsAtOnce, batchScheduleFn: (send) => { setImmediate(send) }
@@ -132,10 +132,10 @@ class PostgresTaskStore implements TaskStore {
     return uuid.test(id) ? this.#reads.load(id) : undefined
   }
 
-  async move (task: Task, move: Move): Promise<MoveOutcome> {
-    const moved = moveTask(task, move, this.now())
-    if (moved === undefined) throw new IllegalMoveError(task, move)
-    return this.#moves.run({ from: task, to: moved })
+  async applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome> {
+    const after = applyTransition(task, transition, this.now())
+    if (after === undefined) throw new IllegalTransitionError(task, transition)
+    return this.#transitions.run({ from: task, to: after })
   }
 
   async claim (limit: number): Promise<Task[]> {
@@ -284,7 +284,7 @@ class PostgresTaskStore implements TaskStore {
   async close (): Promise<void> {
     if (this.#isClosed) return
     clearInterval(this.#orphanTimer)
-    await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#moves.settle(), this.#adopting])
+    await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#transitions.settle(), this.#adopting])
     await Promise.all([this.#leases.close(), this.deliveries.close()])
     await Promise.all([this.#news.close(), this.#clock.close()])
     this.#isClosed = true
@@ -330,23 +330,23 @@ class PostgresTaskStore implements TaskStore {
   }
 
   /** A prediction that is taken undoes the whole group, so each of its moves is then made on its own. */
-  async #moveAll (moves: CompareAndSet[]): Promise<MoveOutcome[]> {
+  async #applyAll (moves: CompareAndSet[]): Promise<TransitionOutcome[]> {
     try {
       const moved = await this.#database.transaction(async (db) => {
         const ids = await compareAndSet(db, moves)
         await this.#own(db, moves.filter(({ from, to }) => ids.has(to.id) && from.predictionId === null))
-        const toTell = moves.filter(({ to }) => ids.has(to.id) && callsBack(to))
+        const toTell = moves.filter(({ to }) => ids.has(to.id) && needsCallback(to))
         await insertDeliveries(db, toTell.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
         return ids
       })
       // All of them: where a commit was not heard of, the second try does not know what the first one has moved.
       this.#announce(moves.map(({ from }) => from.id))
-      if (moves.some(({ to }) => callsBack(to))) this.deliveries.announce()
-      return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'moved', task: to } : { outcome: 'stale' })
+      if (moves.some(({ to }) => needsCallback(to))) this.deliveries.announce()
+      return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'applied', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error
       if (moves.length === 1) return [{ outcome: 'prediction_taken' }]
-      return (await Promise.all(moves.map((move) => this.#moveAll([move])))).flat()
+      return (await Promise.all(moves.map((move) => this.#applyAll([move])))).flat()
     }
   }
 

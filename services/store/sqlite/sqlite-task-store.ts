@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from '../../rate-limit/call-budget.ts'
-import { callsBack, type DueDelivery } from '../callback-deliveries.ts'
+import { needsCallback, type DueDelivery } from '../callback-deliveries.ts'
 import { ClaimHealth } from '../claim-health.ts'
 import { GroupCommit } from './sqlite-write-batcher.ts'
 import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type KeyRow, type OnceOutcome } from '../idempotency-key.ts'
@@ -14,10 +14,10 @@ import { mayPass, openDatabase, sqliteResult, sqliteResultOf } from './sqlite-da
 import { SqliteFile } from './sqlite-file.ts'
 import { StartError } from '../../runtime/start-error.ts'
 import type { TaskNews } from '../task-event.ts'
-import { isOpen, moveTask, openStages, type Move, type Task } from '../../tasks/task.ts'
+import { isOpen, applyTransition, openStates, type Transition, type Task } from '../../tasks/task.ts'
 import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from '../task-row.ts'
-import type { CallKind, InFlight, ListTasks, MoveOutcome, TaskStore } from '../task-store.ts'
-import { IllegalMoveError, StoreUnavailableError } from '../store-errors.ts'
+import type { CallKind, InFlight, ListTasks, TransitionOutcome, TaskStore } from '../task-store.ts'
+import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 
 export interface SqliteTaskStoreOptions {
   /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
@@ -35,7 +35,7 @@ const behindAllIds = '~'
 const databaseFile = 'dreamreel.db'
 const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
   and not exists (select 1 from prediction_owner where task_id = task.id)))`
-const open = `stage in (${openStages.map((stage) => `'${stage}'`).join(', ')})`
+const open = `stage in (${openStates.map((stage) => `'${stage}'`).join(', ')})`
 
 /**
  * The store for one process on one machine: a SQLite file that belongs to this process alone.
@@ -158,12 +158,12 @@ class SqliteTaskStore implements TaskStore {
     return this.#read(() => this.#find(id))
   }
 
-  async move (task: Task, move: Move): Promise<MoveOutcome> {
-    const moved = moveTask(task, move, this.now())
-    if (moved === undefined) throw new IllegalMoveError(task, move)
-    const outcome = await this.#writes.run(() => this.#compareAndSet(task, moved))
-    if (outcome.outcome === 'moved') this.#tell([task.id])
-    if (outcome.outcome === 'moved' && callsBack(outcome.task)) this.deliveries.announce()
+  async applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome> {
+    const after = applyTransition(task, transition, this.now())
+    if (after === undefined) throw new IllegalTransitionError(task, transition)
+    const outcome = await this.#writes.run(() => this.#compareAndSet(task, after))
+    if (outcome.outcome === 'applied') this.#tell([task.id])
+    if (outcome.outcome === 'applied' && needsCallback(outcome.task)) this.deliveries.announce()
     return outcome
   }
 
@@ -324,7 +324,7 @@ class SqliteTaskStore implements TaskStore {
   }
 
   /** Check and write are not separated by an await, so nothing can come between them. */
-  #compareAndSet (task: Task, moved: Task): MoveOutcome {
+  #compareAndSet (task: Task, moved: Task): TransitionOutcome {
     this.#recent.delete(task.id)
     const boundId = task.predictionId === null ? moved.predictionId : null
     if (boundId !== null && (this.#ownersOf([boundId]).get(boundId) ?? task.id) !== task.id) return { outcome: 'prediction_taken' }
@@ -337,8 +337,8 @@ class SqliteTaskStore implements TaskStore {
       return { outcome: 'prediction_taken' }
     }
     if (boundId !== null) this.#own(boundId, task.id)
-    if (callsBack(moved)) this.deliveries.add(moved.id)
-    return { outcome: 'moved', task: moved }
+    if (needsCallback(moved)) this.deliveries.add(moved.id)
+    return { outcome: 'applied', task: moved }
   }
 
   #ownersOf (predictionIds: string[]): Map<string, string> {
