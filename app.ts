@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { secretsOf, type Config } from './config.ts'
+import { collectSecrets, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import callbacks from './plugins/callbacks.ts'
 import foreignPages from './plugins/foreign-pages.ts'
@@ -31,7 +31,7 @@ import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from
  * @throws StartError where the task store cannot be opened
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
-  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: secretsOf(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, standstillMs: 120_000, ...server }))
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, standstillMs: 120_000, ...server }))
 
   await app.register(problemDetails)
   await app.register(requestLog)

@@ -1,7 +1,7 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
-import { misspeltSettings } from './services/runtime/misspelt-settings.ts'
+import { describeUnknownSettings } from './services/runtime/unknown-settings.ts'
 import { parseModel } from './services/replicate/models.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
 import { StartError } from './services/runtime/start-error.ts'
@@ -139,7 +139,7 @@ export const ConfigSchema = Type.Object({
   })
 })
 
-type Given = Record<string, string>
+type GivenValues = Record<string, string>
 const propertySchemas: Record<string, TSchema> = ConfigSchema.properties
 
 export type Config = Readonly<Static<typeof ConfigSchema>>
@@ -157,8 +157,8 @@ export class ConfigError extends StartError {
  * A sentence for each variable that looks like a setting and is none.
  * @param environment names and values, as in `process.env`
  */
-export function misspelt (environment: Record<string, string | undefined>): string[] {
-  return misspeltSettings(Object.keys(environment).filter((name) => environment[name]), Object.keys(propertySchemas))
+export function describeMisspelt (environment: Record<string, string | undefined>): string[] {
+  return describeUnknownSettings(Object.keys(environment).filter((name) => environment[name]), Object.keys(propertySchemas))
 }
 
 /**
@@ -169,12 +169,12 @@ export function misspelt (environment: Record<string, string | undefined>): stri
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...modelFaults(given), ...addressFaults(given), ...webhookFaults(given))
-  if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...misspelt(given)])
+  faults.push(...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given))
+  if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
-    REPLICATE_API_URL: withoutSlash(config.REPLICATE_API_URL),
-    ...(config.PUBLIC_URL !== undefined && { PUBLIC_URL: withoutSlash(config.PUBLIC_URL) })
+    REPLICATE_API_URL: trimSlashes(config.REPLICATE_API_URL),
+    ...(config.PUBLIC_URL !== undefined && { PUBLIC_URL: trimSlashes(config.PUBLIC_URL) })
   })
 }
 
@@ -182,51 +182,51 @@ export function readConfig (environment: Record<string, string | undefined>): Co
  * The values that no log line and no message may hold.
  * @param environment names and values, also such as cannot be used; a password comes as it stands in the address and decoded
  */
-export function secretsOf (environment: Partial<Record<string, unknown>>): string[] {
+export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {
   const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database } = environment
-  const given = [token, webhook, ...String(own ?? '').split(' '), ...passwordsOf(String(database ?? ''))]
+  const given = [token, webhook, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? ''))]
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
 /** Not by `URL`: the password of an address that cannot be read is a secret, too. */
-function passwordsOf (address: string): string[] {
+function extractPasswords (address: string): string[] {
   const password = /^[^:]*:\/\/[^:@/]*:(.*)@/.exec(address)?.[1]
   return password === undefined ? [] : Array.from(new Set([password, querystring.unescape(password)]))
 }
 
-function withoutSlash (address: string): string {
+function trimSlashes (address: string): string {
   return address.replace(/\/+$/, '')
 }
 
-function validate (given: Given): { config?: Config, faults: string[] } {
+function validate (given: GivenValues): { config?: Config, faults: string[] } {
   try {
     return { config: envSchema<Config>({ schema: ConfigSchema, data: given, env: false }), faults: [] }
   } catch (error) {
     if (!(error instanceof Error && 'errors' in error && Array.isArray(error.errors))) throw error
-    return { faults: error.errors.map(sentenceOf) }
+    return { faults: error.errors.map(describeSchemaFault) }
   }
 }
 
-function sentenceOf (fault: SchemaFault): string {
+function describeSchemaFault (fault: SchemaFault): string {
   const { loc, msg } = describeFault('environment', fault)
   const name = loc.slice(1).join('.')
   return `${name} ${fault.keyword === 'pattern' ? `must be ${propertySchemas[name]?.title}` : msg}`
 }
 
-function modelFaults (given: Given): string[] {
+function findModelFaults (given: GivenValues): string[] {
   return Object.entries(given)
     .filter(([name]) => name.startsWith('REPLICATE_MODEL') && name in propertySchemas)
     .map(([name, value]) => ({ name, parsed: parseModel(value) }))
     .flatMap(({ name, parsed }) => parsed.ok ? [] : [`${name} ${parsed.fault}`])
 }
 
-function addressFaults (given: Given): string[] {
+function findAddressFaults (given: GivenValues): string[] {
   return ['REPLICATE_API_URL', 'PUBLIC_URL']
     .filter((name) => given[name] !== undefined && !URL.canParse(given[name]))
     .map((name) => `${name} must be an http or https address`)
 }
 
-function webhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, CALLBACK_SECRET: own, PUBLIC_URL: publicUrl }: Given): string[] {
+function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, CALLBACK_SECRET: own, PUBLIC_URL: publicUrl }: GivenValues): string[] {
   const faults: string[] = []
   if (webhooks === 'on' && publicUrl === undefined) faults.push('REPLICATE_WEBHOOKS can be on only with a PUBLIC_URL')
   if (own !== undefined && !own.split(' ').every(isWebhookSecret)) {

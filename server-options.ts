@@ -5,10 +5,10 @@ import { logOptions, RequestLog } from './plugins/request-log.ts'
 import { createHttpServer } from './services/http/http-server.ts'
 import type { Log } from './services/runtime/log.ts'
 import { parseQueryString } from './services/http/query-string.ts'
-import { redactor } from './services/runtime/redact-secrets.ts'
+import { createRedactor } from './services/runtime/redact-secrets.ts'
 import { newRequestId } from './services/http/request-id.ts'
 import { ServerClose } from './services/http/server-close.ts'
-import { standardOutput } from './services/runtime/standard-output.ts'
+import { openStandardOutput } from './services/runtime/standard-output.ts'
 
 export interface ServerOptions {
   logLevel: string
@@ -33,7 +33,7 @@ const keepAliveTimeoutMs = 72_000
 export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
   const serverClose = new ServerClose()
   return {
-    logger: { ...logOptions(redactor(secrets)), level: logLevel, stream: logStream ?? standardOutput() },
+    logger: { ...logOptions(createRedactor(secrets)), level: logLevel, stream: logStream ?? openStandardOutput() },
     logController: new RequestLog(),
     genReqId: newRequestId,
     serverFactory: (handler, { logger }) => {

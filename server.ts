@@ -12,30 +12,30 @@ for (const signal of signals) process.once(signal, endAtOnce)
 enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
-const { misspelt, readConfig, secretsOf } = await import('./config.ts')
-const { redactor } = await import('./services/runtime/redact-secrets.ts')
-const { standardOutput } = await import('./services/runtime/standard-output.ts')
+const { describeMisspelt, readConfig, collectSecrets } = await import('./config.ts')
+const { createRedactor } = await import('./services/runtime/redact-secrets.ts')
+const { openStandardOutput } = await import('./services/runtime/standard-output.ts')
 const { startLine } = await import('./start-line.ts')
 const { StartError } = await import('./services/runtime/start-error.ts')
-const { terminalOutput } = await import('./services/runtime/terminal-output.ts')
+const { openTerminalOutput } = await import('./services/runtime/terminal-output.ts')
 
 /** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
 const graceMs = 25_000
 /** For the last log lines, where the reader of a pipe is slow. */
 const flushMs = 500
-const output = standardOutput()
+const output = openStandardOutput()
 
 try {
   const config = readConfig(process.env)
-  const app = await buildApp(config, { logStream: await terminalOutput(process.stdout) ?? output })
-  for (const sentence of misspelt(process.env)) app.log.warn(sentence)
+  const app = await buildApp(config, { logStream: await openTerminalOutput(process.stdout) ?? output })
+  for (const sentence of describeMisspelt(process.env)) app.log.warn(sentence)
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
     if (err === undefined) app.log.info({ signal }, 'Stopping')
     else app.log.fatal({ err }, 'Stopping after an error that nobody handled')
-    app.announceStop()
+    app.announceShutdown()
     if (err === undefined) await delay(shutdownDelayMs)
-    await app.close().finally(() => output.flushed(flushMs))
+    await app.close().finally(() => output.flush(flushMs))
   })
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
@@ -44,8 +44,8 @@ try {
   flushCompileCache()
 } catch (error) {
   const said = error instanceof StartError || isListenError(error)
-  console.error(redactor(secretsOf(process.env))(said ? error.message : inspect(error)))
-  await output.flushed(flushMs)
+  console.error(createRedactor(collectSecrets(process.env))(said ? error.message : inspect(error)))
+  await output.flush(flushMs)
   process.exit(1)
 }
 

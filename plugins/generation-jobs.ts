@@ -25,7 +25,7 @@ export interface GenerationJobsOptions {
   now: () => number
 }
 
-const lookIntervalMs = 1_000
+const claimIntervalMs = 1_000
 /** What is under way when the instance dies has to be looked for; the pace of the limit is kept with far fewer. */
 const createsAtOnce = 32
 /** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
@@ -57,7 +57,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     giveUp: (task, signal) => endLate(task, generation, signal),
     maxInFlight,
     room: () => mostAtGate - createGate.size,
-    lookIntervalMs,
+    claimIntervalMs,
     stopping,
     now,
     log
@@ -77,5 +77,5 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   // Nothing more is claimed or sent from here on, however long answers to requests take; not awaited, see `callbacks`.
   let stopped: Promise<unknown> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop()]) })
-  app.addHook('onClose', () => app.stopClock.waitFor('tasks to reach a safe point', stopped, safePoint))
+  app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePoint))
 }, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks'] })

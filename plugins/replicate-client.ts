@@ -53,5 +53,5 @@ export default fp<ReplicateAccess>(async (app, config) => {
   let looked: Promise<void> = Promise.resolve()
   app.addHook('preClose', async () => { looked = accountCheck.stop() })
   app.addHook('onClose', () => looked)
-  app.addHook('onClose', () => app.stopClock.waitFor('calls to Replicate', replicate.close(), closed))
+  app.addHook('onClose', () => app.shutdownTimer.waitFor('calls to Replicate', replicate.close(), closed))
 }, { name: 'replicate-client', dependencies: ['lifecycle', 'task-store'] })

@@ -25,7 +25,7 @@ export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
     ? createSqliteTaskStore({ dataDir, now: new SteadyClock(Date.now).now, log })
     : await openShared(databaseUrl)
   app.decorate('taskStore', taskStore)
-  app.addHook('onClose', () => app.stopClock.waitFor('the task store to close', taskStore.close(), closed))
+  app.addHook('onClose', () => app.shutdownTimer.waitFor('the task store to close', taskStore.close(), closed))
 
   /** Its driver and its job engine are loaded only where they are used: they are a fifth of the time to start. */
   async function openShared (databaseUrl: string): Promise<TaskStore> {

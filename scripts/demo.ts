@@ -7,7 +7,7 @@ import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { StartError } from '../services/runtime/start-error.ts'
 import { presentTask } from '../services/tasks/task-view.ts'
-import { terminalOutput } from '../services/runtime/terminal-output.ts'
+import { openTerminalOutput } from '../services/runtime/terminal-output.ts'
 
 /**
  * The emulator and the service together, with no account and no file: `npm run demo`. HOST, PORT and EMULATOR_PORT say
@@ -19,7 +19,7 @@ const emulator = buildEmulator({ generationMs: 8_000 })
 emulator.emulator.addOutcome({ status: 'succeeded', progress: true, share: 1 })
 try {
   const emulatorAddress = await listen(emulator, 'EMULATOR_PORT', EMULATOR_PORT, 3001)
-  const logStream = await terminalOutput(process.stdout)
+  const logStream = await openTerminalOutput(process.stdout)
   const app = await buildApp(readConfig({
     LOG_LEVEL: 'warn',
     REPLICATE_POLL_INTERVAL_MS: '1000',

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
-import { readConfig, secretsOf } from '../config.ts'
+import { readConfig, collectSecrets } from '../config.ts'
 import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
-import { redactor } from '../services/runtime/redact-secrets.ts'
+import { createRedactor } from '../services/runtime/redact-secrets.ts'
 import { sqliteResultOf } from '../services/store/sqlite/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/sqlite-task-store.ts'
 import { StartError } from '../services/runtime/start-error.ts'
@@ -24,7 +24,7 @@ try {
   report(dataDir, await moveAll(folder, database).finally(() => database.close()))
   folder.close()
 } catch (error) {
-  console.error(redactor(secretsOf(process.env))(sentenceOf(error)))
+  console.error(createRedactor(collectSecrets(process.env))(sentenceOf(error)))
   // The file may still be open.
   process.exit(1)
 }

@@ -1,9 +1,9 @@
 import type { LookupFunction } from 'node:net'
 import { buildConnector, Client } from 'undici'
 import { readCallbackUrl } from './callback-url.ts'
-import { HostNames } from '../net/host-names.ts'
+import { HostResolver } from '../net/host-resolver.ts'
 import { isPublicAddress } from '../net/ip-address.ts'
-import { delayOfRetryAfter } from '../net/retry-after.ts'
+import { parseRetryAfter } from '../net/retry-after.ts'
 
 export interface CallbackClientOptions {
   allowPrivate: boolean
@@ -34,7 +34,7 @@ export class CallbackClient {
 
   constructor (options: CallbackClientOptions) {
     this.#options = options
-    this.#names = new HostNames({ allowPrivate: options.allowPrivate, servers: options.nameServers })
+    this.#names = new HostResolver({ allowPrivate: options.allowPrivate, servers: options.nameServers })
   }
 
   /** Never rejects. */
@@ -52,7 +52,7 @@ export class CallbackClient {
     try {
       const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: atMost(mostInterim) })
       answer.body.on('error', () => {})
-      return { outcome: 'answered', status: answer.statusCode, retryAfterMs: delayOfRetryAfter(answer.headers) }
+      return { outcome: 'answered', status: answer.statusCode, retryAfterMs: parseRetryAfter(answer.headers) }
     } catch (error) {
       return { outcome: 'unreachable', reason: reasonOf(error) }
     } finally {

@@ -14,11 +14,11 @@ export interface CallbackRunnerOptions {
   /** how many are under way to one host at a time */
   mostAtHost: number
   /** how often, in ms, to look for attempts that have become due */
-  lookIntervalMs: number
+  claimIntervalMs: number
   log: Log
 }
 
-const storeAway = { first: 200, longest: 10_000 }
+const storeAway = { firstMs: 200, maxMs: 10_000 }
 
 /** Makes the deliveries of a store as they become due, from its start until it is stopped. */
 export class CallbackRunner {
@@ -31,8 +31,8 @@ export class CallbackRunner {
   constructor (options: CallbackRunnerOptions) {
     this.#options = options
     this.#places = new HostPlaces({ mostAtHost: options.mostAtHost, now: () => performance.now() })
-    const { deliveries, lookIntervalMs, log } = options
-    this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
+    const { deliveries, claimIntervalMs, log } = options
+    this.#claims = new ClaimLoop({ claim: () => this.#claim(), claimIntervalMs, log })
     deliveries.onDue(() => this.#claims.wake())
   }
 

@@ -1,4 +1,4 @@
-import { linkedSignal } from '../runtime/linked-signal.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { predictionVerdict } from '../replicate/prediction-verdict.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { awaitSearch, submit } from './submit-task.ts'
@@ -80,8 +80,8 @@ async function complete (task: Task, videoUrl: string, life: TaskLife): Promise<
 
 /** At the deadline the prediction is cancelled as well; should it have succeeded just then, the video is taken. */
 async function giveUp (task: Task, life: TaskLife): Promise<void> {
-  const inTime = linkedSignal(life.signal, lastCancelMs)
-  const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime.signal }).finally(inTime.unlink)
+  const inTime = createDeadlineSignal(life.signal, lastCancelMs)
+  const answer = await cancelUpstream(predictionOf(task), task, { ...life, signal: inTime.signal }).finally(inTime.dispose)
   life.signal.throwIfAborted()
   const current = await learnFrom(answer, task, life)
   if (current?.state === 'generating') await end(current, 'deadline_exceeded', life)

@@ -45,7 +45,7 @@ export interface GenerateVideoOptions {
 /** All that the steps of a task's life have in common. The signal is aborted when the instance stops. */
 export interface TaskLife extends GenerateVideoOptions { signal: AbortSignal }
 
-const retry = { first: 1_000, longest: 30_000 }
+const retry = { firstMs: 1_000, maxMs: 30_000 }
 
 export function move (task: Task, change: Transition, life: TaskLife): Promise<Moved> {
   return moveHeldTask(task, change, life)

@@ -22,14 +22,14 @@ export interface JobRunnerOptions {
   /** How many more may be claimed at the moment: tasks that cannot be handed over yet wait in the store, not here. */
   room: () => number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
-  lookIntervalMs: number
+  claimIntervalMs: number
   /** aborted by `stop`; everything that jobs use may listen to it */
   stopping: AbortController
   now: () => number
   log: Log
 }
 
-const retry = { first: 500, longest: 30_000 }
+const retry = { firstMs: 500, maxMs: 30_000 }
 /** Each costs PostgreSQL a statement of its own. */
 const aheadBatch = 100
 /** Tries to end a task that is past its deadline before it is handed back. */
@@ -53,8 +53,8 @@ export class JobRunner {
 
   constructor (options: JobRunnerOptions) {
     this.#options = options
-    const { lookIntervalMs, log } = options
-    this.#claims = new ClaimLoop({ claim: () => this.#claim(), lookIntervalMs, log })
+    const { claimIntervalMs, log } = options
+    this.#claims = new ClaimLoop({ claim: () => this.#claim(), claimIntervalMs, log })
     options.taskStore.onLost((taskId) => {
       const held = this.#running.get(taskId)
       if (held === undefined) return
@@ -109,10 +109,10 @@ export class JobRunner {
    * takes nothing new. Once in each interval, for it asks about every task in flight, on any instance.
    */
   async #claimSubmitted (): Promise<void> {
-    const { taskStore, maxInFlight, lookIntervalMs } = this.#options
+    const { taskStore, maxInFlight, claimIntervalMs } = this.#options
     const free = Math.min(aheadBatch, maxInFlight - this.#running.size)
     if (free <= 0 || performance.now() < this.#nextLookAt) return
-    this.#nextLookAt = performance.now() + lookIntervalMs
+    this.#nextLookAt = performance.now() + claimIntervalMs
     await this.#claimAhead(() => taskStore.claimSubmitted(free))
   }
 

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { backoffDelay, longestTimerMs } from '../runtime/backoff.ts'
+import { backoffDelay, maxTimerMs } from '../runtime/backoff.ts'
 import { EarlyPredictions } from './early-predictions.ts'
 import type { Log } from '../runtime/log.ts'
 import { sweepPredictions, type Sought } from '../replicate/prediction-sweep.ts'
@@ -188,7 +188,7 @@ export class PredictionWatch {
     if (signal.aborted) return
     followed.failures = read.outcome === 'found' ? 0 : followed.failures + 1
     const intervalMs = this.#intervalOf(followed)
-    const pause = { first: intervalMs, longest: Math.max(intervalMs, longestPauseMs) }
+    const pause = { firstMs: intervalMs, maxMs: Math.max(intervalMs, longestPauseMs) }
     this.#readLater(followed, followed.failures === 0 ? intervalMs : backoffDelay(followed.failures, pause))
     tell(followed, read)
   }
@@ -293,7 +293,7 @@ function tellsEnd (news: PredictionNews): boolean {
 function newsOf (followed: Followed, ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => settle(resolve), Math.min(ms, longestTimerMs))
+    const timer = setTimeout(() => settle(resolve), Math.min(ms, maxTimerMs))
     const settle = (tellCaller: () => void): void => {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)

@@ -1,5 +1,5 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
-import { linkedSignal } from '../runtime/linked-signal.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import type { Log } from '../runtime/log.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { CreateOutcome } from '../replicate/outcomes.ts'
@@ -29,7 +29,7 @@ interface Waiter { order: number, enter: () => void }
 
 /** Failures in a row that close the gate; an account that is refused needs no second one. */
 const failuresToClose = 3
-const pause = { first: 2_000, longest: 60_000 }
+const pause = { firstMs: 2_000, maxMs: 60_000 }
 
 /** Says nothing of Replicate or the account: the limit has its own pause, and a model can be forbidden to one task. */
 function isOthersTrouble ({ status }: UpstreamFailure): boolean {
@@ -76,7 +76,7 @@ export class CreateGate {
    */
   async pass ({ order, withinMs, signal }: Passage, create: () => Promise<CreateOutcome | undefined>): Promise<boolean> {
     if (withinMs <= 0) return false
-    const { signal: late, unlink } = linkedSignal(signal, Math.ceil(withinMs))
+    const { signal: late, dispose } = createDeadlineSignal(signal, Math.ceil(withinMs))
     try {
       for (let isDone = false; !isDone;) {
         await this.#enter(order, late)
@@ -88,7 +88,7 @@ export class CreateGate {
       if (!late.aborted || error !== late.reason) throw error
       return false
     } finally {
-      unlink()
+      dispose()
     }
   }
 

@@ -26,7 +26,7 @@ interface Span { from: number, until: number, taskIds: string[] }
 const maxPages = 300
 /** One page that cannot be read would make all pages before it worthless. */
 const maxPageReads = 4
-const betweenPageReads = { first: 200, longest: 2_000 }
+const betweenPageReads = { firstMs: 200, maxMs: 2_000 }
 
 /**
  * Reads the list around the times of all submissions. Times that overlap are read once, so that the number of calls

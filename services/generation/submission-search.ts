@@ -35,7 +35,7 @@ const shortestIntervalMs = 1_000
 const turnTtlMs = 15_000
 /** Complete searches that found nothing, before a task is submitted again. */
 const confirmations = 2
-const failedSearch = { first: 1_000, longest: 10_000 }
+const failedSearch = { firstMs: 1_000, maxMs: 10_000 }
 const maxReadsAtOnce = 8
 const maxRemembered = 5_000
 

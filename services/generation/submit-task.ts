@@ -12,7 +12,7 @@ import { dismiss, end, loggable, move, reasonOfWaiting, timeLeft, type TaskLife 
 /** Replicate's shortest `Cancel-After`: with less time left a task is not handed over any more. */
 const shortestGenerationMs = 5_000
 /** A model that the account may not use is its task's trouble alone, so that task waits without holding up others. */
-const afterForbidden = { first: 30_000, longest: 30_000 }
+const afterForbidden = { firstMs: 30_000, maxMs: 30_000 }
 /** News of a change can be missed: the row is read again after this time. */
 const recheckMs = 2_000
 const recheckWaitingMs = 60_000
@@ -117,7 +117,7 @@ function submissionOf (task: Task, { models, now, providerClock, webhookFor }: T
 function post (task: Task, { model, input, webhook }: SubmissionIntent, isValid: () => boolean, life: TaskLife): Promise<CreateOutcome> {
   return life.replicate.create(
     { model, input, webhook: webhook ?? undefined, cancelAfterSeconds: timeLeft(task, life) / 1000 },
-    { timeoutMs: timeLeft(task, life), mayStillSend: () => !life.signal.aborted && isValid() }
+    { timeoutMs: timeLeft(task, life), shouldSend: () => !life.signal.aborted && isValid() }
   )
 }
 

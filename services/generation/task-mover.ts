@@ -11,7 +11,7 @@ export type Moved =
 
 export interface TaskMoverOptions { taskStore: TaskStore, log: Log, signal: AbortSignal }
 
-const storeAway = { first: 200, longest: 10_000 }
+const storeAway = { firstMs: 200, maxMs: 10_000 }
 /** Tries of a move that the store refuses for a reason that does not pass. */
 const mostTries = 5
 

@@ -1,4 +1,4 @@
-import { longestTimerMs } from '../runtime/backoff.ts'
+import { maxTimerMs } from '../runtime/backoff.ts'
 import type { TaskNews } from '../store/task-event.ts'
 import type { Task } from '../tasks/task.ts'
 
@@ -102,7 +102,7 @@ function woken (subscriber: Subscriber, ms: number, signal: AbortSignal): Promis
       subscriber.wake = () => {}
       resolve()
     }
-    const timer = setTimeout(settle, Math.min(ms, longestTimerMs))
+    const timer = setTimeout(settle, Math.min(ms, maxTimerMs))
     signal.addEventListener('abort', settle)
     subscriber.wake = settle
   })

@@ -3,15 +3,15 @@ import type { Dispatcher } from 'undici'
 type Headers = Record<string, string | string[] | undefined>
 
 /** A complete answer: the status line, the headers and the whole body have arrived. */
-export interface HttpAnswer { status: number, headers: Headers, body: string }
+export interface HttpResponse { status: number, headers: Headers, body: string }
 
 /**
- * How one request went. `broken` with `sent: false` is certain: not a byte of it has left. With `sent: true` nobody
+ * How one request went. `failed` with `sent: false` is certain: not a byte of it has left. With `sent: true` nobody
  * knows what the other side has done.
  */
 export type Exchange =
-  | { outcome: 'answered', answer: HttpAnswer }
-  | { outcome: 'broken', sent: boolean, error: Error }
+  | { outcome: 'answered', response: HttpResponse }
+  | { outcome: 'failed', sent: boolean, error: Error }
   | { outcome: 'withdrawn' }
 
 export interface ExchangeRequest {
@@ -24,12 +24,12 @@ export interface ExchangeRequest {
   /** An abort before the request is sent withdraws it, a later one breaks it. */
   signal?: AbortSignal | undefined
   /** Asked once, right before the first byte leaves; false withdraws the request. */
-  mayStillSend?: (() => boolean) | undefined
+  shouldSend?: (() => boolean) | undefined
 }
 
 /**
  * Sends one request, at most once, and never rejects for anything that happens on the network.
- * @throws what `mayStillSend` throws; nothing is sent then
+ * @throws what `shouldSend` throws; nothing is sent then
  */
 export function exchange (dispatcher: Dispatcher, request: ExchangeRequest): Promise<Exchange> {
   const { method, path, headers, body, timeoutMs } = request
@@ -41,7 +41,7 @@ export function exchange (dispatcher: Dispatcher, request: ExchangeRequest): Pro
   })
 }
 
-class NotSent extends Error {}
+class NotSentError extends Error {}
 
 /**
  * undici calls `onRequestStart` in the same turn in which it writes the request to an open connection, and writes
@@ -54,7 +54,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   readonly #reject
   readonly #timer
   readonly #chunks: Buffer[] = []
-  #settled = false
+  #isFinished = false
   #controller: Dispatcher.DispatchController | undefined
   #status = 0
   #headers: Headers = {}
@@ -63,16 +63,16 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#request = request
     this.#resolve = resolve
     this.#reject = reject
-    this.#timer = setTimeout(() => this.#giveUp(new Error(`No complete answer within ${request.timeoutMs} ms`)), request.timeoutMs)
+    this.#timer = setTimeout(() => this.#fail(new Error(`No complete answer within ${request.timeoutMs} ms`)), request.timeoutMs)
     if (request.signal?.aborted) this.#withdraw()
     else request.signal?.addEventListener('abort', this.#onAbort)
   }
 
   onRequestStart (controller: Dispatcher.DispatchController): void {
-    if (this.#settled) throw new NotSent('Given up before it was sent')
+    if (this.#isFinished) throw new NotSentError('Given up before it was sent')
     // Holds whatever undici does with a connection that dies: a paid request leaves once.
-    if (this.#controller !== undefined) throw new NotSent('Sent once already')
-    if (!this.#mayStillSend()) throw new NotSent('Withdrawn')
+    if (this.#controller !== undefined) throw new NotSentError('Sent once already')
+    if (!this.#shouldSend()) throw new NotSentError('Withdrawn')
     this.#controller = controller
   }
 
@@ -87,16 +87,16 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   onResponseEnd (): void {
     const body = Buffer.concat(this.#chunks).toString()
-    this.#settle({ outcome: 'answered', answer: { status: this.#status, headers: this.#headers, body } })
+    this.#resolveWith({ outcome: 'answered', response: { status: this.#status, headers: this.#headers, body } })
   }
 
   onResponseError (_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#settle({ outcome: 'broken', sent: this.#controller !== undefined, error })
+    this.#resolveWith({ outcome: 'failed', sent: this.#controller !== undefined, error })
   }
 
-  #mayStillSend (): boolean {
+  #shouldSend (): boolean {
     try {
-      const may = this.#request.mayStillSend?.() ?? true
+      const may = this.#request.shouldSend?.() ?? true
       if (!may) this.#withdraw()
       return may
     } catch (error) {
@@ -107,27 +107,27 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   readonly #onAbort = (): void => {
     if (this.#controller === undefined) this.#withdraw()
-    else this.#giveUp(new Error('The caller stopped waiting for the answer'))
+    else this.#fail(new Error('The caller stopped waiting for the answer'))
   }
 
   #withdraw (): void {
-    this.#settle({ outcome: 'withdrawn' })
+    this.#resolveWith({ outcome: 'withdrawn' })
   }
 
-  #giveUp (error: Error): void {
-    this.#settle({ outcome: 'broken', sent: this.#controller !== undefined, error })
+  #fail (error: Error): void {
+    this.#resolveWith({ outcome: 'failed', sent: this.#controller !== undefined, error })
     this.#controller?.abort(error)
   }
 
-  #settle (exchange: Exchange): void {
+  #resolveWith (exchange: Exchange): void {
     this.#finish(() => this.#resolve(exchange))
   }
 
-  #finish (tell: () => void): void {
-    if (this.#settled) return
-    this.#settled = true
+  #finish (complete: () => void): void {
+    if (this.#isFinished) return
+    this.#isFinished = true
     clearTimeout(this.#timer)
     this.#request.signal?.removeEventListener('abort', this.#onAbort)
-    tell()
+    complete()
   }
 }

@@ -1,10 +1,10 @@
-import type { HttpAnswer } from './http-exchange.ts'
+import type { HttpResponse } from './http-exchange.ts'
 
 /**
  * The ms that an answer's `Retry-After` asks for, in seconds or as a date. A date is compared with the answer's own, so
  * that a wrong clock here does no harm; one that has passed is below 0.
  */
-export function delayOfRetryAfter (headers: HttpAnswer['headers']): number | undefined {
+export function parseRetryAfter (headers: HttpResponse['headers']): number | undefined {
   const header = headers['retry-after']
   if (typeof header !== 'string') return undefined
   if (!header.endsWith('GMT')) return secondsToMs(header)

@@ -23,7 +23,7 @@ export interface LimitNews {
 const mostTaken = 10
 const budgetAwayMs = 1_000
 /** After a 429 that does not say how long. */
-const exceeded = { first: 1_000, longest: 60_000 }
+const exceeded = { firstMs: 1_000, maxMs: 60_000 }
 
 /** Lets calls of one kind leave, first come, first served, within a budget that believes what the provider says of its limit. */
 export class CallLimiter {

@@ -6,10 +6,10 @@ export interface AccountCheckOptions {
   replicate: Pick<ReplicateClient, 'account'>
   log: Log
   /** ms between looks while Replicate cannot be asked */
-  retry?: { first: number, longest: number }
+  retry?: { firstMs: number, maxMs: number }
 }
 
-const usualRetry = { first: 2_000, longest: 60_000 }
+const usualRetry = { firstMs: 2_000, maxMs: 60_000 }
 /** About a minute and a half; after that the first dream will tell. */
 const mostLooks = 6
 

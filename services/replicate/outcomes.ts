@@ -1,4 +1,4 @@
-import type { Exchange, HttpAnswer } from '../net/http-exchange.ts'
+import type { Exchange, HttpResponse } from '../net/http-exchange.ts'
 import { parsePrediction, type Prediction } from './prediction.ts'
 import { isWebhookSecret } from '../net/webhook-secret.ts'
 import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
@@ -8,7 +8,7 @@ import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson,
  * - `refused`: certain that there is none, and asking again is no use
  * - `deferred`: certain that there is none; it may be asked for again later
  * - `unknown`: there may be one
- * - `withdrawn`: nothing was sent, as `mayStillSend` or the signal said
+ * - `withdrawn`: nothing was sent, as `shouldSend` or the signal said
  */
 export type CreateOutcome =
   | { outcome: 'created', prediction: Prediction }
@@ -32,18 +32,18 @@ export type SecretOutcome =
   | { outcome: 'unavailable', failure: UpstreamFailure }
 
 export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
-export type Called = { outcome: 'answered', answer: HttpAnswer } | Unavailable
+export type Called = { outcome: 'answered', response: HttpResponse } | Unavailable
 
 /** What became of a create; where there is no answer, only whether it was sent tells. */
 export function outcomeOfCreate (sent: Exchange): CreateOutcome {
   switch (sent.outcome) {
-    case 'answered': return answerToCreate(sent.answer)
-    case 'broken': return { outcome: sent.sent ? 'unknown' : 'deferred', failure: failureOfBreak(sent.error) }
+    case 'answered': return answerToCreate(sent.response)
+    case 'failed': return { outcome: sent.sent ? 'unknown' : 'deferred', failure: failureOfBreak(sent.error) }
     case 'withdrawn': return sent
   }
 }
 
-function answerToCreate (answer: HttpAnswer): CreateOutcome {
+function answerToCreate (answer: HttpResponse): CreateOutcome {
   const prediction = predictionIn(answer)
   if (prediction !== undefined) return { outcome: 'created', prediction }
   return { outcome: createCertainty(answer), failure: failureOfAnswer(answer) }
@@ -52,32 +52,32 @@ function answerToCreate (answer: HttpAnswer): CreateOutcome {
 /** A prediction with another id than asked for answers nothing. */
 export function readOutcome (id: string, called: Called): ReadOutcome {
   if (called.outcome !== 'answered') return called
-  const prediction = predictionIn(called.answer)
+  const prediction = predictionIn(called.response)
   if (prediction?.id === id) return { outcome: 'found', prediction }
-  const failure = failureOfAnswer(called.answer)
-  return { outcome: called.answer.status === 404 ? 'missing' : 'unavailable', failure }
+  const failure = failureOfAnswer(called.response)
+  return { outcome: called.response.status === 404 ? 'missing' : 'unavailable', failure }
 }
 
 /** A page whose `next` cannot be read is not taken for the last one: whoever searches all pages must not stop there. */
 export function listOutcome (called: Called): ListOutcome {
   if (called.outcome !== 'answered') return called
-  const { answer } = called
-  const page = isSuccess(answer) ? parseJson(answer.body) : undefined
-  if (!isPage(page)) return unavailable(failureOfAnswer(answer))
+  const { response } = called
+  const page = isSuccess(response) ? parseJson(response.body) : undefined
+  if (!isPage(page)) return unavailable(failureOfAnswer(response))
   const predictions = page.results.map(parsePrediction).filter((prediction) => prediction !== undefined)
   return { outcome: 'page', predictions, next: page.next ?? null }
 }
 
 export function accountOutcome (called: Called): AccountOutcome {
   if (called.outcome !== 'answered') return called
-  return isSuccess(called.answer) ? { outcome: 'accepted' } : unavailable(failureOfAnswer(called.answer))
+  return isSuccess(called.response) ? { outcome: 'accepted' } : unavailable(failureOfAnswer(called.response))
 }
 
 export function secretOutcome (called: Called): SecretOutcome {
   if (called.outcome !== 'answered') return called
-  const said = isSuccess(called.answer) ? parseJson(called.answer.body) : undefined
+  const said = isSuccess(called.response) ? parseJson(called.response.body) : undefined
   if (typeof said !== 'object' || said === null || !('key' in said) || typeof said.key !== 'string' || !isWebhookSecret(said.key)) {
-    return unavailable(failureOfAnswer(called.answer))
+    return unavailable(failureOfAnswer(called.response))
   }
   return { outcome: 'found', secret: said.key }
 }
@@ -91,6 +91,6 @@ function isPage (page: unknown): page is { results: unknown[], next?: string | n
   return !('next' in page) || page.next === null || typeof page.next === 'string'
 }
 
-function predictionIn (answer: HttpAnswer): Prediction | undefined {
+function predictionIn (answer: HttpResponse): Prediction | undefined {
   return isSuccess(answer) ? parsePrediction(parseJson(answer.body)) : undefined
 }

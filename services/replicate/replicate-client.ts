@@ -10,7 +10,7 @@ import {
   type AccountOutcome, type Called, type CreateOutcome, type ListOutcome, type ReadOutcome, type SecretOutcome
 } from './outcomes.ts'
 import type { ProviderClock } from './provider-clock.ts'
-import { redactor } from '../runtime/redact-secrets.ts'
+import { createRedactor } from '../runtime/redact-secrets.ts'
 import { failureOfBreak, isSuccess, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
 
 export interface ReplicateClientOptions {
@@ -55,7 +55,7 @@ export interface CreateOptions extends CallOptions {
   /** ms to wait for the answer; never longer than the client's own limit for creates */
   timeoutMs?: number | undefined
   /** Asked once, right before the first byte leaves. */
-  mayStillSend?: (() => boolean) | undefined
+  shouldSend?: (() => boolean) | undefined
 }
 
 /** Replicate's API. Whatever the network or the provider does is an outcome; only a fault of the caller's throws. */
@@ -105,10 +105,10 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     accept: 'application/json',
     'user-agent': `dreamreel/${packageJson.version}`
   }
-  const redact = redactor([apiToken])
+  const redact = createRedactor([apiToken])
   let closing: Promise<void> | undefined
 
-  async function create (request: CreateRequest, { signal, mayStillSend, timeoutMs = createTimeoutMs }: CreateOptions = {}): Promise<CreateOutcome> {
+  async function create (request: CreateRequest, { signal, shouldSend, timeoutMs = createTimeoutMs }: CreateOptions = {}): Promise<CreateOutcome> {
     const { path, version } = predictionsPath(request.model)
     const cancelAfter = Math.max(leastCancelAfterSeconds, Math.floor(request.cancelAfterSeconds))
     const sent = await exchangeHeard(creates, {
@@ -118,7 +118,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
       body: bodyOf(request, version),
       timeoutMs: Math.min(timeoutMs, createTimeoutMs),
       signal,
-      mayStillSend
+      shouldSend
     })
     return outcomeOfCreate(sent)
   }
@@ -134,7 +134,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
       const sent = await exchangeHeard(reads, { method, path, headers, timeoutMs: readTimeoutMs, signal })
       switch (sent.outcome) {
         case 'answered': return sent
-        case 'broken': return unavailable(failureOfBreak(sent.error))
+        case 'failed': return unavailable(failureOfBreak(sent.error))
         case 'withdrawn': return unavailable(notWaited())
       }
     } finally {
@@ -146,10 +146,10 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     const sentAt = performance.now()
     const sent = await exchange(pool, request)
     if (sent.outcome !== 'answered') return sent
-    clock.observe(sent.answer.headers.date, { sentAt, receivedAt: performance.now() })
-    limiter.believe(limitNewsOf(sent.answer))
+    clock.observe(sent.response.headers.date, { sentAt, receivedAt: performance.now() })
+    limiter.believe(limitNewsOf(sent.response))
     // Before the words are cut to their length: what is left of a token would not be recognised.
-    return isSuccess(sent.answer) ? sent : { ...sent, answer: { ...sent.answer, body: redact(sent.answer.body) } }
+    return isSuccess(sent.response) ? sent : { ...sent, response: { ...sent.response, body: redact(sent.response.body) } }
   }
 
   async function get (id: string, callOptions?: CallOptions): Promise<ReadOutcome> {

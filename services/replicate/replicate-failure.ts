@@ -1,7 +1,7 @@
 import type { LimitNews } from '../rate-limit/call-limiter.ts'
-import type { HttpAnswer } from '../net/http-exchange.ts'
+import type { HttpResponse } from '../net/http-exchange.ts'
 import { jsonOf } from './prediction.ts'
-import { delayOfRetryAfter, secondsToMs } from '../net/retry-after.ts'
+import { parseRetryAfter, secondsToMs } from '../net/retry-after.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
 /** What went wrong at Replicate or on the way to it, as the rest of the service sees it. */
@@ -63,16 +63,16 @@ export function boundedWords (words: string): string {
 }
 
 /** What an answer that is no success means for a create. A success is `unknown`: it is asked where it is unreadable. */
-export function createCertainty ({ status }: HttpAnswer): CreateCertainty {
+export function createCertainty ({ status }: HttpResponse): CreateCertainty {
   return meaningOf(status).create
 }
 
-export function isSuccess ({ status }: HttpAnswer): boolean {
+export function isSuccess ({ status }: HttpResponse): boolean {
   return status >= 200 && status < 300
 }
 
 /** The failure that a complete answer tells: no success, or one that is of no use. */
-export function failureOfAnswer (answer: HttpAnswer): UpstreamFailure {
+export function failureOfAnswer (answer: HttpResponse): UpstreamFailure {
   const { status, headers, body } = answer
   const problem = parseJson(body)
   const words = wordsOf(answer, problem)
@@ -92,7 +92,7 @@ export function failureOfBreak (error: Error): UpstreamFailure {
 }
 
 /** What any answer, also a success, says of the limit on calls. */
-export function limitNewsOf ({ status, headers, body }: HttpAnswer): LimitNews {
+export function limitNewsOf ({ status, headers, body }: HttpResponse): LimitNews {
   const isAsking = status === 429 || status === 503
   return {
     exceeded: status === 429,
@@ -116,7 +116,7 @@ function meaningOf (status: number): Meaning {
 }
 
 /** A success of no use is not quoted: it may be the prediction of somebody else, with their dream in it. */
-function wordsOf (answer: HttpAnswer, problem: unknown): string {
+function wordsOf (answer: HttpResponse, problem: unknown): string {
   if (isSuccess(answer)) return `An answer of status ${answer.status} and ${answer.body.length} characters is of no use`
   return problemWords(problem) ?? answer.body
 }
@@ -129,8 +129,8 @@ function problemWords (problem: unknown): string | undefined {
   return said.length > 0 ? said.join(': ') : undefined
 }
 
-function retryAfterOf (headers: HttpAnswer['headers'], problem: unknown): number | null {
-  return boundedDelay(delayOfRetryAfter(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
+function retryAfterOf (headers: HttpResponse['headers'], problem: unknown): number | null {
+  return boundedDelay(parseRetryAfter(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
 }
 
 function boundedDelay (ms: number | undefined): number | null {
@@ -146,6 +146,6 @@ function delayOfBody (problem: unknown): number | undefined {
   return secondsToMs(problem.retry_after)
 }
 
-function delayOfLimit (headers: HttpAnswer['headers']): number | undefined {
+function delayOfLimit (headers: HttpResponse['headers']): number | undefined {
   return headers['ratelimit-remaining'] === '0' ? secondsToMs(headers['ratelimit-reset']) : undefined
 }

@@ -18,7 +18,7 @@ export type Authenticity = 'authentic' | 'forged' | 'unverifiable'
 /** By lower-case name. */
 export type WebhookHeaders = Record<string, string | string[] | undefined>
 
-const retry = { first: 1_000, longest: 60_000 }
+const retry = { firstMs: 1_000, maxMs: 60_000 }
 /** An account's secret can be changed: a signature that does not fit is a reason to ask again, but not each one. */
 const askAgainMs = 60_000
 

@@ -4,7 +4,7 @@ export interface ClaimLoopOptions {
   /** Claims what there is and starts the work on it. What it throws is logged once, until it succeeds again; the next look tries again. */
   claim: () => Promise<void>
   /** how often, in ms, to look for what nobody has announced */
-  lookIntervalMs: number
+  claimIntervalMs: number
   log: Log
 }
 
@@ -22,7 +22,7 @@ export class ClaimLoop {
   }
 
   start (): void {
-    this.#timer = setInterval(() => this.wake(), this.#options.lookIntervalMs).unref()
+    this.#timer = setInterval(() => this.wake(), this.#options.claimIntervalMs).unref()
     this.wake()
   }
 

@@ -7,26 +7,26 @@ import { destination } from 'pino'
 export interface LogOutput {
   write (line: string): void
   /** Resolves when all lines have left, or never will, or the time, in ms, is over. Never rejects. */
-  flushed (withinMs: number): Promise<void>
+  flush (withinMs: number): Promise<void>
 }
 
 /** What waits for room on a full disk, or for a reader that does not read, in bytes or characters; what comes beyond is dropped. */
-const mostWaiting = 4 * 1024 * 1024
+const maxBuffered = 4 * 1024 * 1024
 
 /** Standard output, as what it is: nothing that happens to it is a reason not to do the service's work. */
-export function standardOutput (): LogOutput {
+export function openStandardOutput (): LogOutput {
   const kind = fstatSync(1)
-  return kind.isFIFO() || kind.isSocket() ? new PipedOutput(process.stdout) : writtenOutput()
+  return kind.isFIFO() || kind.isSocket() ? new PipedOutput(process.stdout) : openSyncOutput()
 }
 
 /**
  * A file or a terminal. A line that cannot be written, because the disk is full, is written with the next one. There is
  * no other place to say so.
  */
-function writtenOutput (): LogOutput {
-  const stream = destination({ dest: 1, sync: true, maxLength: mostWaiting })
+function openSyncOutput (): LogOutput {
+  const stream = destination({ dest: 1, sync: true, maxLength: maxBuffered })
   stream.on('error', () => {})
-  return { write: (line) => { stream.write(line) }, flushed: async () => {} }
+  return { write: (line) => { stream.write(line) }, flush: async () => {} }
 }
 
 /**
@@ -43,16 +43,16 @@ export class PipedOutput implements LogOutput {
     this.#stream = stream
     // The reader went away, and there is no other place to say so.
     stream.on('error', () => { this.#hasReader = false })
-    stream.on('drain', () => this.#sayWhatIsMissing())
+    stream.on('drain', () => this.#reportDropped())
   }
 
   write (line: string): void {
     if (!this.#hasReader) return
-    if (this.#dropped > 0 || this.#stream.writableLength + line.length > mostWaiting) this.#dropped++
+    if (this.#dropped > 0 || this.#stream.writableLength + line.length > maxBuffered) this.#dropped++
     else this.#stream.write(line)
   }
 
-  async flushed (withinMs: number): Promise<void> {
+  async flush (withinMs: number): Promise<void> {
     if (!this.#hasReader) return
     const done = new AbortController()
     const last = new Promise<void>((resolve) => this.#stream.write('', () => resolve()))
@@ -62,7 +62,7 @@ export class PipedOutput implements LogOutput {
   }
 
   /** Lines are dropped until all that were kept have been read: so there is one gap, and one line that tells of it. */
-  #sayWhatIsMissing (): void {
+  #reportDropped (): void {
     if (this.#dropped === 0) return
     const lines = this.#dropped
     this.#dropped = 0

@@ -1,5 +1,5 @@
 /** How fast the clock may be corrected: a second in a minute. */
-const correctionRate = 1 / 60
+const maxSlewRate = 1 / 60
 
 /**
  * A clock for deadlines and ages. It starts with what its reference shows and runs with the monotonic clock of this
@@ -28,7 +28,7 @@ export class SteadyClock {
     const elapsedMs = at - this.#readAt
     this.#readAt = at
     this.#time += elapsedMs
-    const limitMs = elapsedMs * correctionRate
+    const limitMs = elapsedMs * maxSlewRate
     this.#time += Math.max(-limitMs, Math.min(limitMs, this.#reference() - this.#time))
     return Math.round(this.#time)
   }

@@ -5,7 +5,7 @@ export interface TerminalOutput { write (line: string): void }
  * devDependency. Undefined in any other case, and then nothing of it has been loaded: programs read JSON.
  * @param output standard output, or what takes its place
  */
-export async function terminalOutput (output: { isTTY?: boolean, write (text: string): unknown }): Promise<TerminalOutput | undefined> {
+export async function openTerminalOutput (output: { isTTY?: boolean, write (text: string): unknown }): Promise<TerminalOutput | undefined> {
   if (!output.isTTY) return undefined
   const pretty = await import('pino-pretty').catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND') return undefined

@@ -56,7 +56,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
     giveUp: async (late) => { await taskStore.applyTransition(late, { type: 'fail', failure: 'deadline_exceeded' }) },
     maxInFlight: 1,
     room: () => 1,
-    lookIntervalMs: 1_000,
+    claimIntervalMs: 1_000,
     stopping: new AbortController(),
     now: Date.now,
     log: { debug: write, info: write, warn: write, error: write }
@@ -88,7 +88,7 @@ t.test('a task whose end cannot be written is handed back, and is an error in th
     giveUp: fail,
     maxInFlight: 1,
     room: () => 1,
-    lookIntervalMs: 20,
+    claimIntervalMs: 20,
     stopping: new AbortController(),
     now: Date.now,
     log: { ...log, error: (_details: object, message: string) => { errors.push(message) } }

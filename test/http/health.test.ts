@@ -19,7 +19,7 @@ t.test('health checks are logged at debug, and readiness when it changes', async
   t.same([await ask('/readyz'), await ask('/readyz')], [200, 200])
   t.match(lines(), [{ level: 30, msg: 'Ready again' }])
 
-  app.announceStop()
+  app.announceShutdown()
   t.same([await ask('/readyz'), await ask('/readyz')], [503, 503])
   t.match(lines(), [{ level: 30, msg: /about to stop/ }])
   t.equal(await ask('/video-status/unknown'), 404)

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { buildApp } from '../../app.ts'
-import { ConfigError, misspelt, readConfig } from '../../config.ts'
+import { ConfigError, describeMisspelt, readConfig } from '../../config.ts'
 import { startLine } from '../../start-line.ts'
-import { terminalOutput } from '../../services/runtime/terminal-output.ts'
+import { openTerminalOutput } from '../../services/runtime/terminal-output.ts'
 import { newSecret } from '../support/callback-receiver.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator, testEnvironment, until } from '../support/service.ts'
@@ -45,7 +45,7 @@ t.test('the line of the start holds no secret and says why something is off', as
 })
 
 t.test('a name that is nearly a setting, or begins as ours do, is pointed out, and nothing else', async (t) => {
-  const of = (...names: string[]) => misspelt(Object.fromEntries(names.map((name) => [name, 'x'])))
+  const of = (...names: string[]) => describeMisspelt(Object.fromEntries(names.map((name) => [name, 'x'])))
   t.same(of('REPLICATE_API_TOKNE', 'replicate_api_token', 'TASK_DEADLINE_SECOND', 'SHUTDOWN_DELAY_SECNDS', 'REPLICATE_POLLING', 'DATABSE_URL'), [
     'REPLICATE_API_TOKNE is no setting; did you mean REPLICATE_API_TOKEN?',
     'replicate_api_token is no setting; did you mean REPLICATE_API_TOKEN?',
@@ -56,14 +56,14 @@ t.test('a name that is nearly a setting, or begins as ours do, is pointed out, a
   ])
   t.same(of('PATH', 'HOME', 'POST', 'HOSTS', 'LOG_DIR', 'DATABASE_PASSWORD', 'POSTGRES_PASSWORD', 'DREAMREEL_PORT', 'DREAMREEL_SERVICE_HOST',
     'REPLICATE_SERVICE_HOST', 'REPLICATE_SERVICE_PORT_HTTP', 'REPLICATE_PORT', 'REPLICATE_PORT_80_TCP_ADDR', 'REPLICATE_API_TOKEN', 'PORT'), [])
-  t.same(misspelt({ REPLICATE_API_TOKNE: '' }), [])
+  t.same(describeMisspelt({ REPLICATE_API_TOKNE: '' }), [])
   const fault = t.throws(() => readConfig({ REPLICATE_API_TOKNE: 'x' })) as ConfigError
   t.match(fault.message, /- REPLICATE_API_TOKEN is required\n {2}- REPLICATE_API_TOKNE is no setting; did you mean/)
 })
 
 t.test('on a terminal the log is lines for people, and holds no dream either', async (t) => {
   let written = ''
-  const logStream = await terminalOutput({ isTTY: true, write: (text) => { written += text } })
+  const logStream = await openTerminalOutput({ isTTY: true, write: (text) => { written += text } })
   if (logStream === undefined) throw new Error('pino-pretty is not there')
   const app = await buildApp(readConfig(testEnvironment), { logStream })
   t.teardown(() => app.close())
@@ -76,8 +76,8 @@ t.test('on a terminal the log is lines for people, and holds no dream either', a
 
 t.test('what is no terminal gets JSON', async (t) => {
   const output = { write: () => {} }
-  t.equal(await terminalOutput(output), undefined)
-  t.equal(await terminalOutput({ ...output, isTTY: false }), undefined)
+  t.equal(await openTerminalOutput(output), undefined)
+  t.equal(await openTerminalOutput({ ...output, isTTY: false }), undefined)
 })
 
 t.test('the real service writes lines for people on a real terminal', { skip: process.platform !== 'linux' }, async (t) => {

@@ -50,7 +50,7 @@ for (const { answers, calls, said, title } of [
     const write = (_details: object, message: string) => { lines.push(message) }
     let asked = 0
     const replicate = { account: async () => answers[asked++] ?? away }
-    const check = new AccountCheck({ replicate, log: { debug: write, info: write, warn: write, error: write }, retry: { first: 1, longest: 1 } })
+    const check = new AccountCheck({ replicate, log: { debug: write, info: write, warn: write, error: write }, retry: { firstMs: 1, maxMs: 1 } })
     check.start()
     await until(() => lines.length === said.length || undefined, 'the last line')
     await check.stop()

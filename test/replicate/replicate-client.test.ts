@@ -161,29 +161,29 @@ t.test('a create that fails before a byte was sent is deferred', async (t) => {
   }
   for (const [name, { apiUrl, options }] of Object.entries(cases)) {
     let asked = false
-    const mayStillSend = () => { asked = true; return true }
-    const created = await clientOf(t, apiUrl, options).create(request, { mayStillSend })
+    const shouldSend = () => { asked = true; return true }
+    const created = await clientOf(t, apiUrl, options).create(request, { shouldSend })
     t.match(created, { outcome: 'deferred', failure: { code: 'provider_unavailable', status: null } }, name)
     t.equal(asked, false, `${name}: nothing was about to be sent`)
   }
 })
 
 t.test('a create that may not be sent any more is withdrawn at the last moment', async (t) => {
-  t.match(await createOnce(t, () => t.fail('it was sent'), {}, { mayStillSend: () => false }), { outcome: 'withdrawn', requests: 0 })
+  t.match(await createOnce(t, () => t.fail('it was sent'), {}, { shouldSend: () => false }), { outcome: 'withdrawn', requests: 0 })
   t.match(await createOnce(t, () => t.fail('it was sent'), {}, { signal: AbortSignal.abort() }), { outcome: 'withdrawn', requests: 0 })
 })
 
 t.test('a withdrawn create leaves the connection fit for the next call', async (t) => {
   const { server, client } = await scripted(t, (socket) => socket.write(answer(200, prediction)))
   await client.get('abc123')
-  t.match(await client.create(request, { mayStillSend: () => false }), { outcome: 'withdrawn' })
+  t.match(await client.create(request, { shouldSend: () => false }), { outcome: 'withdrawn' })
   t.match(await client.get('abc123'), { outcome: 'found' })
   t.same(server.received.map(({ method }) => method), ['GET', 'GET'])
 })
 
 t.test('an exception in the last question throws, and nothing is sent', async (t) => {
   const { server, client } = await scripted(t, () => t.fail('it was sent'))
-  await t.rejects(client.create(request, { mayStillSend: () => { throw new Error('a fault of ours') } }), { message: 'a fault of ours' })
+  await t.rejects(client.create(request, { shouldSend: () => { throw new Error('a fault of ours') } }), { message: 'a fault of ours' })
   await client.close()
   t.equal(server.received.length, 0)
 })

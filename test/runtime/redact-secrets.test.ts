@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { secretsOf } from '../../config.ts'
-import { redactor } from '../../services/runtime/redact-secrets.ts'
+import { collectSecrets } from '../../config.ts'
+import { createRedactor } from '../../services/runtime/redact-secrets.ts'
 import { answer, startScriptedServer } from '../support/scripted-server.ts'
 import { runService } from '../support/running-service.ts'
 import { ended, postDream, startService, until } from '../support/service.ts'
@@ -16,7 +16,7 @@ function checkNoSecret (t: Test, text: string): void {
 }
 
 t.test('a secret is taken out in every form, also of a key that this process does not know', async (t) => {
-  const redact = redactor([token, webhookSecret])
+  const redact = createRedactor([token, webhookSecret])
   for (const form of formsOfToken) t.equal(redact(`Invalid token: ${form}.`), 'Invalid token: [redacted].')
   t.equal(redact(JSON.stringify({ said: token })), '{"said":"[redacted]"}')
   const [unknownToken, unknownSecret] = [`r8_${'a1'.repeat(18)}`, `whsec_${'b2'.repeat(16)}=`]
@@ -24,18 +24,18 @@ t.test('a secret is taken out in every form, also of a key that this process doe
 })
 
 t.test('a short secret does not make ordinary words unreadable', async (t) => {
-  t.equal(redactor(['demo'])('A demonstration'), 'A demonstration')
+  t.equal(createRedactor(['demo'])('A demonstration'), 'A demonstration')
 })
 
 t.test('what is secret of the configuration: tokens, each webhook secret, the password of the database', async (t) => {
-  t.same(secretsOf({
+  t.same(collectSecrets({
     REPLICATE_API_TOKEN: 'the-token',
     REPLICATE_WEBHOOK_SECRET: 'whsec_1',
     CALLBACK_SECRET: 'whsec_2 whsec_3',
     DATABASE_URL: 'postgres://dreamreel:p%40ssword@db.example/dreams'
   }), ['the-token', 'whsec_1', 'whsec_2', 'whsec_3', 'p%40ssword', 'p@ssword'])
-  t.same(secretsOf({ REPLICATE_API_TOKEN: undefined, DATABASE_URL: 'postgres://db.example/dreams' }), [])
-  t.same(secretsOf({ DATABASE_URL: 'postgres://user:%zz@db.example/dreams' }), ['%zz'])
+  t.same(collectSecrets({ REPLICATE_API_TOKEN: undefined, DATABASE_URL: 'postgres://db.example/dreams' }), [])
+  t.same(collectSecrets({ DATABASE_URL: 'postgres://user:%zz@db.example/dreams' }), ['%zz'])
 })
 
 t.test('no line holds the token, wherever and however Replicate repeats it', async (t) => {

@@ -175,7 +175,7 @@ t.test('where no job can be put ahead of others all are claimed in their turn', 
     giveUp: end,
     maxInFlight: 10,
     room: () => 10,
-    lookIntervalMs: 20,
+    claimIntervalMs: 20,
     stopping: new AbortController(),
     now: Date.now,
     log: { ...log, error: (_details: object, message: string) => { errors.push(message) } }

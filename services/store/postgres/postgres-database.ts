@@ -62,7 +62,7 @@ const driverOptions = {
   // error would end the process. Whoever uses it next meets the error.
   onConnect: (client: EventEmitter) => { client.on('error', () => {}) }
 }
-const retry = { first: 100, longest: 1_000 }
+const retry = { firstMs: 100, maxMs: 1_000 }
 
 /** A heartbeat is missed after 10 s, the least that pg-boss allows, and seen to be missed within 2 more. */
 const queueOptions = {

@@ -13,7 +13,7 @@ import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgres
 import { PostgresClock } from './postgres-clock.ts'
 import { holderOfKey, holdersOfKeys } from './postgres-idempotency-keys.ts'
 import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
-import { SharedWork } from '../../runtime/shared-work.ts'
+import { SingleFlight } from '../../runtime/single-flight.ts'
 import { StartError } from '../../runtime/start-error.ts'
 import type { TaskNews } from '../task-event.ts'
 import { TaskNewsChannel } from './task-event-channel.ts'
@@ -81,7 +81,7 @@ class PostgresTaskStore implements TaskStore {
   #creates
   #createsOnce
   /** Of those who come with one key at the same time, one asks the database who holds it. */
-  #createsUnderWay = new SharedWork<KeyHolder>()
+  #createsUnderWay = new SingleFlight<KeyHolder>()
   #transitions
   #reads
   #orphanTimer

@@ -9,7 +9,7 @@ const channel = 'dreamreel_tasks'
 const idsInPayload = 200
 /** More than this waits only while the database is away: from there on one message stands for all of them. */
 const mostWaiting = 10_000
-const retry = { first: 200, longest: 10_000 }
+const retry = { firstMs: 200, maxMs: 10_000 }
 /** How long a store that closes waits for its last news to be sent. */
 const lastNewsMs = 2_000
 

@@ -1,30 +1,30 @@
 import leven from 'leven'
 
 /** Shorter names, as HOST and PORT, are near to too many others. */
-const shortestName = 8
-const nearest = 2
+const minNameLength = 8
+const maxDistance = 2
 /** What Kubernetes gives to each container for each service of its namespace: a service may be called as a setting begins. */
-const serviceVariable = /_SERVICE_(HOST|PORT)(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/
+const kubernetesVariable = /_SERVICE_(HOST|PORT)(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/
 
 /**
  * A sentence for each name that looks like one of our settings and is none: it is nearly one of them, or it begins as
  * several of them do.
  */
-export function misspeltSettings (given: string[], known: string[]): string[] {
-  const prefixes = sharedPrefixes(known)
-  return given.filter((name) => !known.includes(name) && !serviceVariable.test(name)).flatMap((name) => {
-    const meant = known.find((setting) => isNear(name.toUpperCase(), setting))
+export function describeUnknownSettings (given: string[], known: string[]): string[] {
+  const prefixes = findSharedPrefixes(known)
+  return given.filter((name) => !known.includes(name) && !kubernetesVariable.test(name)).flatMap((name) => {
+    const meant = known.find((setting) => isSimilar(name.toUpperCase(), setting))
     if (meant !== undefined) return [`${name} is no setting; did you mean ${meant}?`]
     return prefixes.some((prefix) => name.startsWith(prefix)) ? [`${name} is no setting`] : []
   })
 }
 
-function isNear (name: string, setting: string): boolean {
-  return setting.length >= shortestName && leven(name, setting, { maxDistance: nearest + 1 }) <= nearest
+function isSimilar (name: string, setting: string): boolean {
+  return setting.length >= minNameLength && leven(name, setting, { maxDistance: maxDistance + 1 }) <= maxDistance
 }
 
 /** Words that several settings begin with: they are ours. A word that begins one alone, as LOG, may be anybody's. */
-function sharedPrefixes (known: string[]): string[] {
+function findSharedPrefixes (known: string[]): string[] {
   const words = known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1))
   return [...new Set(words.filter((word, at) => words.indexOf(word) !== at))]
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Log } from './log.ts'
 
 /** Bounds what a stop waits for, so that the process ends by itself and is not killed over something that hangs. */
-export class StopClock {
+export class ShutdownTimer {
   #log
   #startedAt: number | undefined
 

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
-import { HostNames } from '../../services/net/host-names.ts'
+import { HostResolver } from '../../services/net/host-resolver.ts'
 import { startEmulator, until } from '../support/service.ts'
 
 type Record4or6 = 1 | 28
@@ -68,7 +68,7 @@ t.test('while many names have a silent name server, everything else is found at 
 
 t.test('who stops waiting stops the lookup, also one that has not begun', async (t) => {
   const { asked, servers } = await startNameServer(t)
-  const names = new HostNames({ allowPrivate: false, servers })
+  const names = new HostResolver({ allowPrivate: false, servers })
   const over = new AbortController()
   const lookups = Promise.allSettled(Array.from({ length: 20 }, (_, name) => names.resolve(`silent-${name}.invalid`, over.signal)))
   await until(() => new Set(asked).size >= 16 || undefined, 'sixteen names to be asked for')
@@ -88,7 +88,7 @@ t.test('both families are found, IPv4 first, and one that is silent or empty hol
       default: return 'no such name'
     }
   })
-  const names = new HostNames({ allowPrivate: false, servers })
+  const names = new HostResolver({ allowPrivate: false, servers })
   const four = { address: '8.8.8.8', family: 4 }
   const six = { address: '2606:4700:4700::1111', family: 6 }
   t.same(await names.resolve('both.invalid', never), [four, six])

@@ -1,28 +1,28 @@
 /** Lets only so many do something at a time, first come, first served. */
-export class Turns {
+export class Semaphore {
   #free
   #waiting = new Set<() => void>()
 
-  constructor (mostAtOnce: number) {
-    this.#free = mostAtOnce
+  constructor (permits: number) {
+    this.#free = permits
   }
 
   /**
    * Does `work` when it is its turn.
    * @throws the signal's reason where it is aborted before, or what `work` throws
    */
-  async take<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async run<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted()
     if (this.#free > 0) this.#free--
-    else await this.#turn(signal)
+    else await this.#acquire(signal)
     try {
       return await work()
     } finally {
-      this.#pass()
+      this.#release()
     }
   }
 
-  #turn (signal: AbortSignal): Promise<void> {
+  #acquire (signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const go = (): void => {
         signal.removeEventListener('abort', giveUp)
@@ -37,7 +37,7 @@ export class Turns {
     })
   }
 
-  #pass (): void {
+  #release (): void {
     const [next] = this.#waiting
     if (next === undefined) {
       this.#free++

@@ -1,10 +1,10 @@
 import { lookup, Resolver } from 'node:dns/promises'
 import type { LookupAddress } from 'node:dns'
 import { setTimeout as delay } from 'node:timers/promises'
-import { linkedSignal } from '../runtime/linked-signal.ts'
-import { Turns } from '../runtime/turns.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
+import { Semaphore } from '../runtime/semaphore.ts'
 
-export interface HostNamesOptions {
+export interface HostResolverOptions {
   /** whether the names of this machine and of its networks count too: of /etc/hosts, and below a search domain */
   allowPrivate: boolean
   /** the name servers to ask, `address` or `address:port`; the system's where nothing is said */
@@ -12,16 +12,16 @@ export interface HostNamesOptions {
 }
 
 /** A forwarder has room for some hundred questions, and Replicate's name needs it too. */
-const mostAtOnce = 16
+const maxConcurrentLookups = 16
 /** For one name, of the time of the whole call. */
-const longestMs = 4_000
-const asking = { timeout: 1_500, tries: 2 }
+const lookupTimeoutMs = 4_000
+const resolverOptions = { timeout: 1_500, tries: 2 }
 /** How long the second family of addresses may take where the first is known. */
-const otherFamilyMs = 100
+const secondFamilyMs = 100
 
 const loopback: LookupAddress[] = [{ address: '127.0.0.1', family: 4 }, { address: '::1', family: 6 }]
 
-class NoAnswerError extends Error {
+class LookupTimeoutError extends Error {
   readonly code = 'ETIMEOUT'
 }
 
@@ -29,13 +29,13 @@ class NoAnswerError extends Error {
  * Looks names up that strangers chose. Not by getaddrinfo, which has four threads for the whole process and cannot be
  * stopped: sixteen names whose server is silent would keep Replicate and the database from being found for minutes.
  */
-export class HostNames {
+export class HostResolver {
   #options
-  #turns = new Turns(mostAtOnce)
+  #semaphore = new Semaphore(maxConcurrentLookups)
   /** One of the four threads, however long it takes. */
-  #systemTurns = new Turns(1)
+  #systemSemaphore = new Semaphore(1)
 
-  constructor (options: HostNamesOptions) {
+  constructor (options: HostResolverOptions) {
     this.#options = options
   }
 
@@ -47,50 +47,50 @@ export class HostNames {
     const name = hostname.replace(/\.$/, '')
     if (/(^|\.)localhost$/.test(name)) return loopback
     try {
-      return await this.#turns.take(signal, () => this.#ask(name, signal))
+      return await this.#semaphore.run(signal, () => this.#queryDns(name, signal))
     } catch (error) {
       signal.throwIfAborted()
       if (!this.#options.allowPrivate) throw error
-      return await this.#askSystem(name, signal)
+      return await this.#querySystem(name, signal)
     }
   }
 
-  async #ask (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
+  async #queryDns (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
     const { servers } = this.#options
-    const resolver = new Resolver(asking)
+    const resolver = new Resolver(resolverOptions)
     if (servers !== undefined) resolver.setServers(servers)
-    const inTime = linkedSignal(signal, longestMs)
+    const inTime = createDeadlineSignal(signal, lookupTimeoutMs)
     const cancel = (): void => resolver.cancel()
     inTime.signal.addEventListener('abort', cancel, { once: true })
     try {
-      return await bothFamilies(name, resolver)
+      return await resolveBothFamilies(name, resolver)
     } catch (error) {
       signal.throwIfAborted()
-      throw inTime.signal.aborted ? new NoAnswerError(`No name server has answered for ${longestMs} ms`) : error
+      throw inTime.signal.aborted ? new LookupTimeoutError(`No name server has answered for ${lookupTimeoutMs} ms`) : error
     } finally {
-      inTime.unlink()
+      inTime.dispose()
     }
   }
 
   /** The thread is busy until the end, also where the caller has left. */
-  async #askSystem (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
+  async #querySystem (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
     return await new Promise((resolve, reject) => {
       const giveUp = (): void => reject(signal.reason)
       signal.addEventListener('abort', giveUp, { once: true })
-      this.#systemTurns.take(signal, () => lookup(name, { all: true, order: 'ipv4first' }))
+      this.#systemSemaphore.run(signal, () => lookup(name, { all: true, order: 'ipv4first' }))
         .then(resolve, reject)
         .finally(() => signal.removeEventListener('abort', giveUp))
     })
   }
 }
 
-async function bothFamilies (name: string, resolver: Resolver): Promise<LookupAddress[]> {
+async function resolveBothFamilies (name: string, resolver: Resolver): Promise<LookupAddress[]> {
   const questions = [
     resolver.resolve4(name).then((found) => found.map((address) => ({ address, family: 4 }))),
     resolver.resolve6(name).then((found) => found.map((address) => ({ address, family: 6 })))
   ]
   const both = Promise.allSettled(questions)
-  await Promise.race([both, Promise.any(questions).then(() => delay(otherFamilyMs), () => both)])
+  await Promise.race([both, Promise.any(questions).then(() => delay(secondFamilyMs), () => both)])
   resolver.cancel()
   const answers = await both
   const addresses = answers.flatMap((answer) => answer.status === 'fulfilled' ? answer.value : [])

@@ -1,0 +1,12 @@
+/** Work that is under way for a key is not begun a second time: everyone who asks meanwhile gets its result, or its error. */
+export class SingleFlight<Result> {
+  #pending = new Map<string, Promise<Result>>()
+
+  run (key: string, work: () => Promise<Result>): Promise<Result> {
+    const pending = this.#pending.get(key)
+    if (pending !== undefined) return pending
+    const started = work().finally(() => this.#pending.delete(key))
+    this.#pending.set(key, started)
+    return started
+  }
+}
