@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
-import { CreateGate } from '../services/generation/submission-gate.ts'
-import { endLate, generateVideo } from '../services/generation/generate-video.ts'
+import { SubmissionGate } from '../services/generation/submission-gate.ts'
+import { failOverdue, generateVideo } from '../services/generation/generate-video.ts'
 import { JobRunner } from '../services/generation/job-runner.ts'
 import type { StyleModels } from '../services/replicate/models.ts'
 import { PredictionWatch } from '../services/generation/prediction-watch.ts'
@@ -27,13 +27,13 @@ export interface GenerationJobsOptions {
 
 const claimIntervalMs = 1_000
 /** What is under way when the instance dies has to be looked for; the pace of the limit is kept with far fewer. */
-const createsAtOnce = 32
+const maxConcurrentCreates = 32
 /** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
-const mostAtGate = 2 * createsAtOnce
+const maxAtGate = 2 * maxConcurrentCreates
 /** Longer than a create whose answer is waited for, and the note of what came of it. */
-const safePoint = { byMs: 21_000 }
+const safePointTime = { byMs: 21_000 }
 /** With a webhook a read is only the net below it. */
-const leastNetIntervalMs = 60_000
+const minFallbackPollMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
 export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepThreshold, ...given }) => {
@@ -41,22 +41,22 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const { taskStore, replicate, replicateWebhooks, providerClock, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
-  const netIntervalMs = Math.max(pollIntervalMs, leastNetIntervalMs)
-  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, netIntervalMs, sweepThreshold, now, log, signal })
-  const createGate = new CreateGate({ replicate, mostAtOnce: createsAtOnce, onRoom: () => app.generationJobs.wake(), log, signal })
+  const fallbackPollMs = Math.max(pollIntervalMs, minFallbackPollMs)
+  const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, fallbackPollMs, sweepThreshold, now, log, signal })
+  const submissionGate = new SubmissionGate({ replicate, maxConcurrent: maxConcurrentCreates, onCapacity: () => app.generationJobs.wake(), log, signal })
   const intentTtlMs = createTimeoutMs / 3
   const submissionSearch = new SubmissionSearch({ ...given, taskStore, replicate, providerClock, intentTtlMs, log, signal })
   const taskChanges = new TaskSubscriptions()
   const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
   const generation = {
-    ...given, taskStore, replicate, createGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
+    ...given, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
   }
   const jobs = new JobRunner({
     taskStore,
     job: (task, signal) => generateVideo(task, generation, signal),
-    giveUp: (task, signal) => endLate(task, generation, signal),
+    failOverdue: (task, signal) => failOverdue(task, generation, signal),
     maxInFlight,
-    room: () => mostAtGate - createGate.size,
+    capacity: () => maxAtGate - submissionGate.size,
     claimIntervalMs,
     stopping,
     now,
@@ -64,9 +64,9 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   })
   taskStore.onNews((news) => {
     taskChanges.hear(news)
-    if (news.kind === 'gap') predictionWatch.recheckAll()
-    else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.readNow(taskId)
-    else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.recheck(taskId)
+    if (news.kind === 'gap') predictionWatch.refreshAllTasks()
+    else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.pollNow(taskId)
+    else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.refreshTask(taskId)
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)
@@ -77,5 +77,5 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   // Nothing more is claimed or sent from here on, however long answers to requests take; not awaited, see `callbacks`.
   let stopped: Promise<unknown> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop()]) })
-  app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePoint))
+  app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePointTime))
 }, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks'] })

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
 import { problem, problemResponses, type ProblemError } from '../errors.ts'
 import { BodyRoom } from '../services/http/body-room.ts'
-import { hearOfPrediction } from '../services/generation/receive-webhook.ts'
+import { receiveWebhook } from '../services/generation/receive-webhook.ts'
 import { parsePrediction } from '../services/replicate/prediction.ts'
 import { parseJson } from '../services/replicate/replicate-failure.ts'
 import type { Authenticity, WebhookHeaders } from '../services/replicate/replicate-webhooks.ts'
@@ -50,7 +50,7 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
     const prediction = parsePrediction(parseJson(received.body.toString()))
     if (prediction === undefined) throw problem('bad_request', { detail: 'The body is no prediction' })
     request.taskId = request.params.task_id
-    const heard = await hearOfPrediction(request.params.task_id, prediction, options)
+    const heard = await receiveWebhook(request.params.task_id, prediction, options)
     request.log.debug({ prediction_id: prediction.id, status: prediction.status, heard }, 'Webhook of a prediction')
     reply.code(204)
     return null

@@ -31,14 +31,14 @@ export async function cancelVideo (taskId: string, options: CancelVideoOptions):
     const moved = await taskStore.applyTransition(task, { type: 'fail', failure: 'canceled' })
     if (moved.outcome !== 'applied') continue
     options.log.info({ task_id: taskId, prediction_id: task.predictionId }, 'Task canceled')
-    if (task.predictionId !== null) await cancelUpstream(taskId, task.predictionId, options)
+    if (task.predictionId !== null) await cancelPrediction(taskId, task.predictionId, options)
     return { outcome: 'canceled', task: moved.task }
   }
   return { outcome: 'missing' }
 }
 
-async function cancelUpstream (taskId: string, predictionId: string, { predictionWatch, replicate, log }: CancelVideoOptions): Promise<void> {
-  if (predictionWatch.recheck(taskId)) return
+async function cancelPrediction (taskId: string, predictionId: string, { predictionWatch, replicate, log }: CancelVideoOptions): Promise<void> {
+  if (predictionWatch.refreshTask(taskId)) return
   const { outcome } = await replicate.cancel(predictionId, { signal: AbortSignal.timeout(upstreamTimeoutMs) })
   log.info({ prediction_id: predictionId, outcome }, 'Asked Replicate to cancel a prediction')
 }

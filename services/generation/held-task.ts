@@ -1,5 +1,5 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
-import type { CreateGate } from './submission-gate.ts'
+import type { SubmissionGate } from './submission-gate.ts'
 import type { Log } from '../runtime/log.ts'
 import type { StyleModels } from '../replicate/models.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
@@ -11,7 +11,6 @@ import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import type { SubmissionSearch } from './submission-search.ts'
 import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
-import { moveHeldTask, type Moved } from './task-mover.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
@@ -21,10 +20,10 @@ export interface TaskChanges {
   subscribe (taskId: string): { next (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
 }
 
-export interface GenerateVideoOptions {
+export interface GenerationOptions {
   taskStore: TaskStore
   replicate: ReplicateClient
-  createGate: CreateGate
+  submissionGate: SubmissionGate
   predictionWatch: PredictionWatch
   submissionSearch: Pick<SubmissionSearch, 'wake'>
   taskChanges: TaskChanges
@@ -43,31 +42,56 @@ export interface GenerateVideoOptions {
 }
 
 /** All that the steps of a task's life have in common. The signal is aborted when the instance stops. */
-export interface TaskLife extends GenerateVideoOptions { signal: AbortSignal }
+export interface GenerationContext extends GenerationOptions { signal: AbortSignal }
 
-const retry = { firstMs: 1_000, maxMs: 30_000 }
+/** `applied`: the move happened and this is the task now. Otherwise the task as whoever moved first left it. */
+export type TransitionResult =
+  | { applied: true, task: Task }
+  | { applied: false, task: Task | undefined, isPredictionTaken: boolean }
 
-export function move (task: Task, change: Transition, life: TaskLife): Promise<Moved> {
-  return moveHeldTask(task, change, life)
+const cancelBackoff = { firstMs: 1_000, maxMs: 30_000 }
+const storeBackoff = { firstMs: 200, maxMs: 10_000 }
+/** Tries of a move that the store refuses for a reason that does not pass. */
+const maxAttempts = 5
+
+/**
+ * Moves a task that this instance holds. A store that is away (a full disk, a database that restarts) delays the
+ * move: what is known in memory, a paid prediction's id above all, is not given up while the process lives.
+ * @throws the signal's reason where the store is away and the signal is aborted; StoreUnavailableError where the store
+ * refuses the move for a reason that does not pass
+ */
+export async function transitionTask (task: Task, move: Transition, { taskStore, log, signal }: Pick<GenerationContext, 'taskStore' | 'log' | 'signal'>): Promise<TransitionResult> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const result = await taskStore.applyTransition(task, move)
+      if (result.outcome === 'applied') return { applied: true, task: result.task }
+      return { applied: false, task: await taskStore.get(task.id), isPredictionTaken: result.outcome === 'prediction_taken' }
+    } catch (err) {
+      if (!(err instanceof StoreUnavailableError)) throw err
+      if (!err.isTransient && attempt + 1 >= maxAttempts) throw err
+      if (attempt === 0) log.warn({ err, task_id: task.id }, 'The task store is away; a task waits for it')
+      await wait(backoffDelay(attempt, storeBackoff), signal)
+    }
+  }
 }
 
 /** @param said the provider's words, for the log */
-export async function end (task: Task, failure: TaskFailureCode, life: TaskLife, said?: { words: string }): Promise<Task | undefined> {
-  const failed = await move(task, { type: 'fail', failure }, life)
-  if (failed.won) {
+export async function failTask (task: Task, failure: TaskFailureCode, context: GenerationContext, said?: { words: string }): Promise<Task | undefined> {
+  const failed = await transitionTask(task, { type: 'fail', failure }, context)
+  if (failed.applied) {
     const words = said && loggableWords(said.words, task.dream)
-    life.log.warn({ task_id: task.id, prediction_id: task.predictionId, error_code: failure, provider_words: words }, 'Task failed')
+    context.log.warn({ task_id: task.id, prediction_id: task.predictionId, error_code: failure, provider_words: words }, 'Task failed')
   }
   return failed.task
 }
 
 /** Why a task was not submitted in time; where the provider held nothing up, our own pace for its limit did. */
-export function reasonOfWaiting (task: Task, { createGate }: Pick<TaskLife, 'createGate'>): TaskFailureCode {
-  return createGate.reason ?? task.waitingFor ?? 'provider_rate_limited'
+export function waitingReason (task: Task, { submissionGate }: Pick<GenerationContext, 'submissionGate'>): TaskFailureCode {
+  return submissionGate.blockReason ?? task.waitingFor ?? 'provider_rate_limited'
 }
 
 /** Best effort: whatever becomes of it, `Cancel-After` ends the prediction at the task's deadline. */
-export async function cancelUpstream (predictionId: string, task: Task, { replicate, log, signal }: TaskLife): Promise<ReadOutcome> {
+export async function cancelPrediction (predictionId: string, task: Task, { replicate, log, signal }: GenerationContext): Promise<ReadOutcome> {
   const answer = await replicate.cancel(predictionId, { signal })
   log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Asked Replicate to cancel a prediction')
   return answer
@@ -77,19 +101,19 @@ export async function cancelUpstream (predictionId: string, task: Task, { replic
  * Cancels a prediction whose task has ended without it, trying again while Replicate is away: it costs money until
  * then, at the latest until `Cancel-After` ends it at the task's deadline.
  */
-export async function dismiss (predictionId: string, task: Task, life: TaskLife): Promise<void> {
-  for (let attempt = 0; timeLeft(task, life) > 0; attempt++) {
-    const owner = await ownerOf(predictionId, task, life)
+export async function cancelUnwanted (predictionId: string, task: Task, context: GenerationContext): Promise<void> {
+  for (let attempt = 0; remainingMs(task, context) > 0; attempt++) {
+    const owner = await claimPrediction(predictionId, task, context)
     // Another task has taken it for its own meanwhile, and waits for it.
     if (owner === 'another') return
-    const { outcome } = owner === 'unknown' ? { outcome: 'unavailable' } : await cancelUpstream(predictionId, task, life)
-    life.signal.throwIfAborted()
+    const { outcome } = owner === 'unknown' ? { outcome: 'unavailable' } : await cancelPrediction(predictionId, task, context)
+    context.signal.throwIfAborted()
     if (outcome !== 'unavailable') return
-    await wait(Math.min(timeLeft(task, life), backoffDelay(attempt, retry)), life.signal)
+    await wait(Math.min(remainingMs(task, context), backoffDelay(attempt, cancelBackoff)), context.signal)
   }
 }
 
-async function ownerOf (predictionId: string, task: Task, { taskStore }: TaskLife): Promise<'this' | 'another' | 'unknown'> {
+async function claimPrediction (predictionId: string, task: Task, { taskStore }: GenerationContext): Promise<'this' | 'another' | 'unknown'> {
   try {
     return await taskStore.claimPrediction(predictionId, task.id) ? 'this' : 'another'
   } catch (error) {
@@ -99,11 +123,11 @@ async function ownerOf (predictionId: string, task: Task, { taskStore }: TaskLif
 }
 
 /** ms to the task's deadline, never below 0 */
-export function timeLeft (task: Task, { now }: TaskLife): number {
+export function remainingMs (task: Task, { now }: GenerationContext): number {
   return Math.max(0, task.deadlineAt - now())
 }
 
 /** A failure as it may stand in a log line about the task. */
-export function loggable ({ code, status, words }: UpstreamFailure, { dream }: Task) {
+export function failureLogFields ({ code, status, words }: UpstreamFailure, { dream }: Task) {
   return { error_code: code, provider_status: status, provider_words: loggableWords(words, dream) }
 }

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { backoffDelay, maxTimerMs } from '../runtime/backoff.ts'
-import { EarlyPredictions } from './early-predictions.ts'
+import { UnclaimedResults } from './unclaimed-results.ts'
 import type { Log } from '../runtime/log.ts'
-import { sweepPredictions, type Sought } from '../replicate/prediction-sweep.ts'
+import { sweepPredictions, type PredictionRef } from '../replicate/prediction-sweep.ts'
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
@@ -15,7 +15,7 @@ export interface PredictionWatchOptions {
   /** ms from one read of a prediction to its next, longer where the limit on calls does not allow it */
   pollIntervalMs: number
   /** The same for one whose end is reported: the reads are only the net below the reports. */
-  netIntervalMs: number
+  fallbackPollMs: number
   /** From so many in flight on, reads of the provider's list take the place of a read for each prediction. */
   sweepThreshold: number
   /** ms since the epoch */
@@ -25,7 +25,7 @@ export interface PredictionWatchOptions {
   signal: AbortSignal
 }
 
-export interface Awaited {
+export interface WatchedPrediction {
   taskId: string
   predictionId: string
   /** ms since the epoch, by the provider's clock; null where it did not say: such a prediction is always read by itself */
@@ -36,22 +36,22 @@ export interface Awaited {
   isResumed: boolean
 }
 
-/** `look again`: the task itself may have changed. */
-export type PredictionNews = ReadOutcome | 'look again'
+/** `task_changed`: the task itself may have changed. */
+export type PredictionUpdate = ReadOutcome | { outcome: 'task_changed' }
 
-interface Followed extends Awaited {
-  news: PredictionNews[]
+interface Watcher extends WatchedPrediction {
+  updates: PredictionUpdate[]
   wake: () => void
   timer: NodeJS.Timeout | undefined
   /** reads in a row that failed */
   failures: number
 }
 
-const readsAtOnce = 16
+const maxConcurrentReads = 16
 const maxMissedSweeps = 2
-const longestPauseMs = 30_000
+const maxBackoffMs = 30_000
 /** A webhook can come before anybody waits for it. */
-const early = { most: 1_000, forMs: 60_000 }
+const unclaimed = { max: 1_000, ttlMs: 60_000 }
 
 /**
  * Learns what becomes of all predictions in flight on this instance and tells whoever waits: by reading each in turn,
@@ -59,15 +59,15 @@ const early = { most: 1_000, forMs: 60_000 }
  */
 export class PredictionWatch {
   #options
-  #followed = new Map<string, Followed>()
-  #followedTasks = new Map<string, Followed>()
-  #early = new EarlyPredictions(early)
+  #watchers = new Map<string, Watcher>()
+  #watchersByTask = new Map<string, Watcher>()
+  #unclaimedResults = new UnclaimedResults(unclaimed)
   /** Tasks whose prediction is to be read as soon as it is waited for here. */
-  #promptedEarly = new LRUCache<string, true>({ max: early.most, ttl: early.forMs, ttlAutopurge: true })
+  #requestedPolls = new LRUCache<string, true>({ max: unclaimed.max, ttl: unclaimed.ttlMs, ttlAutopurge: true })
   /** By prediction: sweeps in a row that could not read its part of the list. */
   #missedSweeps = new Map<string, number>()
-  #due: Followed[] = []
-  #urgent = new Set<Followed>()
+  #due: Watcher[] = []
+  #urgent = new Set<Watcher>()
   #reading = 0
   #isSweeping = false
   #nextSweepAt = 0
@@ -81,24 +81,24 @@ export class PredictionWatch {
    * @param until ms since the epoch
    * @throws the signal's reason once it is aborted
    */
-  async * follow (awaited: Awaited, until: number, signal: AbortSignal): AsyncGenerator<PredictionNews> {
-    const followed: Followed = { ...awaited, news: [], wake: () => {}, timer: undefined, failures: 0 }
-    this.#followed.set(awaited.predictionId, followed)
-    this.#followedTasks.set(awaited.taskId, followed)
-    const known = this.#early.get(awaited.predictionId)
-    if (known !== undefined) followed.news.push({ outcome: 'found', prediction: known })
-    const isUrgent = this.#promptedEarly.delete(awaited.taskId) || awaited.isResumed
-    this.#readLater(followed, isUrgent ? 0 : this.#intervalOf(awaited))
+  async * watch (watched: WatchedPrediction, until: number, signal: AbortSignal): AsyncGenerator<PredictionUpdate> {
+    const watcher: Watcher = { ...watched, updates: [], wake: () => {}, timer: undefined, failures: 0 }
+    this.#watchers.set(watched.predictionId, watcher)
+    this.#watchersByTask.set(watched.taskId, watcher)
+    const known = this.#unclaimedResults.get(watched.predictionId)
+    if (known !== undefined) watcher.updates.push({ outcome: 'found', prediction: known })
+    const isUrgent = this.#requestedPolls.delete(watched.taskId) || watched.isResumed
+    this.#schedule(watcher, isUrgent ? 0 : this.#pollInterval(watched))
     try {
       for (;;) {
-        for (let news = followed.news.shift(); news !== undefined; news = followed.news.shift()) yield news
+        for (let update = watcher.updates.shift(); update !== undefined; update = watcher.updates.shift()) yield update
         if (this.#options.now() >= until) return
-        await newsOf(followed, until - this.#options.now(), signal)
+        await waitForUpdate(watcher, until - this.#options.now(), signal)
       }
     } finally {
-      clearTimeout(followed.timer)
-      this.#followed.delete(awaited.predictionId)
-      this.#followedTasks.delete(awaited.taskId)
+      clearTimeout(watcher.timer)
+      this.#watchers.delete(watched.predictionId)
+      this.#watchersByTask.delete(watched.taskId)
     }
   }
 
@@ -106,108 +106,108 @@ export class PredictionWatch {
    * Hands a prediction that came by another way, a webhook, to whoever waits for it, or will within a minute.
    * @returns false where nobody here waits for it
    */
-  offer (prediction: Prediction): boolean {
-    const followed = this.#followed.get(prediction.id)
-    if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
-    else if (isEnded(prediction)) this.#early.keep(prediction)
-    return followed !== undefined
+  publish (prediction: Prediction): boolean {
+    const watcher = this.#watchers.get(prediction.id)
+    if (watcher !== undefined) putUpdate(watcher, { outcome: 'found', prediction })
+    else if (isEnded(prediction)) this.#unclaimedResults.keep(prediction)
+    return watcher !== undefined
   }
 
   /**
    * Makes whoever waits for the task's prediction look at the task again.
    * @returns false where nobody here waits for it
    */
-  recheck (taskId: string): boolean {
-    const followed = this.#followedTasks.get(taskId)
-    if (followed !== undefined) tell(followed, 'look again')
-    return followed !== undefined
+  refreshTask (taskId: string): boolean {
+    const watcher = this.#watchersByTask.get(taskId)
+    if (watcher !== undefined) putUpdate(watcher, { outcome: 'task_changed' })
+    return watcher !== undefined
   }
 
   /** News may have been missed: everybody looks at their task again. */
-  recheckAll (): void {
-    for (const followed of this.#followed.values()) tell(followed, 'look again')
+  refreshAllTasks (): void {
+    for (const watcher of this.#watchers.values()) putUpdate(watcher, { outcome: 'task_changed' })
   }
 
   /** Reads the task's prediction now, out of its turn, or as soon as it is waited for here within a minute. */
-  readNow (taskId: string): void {
-    const followed = this.#followedTasks.get(taskId)
-    if (followed === undefined) {
-      this.#promptedEarly.set(taskId, true)
-    } else if (!this.#urgent.has(followed)) {
-      this.#urgent.add(followed)
-      this.#readDue()
+  pollNow (taskId: string): void {
+    const watcher = this.#watchersByTask.get(taskId)
+    if (watcher === undefined) {
+      this.#requestedPolls.set(taskId, true)
+    } else if (!this.#urgent.has(watcher)) {
+      this.#urgent.add(watcher)
+      this.#pollDue()
     }
   }
 
-  #isFollowed (followed: Followed): boolean {
-    return this.#followed.get(followed.predictionId) === followed
+  #isActive (watcher: Watcher): boolean {
+    return this.#watchers.get(watcher.predictionId) === watcher
   }
 
-  #intervalOf ({ isReported }: Awaited): number {
-    return isReported ? this.#options.netIntervalMs : this.#options.pollIntervalMs
+  #pollInterval ({ isReported }: WatchedPrediction): number {
+    return isReported ? this.#options.fallbackPollMs : this.#options.pollIntervalMs
   }
 
-  #readLater (followed: Followed, ms: number): void {
-    clearTimeout(followed.timer)
-    if (!this.#isFollowed(followed)) return
-    followed.timer = setTimeout(() => {
-      this.#due.push(followed)
-      this.#readDue()
+  #schedule (watcher: Watcher, ms: number): void {
+    clearTimeout(watcher.timer)
+    if (!this.#isActive(watcher)) return
+    watcher.timer = setTimeout(() => {
+      this.#due.push(watcher)
+      this.#pollDue()
     }, ms)
   }
 
-  #readDue (): void {
-    if (this.#isMany) this.#sweepDue()
-    while (this.#reading < readsAtOnce) {
-      const followed = this.#nextDue()
-      if (followed === undefined) return
-      if (!this.#isFollowed(followed)) continue
+  #pollDue (): void {
+    if (this.#shouldSweep) this.#sweepDue()
+    while (this.#reading < maxConcurrentReads) {
+      const watcher = this.#takeNext()
+      if (watcher === undefined) return
+      if (!this.#isActive(watcher)) continue
       this.#reading++
-      this.#read(followed).finally(() => {
+      this.#read(watcher).finally(() => {
         this.#reading--
-        this.#readDue()
+        this.#pollDue()
       })
     }
   }
 
-  get #isMany (): boolean {
-    return this.#followed.size >= this.#options.sweepThreshold
+  get #shouldSweep (): boolean {
+    return this.#watchers.size >= this.#options.sweepThreshold
   }
 
-  #nextDue (): Followed | undefined {
+  #takeNext (): Watcher | undefined {
     const [urgent] = this.#urgent
-    if (urgent === undefined) return this.#isMany ? undefined : this.#due.shift()
+    if (urgent === undefined) return this.#shouldSweep ? undefined : this.#due.shift()
     this.#urgent.delete(urgent)
     return urgent
   }
 
   /** Never rejects: whatever goes wrong upstream is an outcome. */
-  async #read (followed: Followed): Promise<void> {
+  async #read (watcher: Watcher): Promise<void> {
     const { replicate, signal } = this.#options
-    const read = await replicate.get(followed.predictionId, { signal })
+    const read = await replicate.get(watcher.predictionId, { signal })
     if (signal.aborted) return
-    followed.failures = read.outcome === 'found' ? 0 : followed.failures + 1
-    const intervalMs = this.#intervalOf(followed)
-    const pause = { firstMs: intervalMs, maxMs: Math.max(intervalMs, longestPauseMs) }
-    this.#readLater(followed, followed.failures === 0 ? intervalMs : backoffDelay(followed.failures, pause))
-    tell(followed, read)
+    watcher.failures = read.outcome === 'found' ? 0 : watcher.failures + 1
+    const intervalMs = this.#pollInterval(watcher)
+    const pause = { firstMs: intervalMs, maxMs: Math.max(intervalMs, maxBackoffMs) }
+    this.#schedule(watcher, watcher.failures === 0 ? intervalMs : backoffDelay(watcher.failures, pause))
+    putUpdate(watcher, read)
   }
 
   #sweepDue (): void {
     if (this.#isSweeping || this.#due.length === 0) return
     const now = performance.now()
     this.#isSweeping = true
-    this.#sweepAfter(this.#nextSweepAt - now)
+    this.#scheduleSweep(this.#nextSweepAt - now)
   }
 
-  #sweepAfter (ms: number): void {
+  #scheduleSweep (ms: number): void {
     setTimeout(() => {
       this.#nextSweepAt = performance.now() + this.#options.pollIntervalMs
       this.#sweep()
         .catch((err: unknown) => this.#options.log.debug({ err }, 'A sweep could not be made; making it again'))
         .finally(() => {
           this.#isSweeping = false
-          this.#readDue()
+          this.#pollDue()
         })
     }, Math.max(0, ms)).unref()
   }
@@ -219,49 +219,49 @@ export class PredictionWatch {
   async #sweep (): Promise<void> {
     const { taskStore, pollIntervalMs } = this.#options
     this.#due = []
-    const all = Array.from(this.#followed.values())
-    for (const followed of all) clearTimeout(followed.timer)
+    const all = Array.from(this.#watchers.values())
+    for (const watcher of all) clearTimeout(watcher.timer)
     try {
       // A little early, so that whoever swept last is not turned away by a hair.
       if (await taskStore.takeSweep(pollIntervalMs * 0.9)) await this.#sweepForAll()
       await this.#readAll(all.filter(({ createdAt }) => createdAt === null))
     } finally {
       const sinceMs = performance.now() - (this.#nextSweepAt - pollIntervalMs)
-      for (const followed of all) this.#readLater(followed, Math.max(0, this.#intervalOf(followed) - sinceMs))
+      for (const watcher of all) this.#schedule(watcher, Math.max(0, this.#pollInterval(watcher) - sinceMs))
     }
   }
 
   async #sweepForAll (): Promise<void> {
     const { taskStore, replicate, signal } = this.#options
     const inFlight = await taskStore.inFlight()
-    const sweep = await sweepPredictions(inFlight.flatMap(soughtOf), replicate, signal)
+    const sweep = await sweepPredictions(inFlight.flatMap(toPredictionRef), replicate, signal)
     if (signal.aborted) return
     for (const prediction of sweep.seen.filter((seen) => !lacksOutput(seen))) {
-      const followed = this.#followed.get(prediction.id)
-      if (followed !== undefined) tell(followed, { outcome: 'found', prediction })
+      const watcher = this.#watchers.get(prediction.id)
+      if (watcher !== undefined) putUpdate(watcher, { outcome: 'found', prediction })
     }
     const ended = new Set(sweep.seen.filter(isEnded).map(({ id }) => id))
     const toRead = new Set([
       ...sweep.seen.filter(lacksOutput).map(({ id }) => id),
       ...sweep.absent.map(({ predictionId }) => predictionId),
-      ...this.#missedTooOften(sweep.unread)
+      ...this.#countMissed(sweep.unread)
     ])
-    const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#followed.has(id))
+    const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#watchers.has(id))
     if (others.length > 0) await taskStore.prompt(others.map(({ taskId }) => taskId))
-    await this.#readAll(Array.from(this.#followed.values()).filter(({ predictionId }) => toRead.has(predictionId)))
+    await this.#readAll(Array.from(this.#watchers.values()).filter(({ predictionId }) => toRead.has(predictionId)))
   }
 
   /** A list that is broken, or a part of it, holds up nothing that can be read by itself. */
-  #missedTooOften (unread: Sought[]): string[] {
+  #countMissed (unread: PredictionRef[]): string[] {
     this.#missedSweeps = new Map(unread.map(({ predictionId: id }) => [id, (this.#missedSweeps.get(id) ?? 0) + 1]))
     return Array.from(this.#missedSweeps).filter(([, count]) => count >= maxMissedSweeps).map(([id]) => id)
   }
 
   /** A few at a time, so that others who need a call do not wait behind all of them. */
-  async #readAll (left: Followed[]): Promise<void> {
-    await Promise.all(Array.from({ length: readsAtOnce }, async () => {
-      for (let followed = left.shift(); followed !== undefined; followed = left.shift()) {
-        if (this.#isFollowed(followed)) await this.#read(followed)
+  async #readAll (left: Watcher[]): Promise<void> {
+    await Promise.all(Array.from({ length: maxConcurrentReads }, async () => {
+      for (let watcher = left.shift(); watcher !== undefined; watcher = left.shift()) {
+        if (this.#isActive(watcher)) await this.#read(watcher)
       }
     }))
   }
@@ -272,36 +272,40 @@ function lacksOutput ({ status, output }: Prediction): boolean {
   return status === 'succeeded' && output === null
 }
 
-function soughtOf ({ predictionId, predictionCreatedAt }: InFlight): Sought[] {
+function toPredictionRef ({ predictionId, predictionCreatedAt }: InFlight): PredictionRef[] {
   return predictionCreatedAt === null ? [] : [{ predictionId, createdAt: predictionCreatedAt }]
 }
 
 /** What nobody has taken yet is replaced by what is newer, so that nothing piles up; an end is kept. */
-function tell (followed: Followed, news: PredictionNews): void {
-  const place = followed.news.findIndex((other) => (other === 'look again') === (news === 'look again'))
-  const replaced = followed.news[place]
-  if (replaced === undefined) followed.news.push(news)
-  else if (!tellsEnd(replaced)) followed.news[place] = news
-  followed.wake()
+function putUpdate (watcher: Watcher, update: PredictionUpdate): void {
+  const place = watcher.updates.findIndex((other) => isTaskChange(other) === isTaskChange(update))
+  const replaced = watcher.updates[place]
+  if (replaced === undefined) watcher.updates.push(update)
+  else if (!isFinal(replaced)) watcher.updates[place] = update
+  watcher.wake()
 }
 
-function tellsEnd (news: PredictionNews): boolean {
-  return news !== 'look again' && news.outcome === 'found' && isEnded(news.prediction)
+function isTaskChange ({ outcome }: PredictionUpdate): boolean {
+  return outcome === 'task_changed'
+}
+
+function isFinal (update: PredictionUpdate): boolean {
+  return update.outcome === 'found' && isEnded(update.prediction)
 }
 
 /** Resolves when there is news or the time is over. */
-function newsOf (followed: Followed, ms: number, signal: AbortSignal): Promise<void> {
+function waitForUpdate (watcher: Watcher, ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => settle(resolve), Math.min(ms, maxTimerMs))
     const settle = (tellCaller: () => void): void => {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
-      followed.wake = () => {}
+      watcher.wake = () => {}
       tellCaller()
     }
     const onAbort = (): void => settle(() => reject(signal.reason))
     signal.addEventListener('abort', onAbort)
-    followed.wake = () => settle(resolve)
+    watcher.wake = () => settle(resolve)
   })
 }

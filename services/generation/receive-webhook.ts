@@ -5,7 +5,7 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
 
-export interface HearOfPredictionOptions {
+export interface ReceiveWebhookOptions {
   taskStore: TaskStore
   predictionWatch: PredictionWatch
   webhookFor: (taskId: string) => string | null
@@ -17,7 +17,7 @@ export interface HearOfPredictionOptions {
  * `unwanted`: made for the task, which has ended or has another prediction; it is canceled. `ignored`: there is no such
  * task, or the prediction is not its own.
  */
-export type Heard = 'heard' | 'unwanted' | 'ignored'
+export type WebhookOutcome = 'heard' | 'unwanted' | 'ignored'
 
 /** Replicate's answer to a cancel is not waited for longer, so that the webhook is answered. */
 const cancelTimeoutMs = 5_000
@@ -27,18 +27,18 @@ const cancelTimeoutMs = 5_000
  * that the body is the prediction bound to the task, or, where none is bound yet, that it names the task's own address.
  * @throws StoreUnavailableError: Replicate tries again then
  */
-export async function hearOfPrediction (taskId: string, prediction: Prediction, options: HearOfPredictionOptions): Promise<Heard> {
+export async function receiveWebhook (taskId: string, prediction: Prediction, options: ReceiveWebhookOptions): Promise<WebhookOutcome> {
   const { taskStore, predictionWatch, webhookFor } = options
   for (let task = await taskStore.get(taskId); task !== undefined; task = await taskStore.get(taskId)) {
     if (task.predictionId === prediction.id) {
       if (!isOpen(task)) return 'ignored'
-      if (!predictionWatch.offer(prediction)) await taskStore.prompt([taskId])
+      if (!predictionWatch.publish(prediction)) await taskStore.prompt([taskId])
       return 'heard'
     }
     const ours = task.submission?.webhook ?? webhookFor(taskId)
     if (prediction.webhook === null || prediction.webhook !== ours) return 'ignored'
     if (task.predictionId !== null || !isOpen(task)) return cancelUnwanted(task, prediction, options)
-    if (!await bind(task, prediction, taskStore)) return 'ignored'
+    if (!await attachPrediction(task, prediction, taskStore)) return 'ignored'
   }
   return 'ignored'
 }
@@ -47,7 +47,7 @@ export async function hearOfPrediction (taskId: string, prediction: Prediction, 
  * It names the task, which does without it: until it ends it only costs money. That it belongs to the task is noted
  * afterwards, so that the search tries again where the cancel did not get through.
  */
-async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: HearOfPredictionOptions): Promise<Heard> {
+async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: ReceiveWebhookOptions): Promise<WebhookOutcome> {
   const { id } = prediction
   if (((await taskStore.predictionOwners([id])).get(id) ?? taskId) !== taskId) return 'ignored'
   if (!isEnded(prediction)) {
@@ -60,7 +60,7 @@ async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { t
 }
 
 /** False where the prediction is another task's; a lost race is looked at again. */
-async function bind (task: Task, { id, createdAt }: Prediction, taskStore: TaskStore): Promise<boolean> {
+async function attachPrediction (task: Task, { id, createdAt }: Prediction, taskStore: TaskStore): Promise<boolean> {
   const { outcome } = await taskStore.applyTransition(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt })
   return outcome !== 'prediction_taken'
 }

@@ -6,33 +6,33 @@ import type { CreateOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
-export interface CreateGateOptions {
+export interface SubmissionGateOptions {
   replicate: ReplicateClient
   /** how many creates may be under way at a time */
-  mostAtOnce: number
+  maxConcurrent: number
   /** Called when one more may come. */
-  onRoom: () => void
+  onCapacity: () => void
   log: Log
   /** aborted when the instance stops */
   signal: AbortSignal
 }
 
-export interface Passage {
+export interface GateRequest {
   /** Smaller goes first. */
   order: number
   /** ms after which it is too late */
-  withinMs: number
+  timeoutMs: number
   signal: AbortSignal
 }
 
 interface Waiter { order: number, enter: () => void }
 
 /** Failures in a row that close the gate; an account that is refused needs no second one. */
-const failuresToClose = 3
-const pause = { firstMs: 2_000, maxMs: 60_000 }
+const failureThreshold = 3
+const openBackoff = { firstMs: 2_000, maxMs: 60_000 }
 
 /** Says nothing of Replicate or the account: the limit has its own pause, and a model can be forbidden to one task. */
-function isOthersTrouble ({ status }: UpstreamFailure): boolean {
+function isUnrelated ({ status }: UpstreamFailure): boolean {
   return status === 429 || status === 403
 }
 
@@ -41,30 +41,30 @@ function isOthersTrouble ({ status }: UpstreamFailure): boolean {
  * Replicate is down or refuses the account the gate is closed (a circuit breaker): tasks wait here, none is marked or
  * sent, and after a growing pause one goes ahead to see.
  */
-export class CreateGate {
+export class SubmissionGate {
   #options
   #waiting: Waiter[] = []
-  #inside = 0
+  #running = 0
   #failures = 0
   /** Why it is closed; undefined while it is open. */
-  #closedFor: TaskFailureCode | undefined
+  #openReason: TaskFailureCode | undefined
   /** Closings in a row. */
-  #closings = 0
+  #openings = 0
   /** Closed, but one may go ahead to see. */
-  #isProbing = false
+  #isHalfOpen = false
 
-  constructor (options: CreateGateOptions) {
+  constructor (options: SubmissionGateOptions) {
     this.#options = options
   }
 
   /** How many tasks are here, inside or waiting. */
   get size (): number {
-    return this.#inside + this.#waiting.length
+    return this.#running + this.#waiting.length
   }
 
   /** What holds tasks up at the moment, undefined where nothing does. */
-  get reason (): TaskFailureCode | undefined {
-    return this.#closedFor ?? (this.#options.replicate.creates.isBlocked ? 'provider_rate_limited' : undefined)
+  get blockReason (): TaskFailureCode | undefined {
+    return this.#openReason ?? (this.#options.replicate.creates.isBlocked ? 'provider_rate_limited' : undefined)
   }
 
   /**
@@ -74,13 +74,13 @@ export class CreateGate {
    * @returns false where it was too late; `create` has not been called then
    * @throws the signal's reason where it is aborted before the turn, or what `create` throws
    */
-  async pass ({ order, withinMs, signal }: Passage, create: () => Promise<CreateOutcome | undefined>): Promise<boolean> {
-    if (withinMs <= 0) return false
-    const { signal: late, dispose } = createDeadlineSignal(signal, Math.ceil(withinMs))
+  async run ({ order, timeoutMs, signal }: GateRequest, create: () => Promise<CreateOutcome | undefined>): Promise<boolean> {
+    if (timeoutMs <= 0) return false
+    const { signal: late, dispose } = createDeadlineSignal(signal, Math.ceil(timeoutMs))
     try {
       for (let isDone = false; !isDone;) {
-        await this.#enter(order, late)
-        isDone = await this.#passThrough(create, late)
+        await this.#waitForPlace(order, late)
+        isDone = await this.#runAdmitted(create, late)
       }
       return true
     } catch (error) {
@@ -92,33 +92,33 @@ export class CreateGate {
     }
   }
 
-  async #passThrough (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
+  async #runAdmitted (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
     try {
-      return await this.#goAhead(create, late)
+      return await this.#runWithinLimit(create, late)
     } finally {
-      this.#inside--
+      this.#running--
       this.#admit()
-      this.#options.onRoom()
+      this.#options.onCapacity()
     }
   }
 
   /** @returns false where the gate closed while this one waited for its turn: it has to wait again */
-  async #goAhead (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
+  async #runWithinLimit (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
     const { creates } = this.#options.replicate
-    const closings = this.#closings
+    const openings = this.#openings
     await creates.turn(late)
     try {
-      if (closings !== this.#closings) return false
+      if (openings !== this.#openings) return false
       const outcome = await create()
       // What was sent before the gate closed says nothing new.
-      if (closings === this.#closings) this.#learn(outcome)
+      if (openings === this.#openings) this.#record(outcome)
       return true
     } finally {
       creates.done()
     }
   }
 
-  #enter (order: number, signal: AbortSignal): Promise<void> {
+  #waitForPlace (order: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
@@ -139,61 +139,61 @@ export class CreateGate {
   }
 
   #admit (): void {
-    while (this.#inside < this.#places) {
+    while (this.#running < this.#capacity) {
       const next = this.#waiting.shift()
       if (next === undefined) return
-      this.#inside++
+      this.#running++
       next.enter()
     }
   }
 
-  get #places (): number {
-    if (this.#closedFor === undefined) return this.#options.mostAtOnce
-    return this.#isProbing ? 1 : 0
+  get #capacity (): number {
+    if (this.#openReason === undefined) return this.#options.maxConcurrent
+    return this.#isHalfOpen ? 1 : 0
   }
 
-  #learn (answer: CreateOutcome | undefined): void {
+  #record (answer: CreateOutcome | undefined): void {
     if (answer === undefined || answer.outcome === 'withdrawn') return
-    if (answer.outcome === 'created' || answer.outcome === 'refused' || isOthersTrouble(answer.failure)) return this.#open()
+    if (answer.outcome === 'created' || answer.outcome === 'refused' || isUnrelated(answer.failure)) return this.#closeBreaker()
     const isRefused = answer.failure.code === 'provider_account'
     this.#failures++
-    if (!isRefused && this.#failures < failuresToClose && !this.#isProbing) return
-    if (this.#closings === 0) {
+    if (!isRefused && this.#failures < failureThreshold && !this.#isHalfOpen) return
+    if (this.#openings === 0) {
       const { status, words } = answer.failure
       this.#options.log.warn({ provider_status: status, provider_words: words }, 'Replicate takes no predictions; tasks wait until it does')
     }
-    this.#close(isRefused ? 'provider_account' : 'provider_unavailable')
+    this.#openBreaker(isRefused ? 'provider_account' : 'provider_unavailable')
   }
 
-  #open (): void {
-    if (this.#closedFor !== undefined) this.#options.log.info({}, 'Replicate takes predictions again')
-    this.#closedFor = undefined
+  #closeBreaker (): void {
+    if (this.#openReason !== undefined) this.#options.log.info({}, 'Replicate takes predictions again')
+    this.#openReason = undefined
     this.#failures = 0
-    this.#closings = 0
-    this.#isProbing = false
+    this.#openings = 0
+    this.#isHalfOpen = false
     this.#admit()
   }
 
-  #close (reason: TaskFailureCode): void {
-    this.#closedFor = reason
-    this.#closings++
-    this.#isProbing = false
-    this.#probe().catch((err: unknown) => {
+  #openBreaker (reason: TaskFailureCode): void {
+    this.#openReason = reason
+    this.#openings++
+    this.#isHalfOpen = false
+    this.#halfOpenLater().catch((err: unknown) => {
       if (!this.#options.signal.aborted) this.#options.log.error({ err }, 'Could not look whether Replicate is back')
     })
   }
 
   /** Lets one go ahead after a pause. Where Replicate was down, not before a call that costs nothing has succeeded. */
-  async #probe (): Promise<void> {
+  async #halfOpenLater (): Promise<void> {
     const { replicate, signal } = this.#options
-    for (let tries = this.#closings - 1; ; tries++) {
-      await wait(backoffDelay(tries, pause), signal)
-      if (this.#closedFor === 'provider_account') break
+    for (let tries = this.#openings - 1; ; tries++) {
+      await wait(backoffDelay(tries, openBackoff), signal)
+      if (this.#openReason === 'provider_account') break
       const account = await replicate.account({ signal })
       if (account.outcome === 'accepted') break
-      if (account.failure.code === 'provider_account') this.#closedFor = 'provider_account'
+      if (account.failure.code === 'provider_account') this.#openReason = 'provider_account'
     }
-    this.#isProbing = true
+    this.#isHalfOpen = true
     this.#admit()
   }
 }

@@ -4,7 +4,7 @@ import type { ProviderClock } from '../replicate/provider-clock.ts'
 import type { ListQuery, ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ListOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
-import { longestSkewMs, type OpenSubmission } from './submission-matching.ts'
+import { maxSkewMs, type OpenSubmission } from './submission-matching.ts'
 
 /** What the provider's list showed around the times of the submissions. */
 export interface Listing {
@@ -26,28 +26,28 @@ interface Span { from: number, until: number, taskIds: string[] }
 const maxPages = 300
 /** One page that cannot be read would make all pages before it worthless. */
 const maxPageReads = 4
-const betweenPageReads = { firstMs: 200, maxMs: 2_000 }
+const pageBackoff = { firstMs: 200, maxMs: 2_000 }
 
 /**
  * Reads the list around the times of all submissions. Times that overlap are read once, so that the number of calls
  * grows with the predictions that were made, not with the submissions.
  */
-export async function listSpans (submissions: OpenSubmission[], { replicate, providerClock, signal }: ListOptions): Promise<Listing> {
+export async function listAroundSubmissions (submissions: OpenSubmission[], { replicate, providerClock, signal }: ListOptions): Promise<Listing> {
   const predictions = new Map<string, Prediction>()
   const covered = new Set<string>()
   let failure: UpstreamFailure | undefined
-  for (const span of spansOf(submissions)) {
+  for (const span of mergeSpans(submissions)) {
     const failed = await readSpan(span, predictions, replicate, signal)
     signal.throwIfAborted()
     if (failed === undefined) for (const taskId of span.taskIds) covered.add(taskId)
     failure ??= failed
   }
-  const newestCreatedAt = newestOf(predictions.values(), providerClock.now())
+  const newestCreatedAt = findNewestCreation(predictions.values(), providerClock.now())
   return { predictions: Array.from(predictions.values()), covers: (taskId) => covered.has(taskId), newestCreatedAt, failure }
 }
 
 /** A prediction that says it was made in the future proves nothing about the list. */
-function newestOf (predictions: Iterable<Prediction>, now: number | null): number | null {
+function findNewestCreation (predictions: Iterable<Prediction>, now: number | null): number | null {
   let newest: number | null = null
   for (const { createdAt } of predictions) {
     if (createdAt !== null && now !== null && createdAt <= now && createdAt > (newest ?? 0)) newest = createdAt
@@ -70,15 +70,15 @@ async function readPage (query: ListQuery, replicate: ReplicateClient, signal: A
   for (let attempt = 1; ; attempt++) {
     const page = await replicate.list(query, { signal })
     if (page.outcome === 'page' || attempt === maxPageReads || signal.aborted) return page
-    await wait(backoffDelay(attempt - 1, betweenPageReads), signal)
+    await wait(backoffDelay(attempt - 1, pageBackoff), signal)
   }
 }
 
-function spansOf (submissions: OpenSubmission[]): Span[] {
+function mergeSpans (submissions: OpenSubmission[]): Span[] {
   const spans: Span[] = []
   for (const { taskId, startedAt, arrivalMs } of submissions.toSorted((a, b) => a.startedAt - b.startedAt)) {
-    const from = startedAt - longestSkewMs
-    const until = startedAt + arrivalMs + longestSkewMs
+    const from = startedAt - maxSkewMs
+    const until = startedAt + arrivalMs + maxSkewMs
     const last = spans.at(-1)
     if (last === undefined || last.until < from) {
       spans.push({ from, until, taskIds: [taskId] })

@@ -48,16 +48,16 @@ export interface Matching {
 /** How exactly the provider's clock is known, and how far the clocks of its machines may be from each other. */
 const toleranceMs = 3_000
 /** A prediction that is older than its submission by more than this is certainly another's. */
-export const longestSkewMs = 120_000
+export const maxSkewMs = 120_000
 
 /**
  * Whether a prediction can be the one of a submission, as far as it shows. A part that it does not show is taken for
  * equal; where it was read, only its input can be missing, because the provider wiped it.
  */
-export function couldBe ({ prediction, isRead }: Candidate, { model, input, webhook }: SubmissionIntent): boolean {
+export function canMatch ({ prediction, isRead }: Candidate, { model, input, webhook }: SubmissionIntent): boolean {
   return prediction.source !== 'web' &&
     (prediction.webhook === null || prediction.webhook === webhook) &&
-    isOfModel(prediction, model) &&
+    hasModel(prediction, model) &&
     (prediction.input === null ? !isRead || prediction.dataRemoved : hasInput(prediction.input, input))
 }
 
@@ -81,7 +81,7 @@ export function matchSubmissions (submissions: OpenSubmission[], candidates: Can
 
 /** Those that only this submission can have asked for: by the address that names its task, or by the seed of its input. */
 function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, unwanted }: Matching): void {
-  const own = pool.of(submission).filter((candidate) => isNamed(candidate, submission)).map(({ prediction }) => prediction)
+  const own = pool.candidatesFor(submission).filter((candidate) => isNamed(candidate, submission)).map(({ prediction }) => prediction)
   if (submission.state === 'canceled') {
     unwanted.push(...own.filter(({ status }) => !isOver(status)).map((prediction) => ({ taskId: submission.taskId, prediction })))
   }
@@ -93,7 +93,7 @@ function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, 
 
 function takeLikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): boolean {
   const isOlder = ({ createdAt }: FoundPrediction): number => Number((createdAt ?? 0) < submission.startedAt)
-  const [first] = pool.of(submission).filter((candidate) => isLikely(candidate, submission))
+  const [first] = pool.candidatesFor(submission).filter((candidate) => isLikely(candidate, submission))
     .sort(({ prediction: a }, { prediction: b }) => isOlder(a) - isOlder(b) || byCreation(a, b))
   if (first === undefined) return false
   pool.take(first.prediction)
@@ -104,7 +104,7 @@ function takeLikely (submission: OpenSubmission, pool: CandidatePool, { matches 
 }
 
 function takeUnlikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): void {
-  const near = pool.of(submission).filter(({ prediction }) => isNear(prediction, submission))
+  const near = pool.candidatesFor(submission).filter(({ prediction }) => isNear(prediction, submission))
   const [best] = near.filter(({ isRead, prediction }) => isRead && prediction.input !== null)
     .sort((a, b) => rank(a, submission) - rank(b, submission) || byCreation(a.prediction, b.prediction))
   const hidden = near.find(({ isRead, prediction }) => !isRead || prediction.input === null)
@@ -128,7 +128,7 @@ function isLikely ({ prediction, isRead }: Candidate, { submission, startedAt, a
 }
 
 function isNear ({ createdAt }: FoundPrediction, { startedAt, arrivalMs }: OpenSubmission): boolean {
-  return createdAt === null || (createdAt >= startedAt - longestSkewMs && createdAt <= startedAt + arrivalMs + longestSkewMs)
+  return createdAt === null || (createdAt >= startedAt - maxSkewMs && createdAt <= startedAt + arrivalMs + maxSkewMs)
 }
 
 /** What has ended without a video is better than nothing, and last. */
@@ -148,7 +148,7 @@ function isOver (status: string): boolean {
   return status === 'succeeded' || isFailed(status)
 }
 
-function isOfModel ({ model, version }: FoundPrediction, wanted: string): boolean {
+function hasModel ({ model, version }: FoundPrediction, wanted: string): boolean {
   const parsed = parseModel(wanted)
   if (!parsed.ok) return false
   if (model !== null && model.toLowerCase() !== `${parsed.owner}/${parsed.name}`.toLowerCase()) return false
@@ -168,9 +168,9 @@ class CandidatePool {
     this.#byPrompt = Map.groupBy(candidates, ({ prediction }) => prediction.input?.prompt)
   }
 
-  of ({ submission }: OpenSubmission): Candidate[] {
+  candidatesFor ({ submission }: OpenSubmission): Candidate[] {
     return [...this.#byPrompt.get(submission.input.prompt) ?? [], ...this.#byPrompt.get(undefined) ?? []]
-      .filter((candidate) => !this.#taken.has(candidate.prediction.id) && couldBe(candidate, submission))
+      .filter((candidate) => !this.#taken.has(candidate.prediction.id) && canMatch(candidate, submission))
   }
 
   take ({ id }: FoundPrediction): void {

@@ -4,8 +4,8 @@ import type { Log } from '../runtime/log.ts'
 import type { ProviderClock } from '../replicate/provider-clock.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
-import { couldBe, longestSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
-import { listSpans, type Listing } from './submission-listing.ts'
+import { canMatch, maxSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
+import { listAroundSubmissions, type Listing } from './submission-listing.ts'
 import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
 
@@ -30,17 +30,17 @@ export interface SubmissionSearchOptions {
 const intervalMs = 4_000
 const canceledIntervalMs = 30_000
 /** Submissions that become ambiguous within this time are searched for together. */
-const shortestIntervalMs = 1_000
+const minIntervalMs = 1_000
 /** Without a sign of life for this long, another instance takes the search over. */
 const turnTtlMs = 15_000
 /** Complete searches that found nothing, before a task is submitted again. */
 const confirmations = 2
-const failedSearch = { firstMs: 1_000, maxMs: 10_000 }
+const searchBackoff = { firstMs: 1_000, maxMs: 10_000 }
 const maxReadsAtOnce = 8
 const maxRemembered = 5_000
 
 /** Complete searches without a result in a row, for one version of a task. */
-interface Misses { version: number, count: number, lastAt: number }
+interface EmptySearches { version: number, count: number, lastAt: number }
 
 /**
  * Finds the predictions of all submissions whose answer was lost, on all instances: one instance at a time reads the
@@ -49,7 +49,7 @@ interface Misses { version: number, count: number, lastAt: number }
  */
 export class SubmissionSearch {
   #options
-  #misses = new Map<string, Misses>()
+  #emptySearches = new Map<string, EmptySearches>()
   /** What single reads showed: each candidate is read once. */
   #read = new LRUCache<string, FoundPrediction>({ max: maxRemembered })
   #failures = 0
@@ -93,13 +93,13 @@ export class SubmissionSearch {
 
   /** Ends early when it is woken, but lets submissions gather that are lost at the same time. */
   async #pause (ms: number): Promise<void> {
-    if (!this.#isAwake) await this.#wokenWithin(ms)
-    if (this.#isAwake) await wait(Math.min(ms, shortestIntervalMs), this.#options.signal).catch(() => undefined)
+    if (!this.#isAwake) await this.#waitForWake(ms)
+    if (this.#isAwake) await wait(Math.min(ms, minIntervalMs), this.#options.signal).catch(() => undefined)
     this.#isAwake = false
   }
 
   /** Not by `AbortSignal.any`: the signal of the stop would keep a trace of every wait. */
-  #wokenWithin (ms: number): Promise<void> {
+  #waitForWake (ms: number): Promise<void> {
     const { signal } = this.#options
     return new Promise((resolve) => {
       const end = (): void => {
@@ -116,22 +116,22 @@ export class SubmissionSearch {
   }
 
   #delayAfterFailure (): number {
-    return backoffDelay(this.#failures++, failedSearch)
+    return backoffDelay(this.#failures++, searchBackoff)
   }
 
   /** @returns ms until the next search */
   async #search (): Promise<number> {
     const { taskStore, now } = this.#options
     const isOurTurn = await taskStore.takeSearchTurn(turnTtlMs)
-    const open = isOurTurn ? await this.#openSubmissions() : []
+    const open = isOurTurn ? await this.#loadSubmissions() : []
     const searched = open.filter(({ state }) => state !== 'awaiting_answer')
     if (searched.length === 0) {
-      this.#misses.clear()
+      this.#emptySearches.clear()
       this.#failures = 0
       return intervalMs
     }
     const searchedAt = now()
-    const listing = await listSpans(searched, this.#options)
+    const listing = await listAroundSubmissions(searched, this.#options)
     // After the list: a prediction that it shows was asked for by a row that was committed before.
     const { matches, unwanted, tasks } = await this.#match(listing)
     await this.#cancelUnwanted(unwanted, tasks)
@@ -144,18 +144,18 @@ export class SubmissionSearch {
     return searched.some(({ state }) => state === 'in_doubt') ? intervalMs : canceledIntervalMs
   }
 
-  async #openSubmissions (): Promise<Array<OpenSubmission & { task: Task }>> {
+  async #loadSubmissions (): Promise<Array<OpenSubmission & { task: Task }>> {
     const { taskStore, providerClock, replicate, now, signal } = this.#options
     const tasks = await taskStore.unresolved(now())
     if (tasks.length > 0 && providerClock.now() === null) await replicate.account({ signal })
-    return tasks.flatMap((task) => this.#openSubmission(task))
+    return tasks.flatMap((task) => this.#toOpenSubmission(task))
   }
 
-  #openSubmission (task: Task): Array<OpenSubmission & { task: Task }> {
+  #toOpenSubmission (task: Task): Array<OpenSubmission & { task: Task }> {
     const { submission } = task
     if (submission === null) return []
     const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
-    const isInDoubt = submission.isAmbiguous || this.#ageOf(task) >= arrivalMs
+    const isInDoubt = submission.isAmbiguous || this.#age(task) >= arrivalMs
     const open = { taskId: task.id, task, submission, startedAt: this.#providerTime(submission), arrivalMs }
     if (task.state === 'submitting') return [{ ...open, state: isInDoubt ? 'in_doubt' : 'awaiting_answer' }]
     // Without an address or a seed, what a canceled task asked for cannot be told from another's.
@@ -168,7 +168,7 @@ export class SubmissionSearch {
     return isAmbiguous ? createTimeoutMs : createTimeoutMs + intentTtlMs
   }
 
-  #ageOf ({ submission }: Task): number {
+  #age ({ submission }: Task): number {
     return this.#options.now() - (submission?.startedAt ?? 0)
   }
 
@@ -179,31 +179,31 @@ export class SubmissionSearch {
 
   async #match (listing: Listing) {
     const { taskStore } = this.#options
-    const open = await this.#openSubmissions()
+    const open = await this.#loadSubmissions()
     const owners = await taskStore.predictionOwners(listing.predictions.map(({ id }) => id))
     const free = listing.predictions.filter(({ id }) => !owners.has(id))
-    const candidates = await this.#candidatesOf(free, open)
+    const candidates = await this.#loadCandidates(free, open)
     return { ...matchSubmissions(open, candidates), tasks: new Map(open.map(({ task }) => [task.id, task])) }
   }
 
   /** Reads what could be of use and does not show all of itself in the list. A failed read delays this one alone. */
-  async #candidatesOf (listed: Prediction[], open: OpenSubmission[]): Promise<Candidate[]> {
-    const useful = listed.map((prediction) => this.#known(prediction)).filter((candidate) => open.some((one) => isInReach(candidate, one)))
+  async #loadCandidates (listed: Prediction[], open: OpenSubmission[]): Promise<Candidate[]> {
+    const useful = listed.map((prediction) => this.#toCandidate(prediction)).filter((candidate) => open.some((one) => isWorthReading(candidate, one)))
     const toRead = useful.filter((candidate) => !candidate.isRead)
     await Promise.all(Array.from({ length: maxReadsAtOnce }, async () => {
-      for (let candidate = toRead.shift(); candidate !== undefined; candidate = toRead.shift()) await this.#readOne(candidate)
+      for (let candidate = toRead.shift(); candidate !== undefined; candidate = toRead.shift()) await this.#readCandidate(candidate)
     }))
-    return useful.map(({ prediction }) => this.#known(prediction))
+    return useful.map(({ prediction }) => this.#toCandidate(prediction))
   }
 
-  #known (prediction: FoundPrediction): Candidate {
+  #toCandidate (prediction: FoundPrediction): Candidate {
     const read = this.#read.get(prediction.id)
     // What it was made of never changes; how it stands is newer in the list.
     if (read !== undefined) return { prediction: { ...read, status: prediction.status }, isRead: true }
     return { prediction, isRead: prediction.webhook !== null && prediction.input !== null }
   }
 
-  async #readOne ({ prediction: { id } }: Candidate): Promise<void> {
+  async #readCandidate ({ prediction: { id } }: Candidate): Promise<void> {
     const { replicate, signal } = this.#options
     const read = await replicate.get(id, { signal })
     if (read.outcome !== 'found') return
@@ -226,17 +226,17 @@ export class SubmissionSearch {
     if (task === undefined) return
     if (match.outcome === 'found') return this.#attach(task, match.prediction)
     if (match.outcome === 'unread' || !this.#isConfirmed(task, listing, searchedAt)) return
-    if (match.outcome === 'wiped') return this.#move(task, { type: 'fail', failure: 'submission_unknown' }, 'What Replicate made of a task cannot be recognised any more')
+    if (match.outcome === 'wiped') return this.#transition(task, { type: 'fail', failure: 'submission_unknown' }, 'What Replicate made of a task cannot be recognised any more')
     if (match.unlikely !== undefined) return this.#attach(task, match.unlikely)
-    return this.#move(task, { type: 'requeue', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
+    return this.#transition(task, { type: 'requeue', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
   }
 
   #attach (task: Task, { id, createdAt }: FoundPrediction): Promise<void> {
-    return this.#move(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
+    return this.#transition(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
   }
 
   /** Where another instance or a client was faster, the next search sees it. */
-  async #move (task: Task, move: Transition, message: string): Promise<void> {
+  async #transition (task: Task, move: Transition, message: string): Promise<void> {
     const { taskStore, log } = this.#options
     const { outcome } = await taskStore.applyTransition(task, move)
     if (outcome === 'applied') log.info({ task_id: task.id, ...(move.type === 'attach_prediction' && { prediction_id: move.predictionId }) }, message)
@@ -251,18 +251,18 @@ export class SubmissionSearch {
     const isCurrent = (listing.newestCreatedAt ?? 0) > this.#providerTime(submission) + arrivalMs
     const certainFrom = submission.startedAt + (isCurrent ? arrivalMs : Math.max(arrivalMs, this.#options.listLagMs))
     if (searchedAt < certainFrom) return false
-    const known = this.#misses.get(task.id)
+    const known = this.#emptySearches.get(task.id)
     const before = known?.version === version ? known : { count: 0, lastAt: -Infinity }
     const isApart = performance.now() - before.lastAt >= intervalMs / 2
-    const misses = isApart ? { version, count: before.count + 1, lastAt: performance.now() } : { ...before, version }
-    this.#misses.set(task.id, misses)
-    return misses.count >= confirmations
+    const searches = isApart ? { version, count: before.count + 1, lastAt: performance.now() } : { ...before, version }
+    this.#emptySearches.set(task.id, searches)
+    return searches.count >= confirmations
   }
 }
 
 /** Whether it is worth reading it: it may be this submission's as far as it shows, by its time as well. */
-function isInReach (candidate: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
+function isWorthReading (candidate: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
   const { createdAt } = candidate.prediction
-  const isNear = createdAt === null || (createdAt >= startedAt - longestSkewMs && createdAt <= startedAt + arrivalMs + longestSkewMs)
-  return isNear && couldBe(candidate, submission)
+  const isNear = createdAt === null || (createdAt >= startedAt - maxSkewMs && createdAt <= startedAt + arrivalMs + maxSkewMs)
+  return isNear && canMatch(candidate, submission)
 }

@@ -53,9 +53,9 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
   const jobs = new JobRunner({
     taskStore,
     job: async () => { throw new Error(`Broken ${++tries}`) },
-    giveUp: async (late) => { await taskStore.applyTransition(late, { type: 'fail', failure: 'deadline_exceeded' }) },
+    failOverdue: async (late) => { await taskStore.applyTransition(late, { type: 'fail', failure: 'deadline_exceeded' }) },
     maxInFlight: 1,
-    room: () => 1,
+    capacity: () => 1,
     claimIntervalMs: 1_000,
     stopping: new AbortController(),
     now: Date.now,
@@ -85,9 +85,9 @@ t.test('a task whose end cannot be written is handed back, and is an error in th
   const jobs = new JobRunner({
     taskStore,
     job: fail,
-    giveUp: fail,
+    failOverdue: fail,
     maxInFlight: 1,
-    room: () => 1,
+    capacity: () => 1,
     claimIntervalMs: 20,
     stopping: new AbortController(),
     now: Date.now,

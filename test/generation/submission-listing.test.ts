@@ -1,5 +1,5 @@
 import t from 'tap'
-import { listSpans } from '../../services/generation/submission-listing.ts'
+import { listAroundSubmissions } from '../../services/generation/submission-listing.ts'
 import { ended, postDream, startService } from '../support/service.ts'
 
 t.test('a prediction that says it was made in the future proves nothing about how far the list lags', async (t) => {
@@ -11,7 +11,7 @@ t.test('a prediction that says it was made in the future proves nothing about ho
   if (task === undefined) throw new Error('No task')
   const submission = { startedAt: Date.now(), providerStartedAt: null, model: 'luma/ray', input: {}, webhook: null, isAmbiguous: true }
   const open = { taskId: task.id, submission, startedAt: Date.now(), state: 'in_doubt', arrivalMs: 1_000 } as const
-  const { predictions, newestCreatedAt, covers } = await listSpans([open], { ...app, signal: AbortSignal.timeout(10_000) })
+  const { predictions, newestCreatedAt, covers } = await listAroundSubmissions([open], { ...app, signal: AbortSignal.timeout(10_000) })
   t.ok(covers(task.id))
   t.ok(predictions.some(({ createdAt }) => createdAt === Date.parse(future)), 'it is in the list')
   t.ok(newestCreatedAt !== null && newestCreatedAt < Date.parse(future))

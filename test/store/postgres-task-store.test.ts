@@ -3,7 +3,7 @@ import t from 'tap'
 import { JobRunner } from '../../services/generation/job-runner.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { isOpen, newTask } from '../../services/tasks/task.ts'
-import { moveHeldTask } from '../../services/generation/task-mover.ts'
+import { transitionTask } from '../../services/generation/held-task.ts'
 import { databaseError, onStatements } from '../support/pg-statements.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../support/service.ts'
@@ -172,9 +172,9 @@ t.test('where no job can be put ahead of others all are claimed in their turn', 
   const jobs = new JobRunner({
     taskStore: store,
     job: end,
-    giveUp: end,
+    failOverdue: end,
     maxInFlight: 10,
-    room: () => 10,
+    capacity: () => 10,
     claimIntervalMs: 20,
     stopping: new AbortController(),
     now: Date.now,
@@ -206,7 +206,7 @@ for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '531
       if (!text.startsWith('update task set')) return undefined
       return ++tries < 8 ? { error: databaseError(code), isSent: false } : undefined
     })
-    const move = moveHeldTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
+    const move = transitionTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
     if (isTried) t.match(await move, { won: true })
     else await t.rejects(move, { name: 'StoreUnavailableError', isTransient: false })
     t.equal(tries, isTried ? 8 : 5)

@@ -2,23 +2,23 @@ import { LRUCache } from 'lru-cache'
 import { essenceOfOutput } from '../replicate/prediction-output.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 
-export interface EarlyPredictionsOptions {
+export interface UnclaimedResultsOptions {
   /** the number of predictions that are kept at most */
-  most: number
+  max: number
   /** ms that each is kept */
-  forMs: number
+  ttlMs: number
 }
 
 /** As JSON; what is larger is read when its turn comes. */
-const largest = 16 * 1024
+const maxLength = 16 * 1024
 
 /** The ends of predictions that were reported before their tasks wait for them here; most belong to other instances. */
-export class EarlyPredictions {
+export class UnclaimedResults {
   #kept
 
-  constructor ({ most, forMs }: EarlyPredictionsOptions) {
+  constructor ({ max, ttlMs }: UnclaimedResultsOptions) {
     // Without the purge nothing is removed until it is asked for, and most are never asked for.
-    this.#kept = new LRUCache<string, Prediction>({ max: most, ttl: forMs, ttlAutopurge: true })
+    this.#kept = new LRUCache<string, Prediction>({ max, ttl: ttlMs, ttlAutopurge: true })
   }
 
   get size (): number {
@@ -26,8 +26,8 @@ export class EarlyPredictions {
   }
 
   keep (prediction: Prediction): void {
-    const essence = essenceOf(prediction)
-    if (JSON.stringify(essence).length <= largest) this.#kept.set(prediction.id, essence)
+    const essence = keepEssentials(prediction)
+    if (JSON.stringify(essence).length <= maxLength) this.#kept.set(prediction.id, essence)
   }
 
   /** @returns what a verdict is made of: no input and no logs, and of the output its addresses */
@@ -37,6 +37,6 @@ export class EarlyPredictions {
 }
 
 /** Cloned, for a part of a text can hold all of it in memory. */
-function essenceOf (prediction: Prediction): Prediction {
+function keepEssentials (prediction: Prediction): Prediction {
   return structuredClone({ ...prediction, input: null, logs: '', output: essenceOfOutput(prediction.output) })
 }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { EarlyPredictions } from '../../services/generation/early-predictions.ts'
+import { UnclaimedResults } from '../../services/generation/unclaimed-results.ts'
 import { parsePrediction, type Prediction } from '../../services/replicate/prediction.ts'
 import { until } from '../support/service.ts'
 
@@ -12,18 +12,18 @@ function prediction (id: string, members: object = {}): Prediction {
 }
 
 t.test('what a verdict needs is kept, without logs and dream', async (t) => {
-  const early = new EarlyPredictions({ most: 10, forMs: 60_000 })
+  const results = new UnclaimedResults({ max: 10, ttlMs: 60_000 })
   const given = prediction('p1', { status: 'failed', error: 'E005', data_removed: true })
-  early.keep(given)
-  t.same(early.get('p1'), { ...given, output: [video], logs: '', input: null })
-  t.equal(early.get('p2'), undefined)
+  results.keep(given)
+  t.same(results.get('p1'), { ...given, output: [video], logs: '', input: null })
+  t.equal(results.get('p2'), undefined)
 })
 
 t.test('their number and size are bounded, and after their time they are gone without being asked for', async (t) => {
-  const early = new EarlyPredictions({ most: 10, forMs: 50 })
-  early.keep(prediction('large', { output: Array.from({ length: 100 }, (_, file) => `${video}?${file}${'x'.repeat(1_000)}`) }))
-  t.equal(early.size, 0, 'read when its turn comes')
-  for (let count = 0; count < 30; count++) early.keep(prediction(`p${count}`, { logs: '' }))
-  t.equal(early.size, 10)
-  await until(() => early.size === 0 || undefined, 'all to be let go')
+  const results = new UnclaimedResults({ max: 10, ttlMs: 50 })
+  results.keep(prediction('large', { output: Array.from({ length: 100 }, (_, file) => `${video}?${file}${'x'.repeat(1_000)}`) }))
+  t.equal(results.size, 0, 'read when its turn comes')
+  for (let count = 0; count < 30; count++) results.keep(prediction(`p${count}`, { logs: '' }))
+  t.equal(results.size, 10)
+  await until(() => results.size === 0 || undefined, 'all to be let go')
 })
