@@ -2,7 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { collectSecrets, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import callbacks from './plugins/callbacks.ts'
-import foreignPages from './plugins/foreign-pages.ts'
+import crossSiteGuard from './plugins/cross-site-guard.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import liveStatus from './plugins/live-status.ts'
 import lifecycle from './plugins/lifecycle.ts'
@@ -31,11 +31,11 @@ import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from
  * @throws StartError where the task store cannot be opened
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
-  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, restMs: 10_000, standstillMs: 120_000, ...server }))
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
 
   await app.register(problemDetails)
   await app.register(requestLog)
-  await app.register(foreignPages, {
+  await app.register(crossSiteGuard, {
     publicUrl: config.PUBLIC_URL,
     allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? []
   })

@@ -137,7 +137,7 @@ export function problem (code: ErrorCode, options?: ProblemOptions): ProblemErro
 export function problemBody (error: ProblemError, requestId: string): Problem {
   return {
     type: 'about:blank',
-    title: titleOf(error.statusCode),
+    title: reasonPhrase(error.statusCode),
     status: error.statusCode,
     detail: error.message,
     code: error.code,
@@ -147,13 +147,13 @@ export function problemBody (error: ProblemError, requestId: string): Problem {
 }
 
 /** @returns the reason phrase of a status */
-export function titleOf (status: number): string {
+export function reasonPhrase (status: number): string {
   return STATUS_CODES[status] ?? 'Error'
 }
 
 /**
  * For a route's response schema: the problems it is known to answer, by status, each with an example. Problems are
- * serialised by the routes that send them, so this only describes. What any route can answer, `services/http/openapi-document.ts` adds.
+ * serialised by the routes that send them, so this only describes. What any route can answer, `services/http/common-responses.ts` adds.
  */
 export function problemResponses (...codes: ErrorCode[]): Record<number, object> {
   const byStatus = Map.groupBy(codes, (code) => errors[code].status)
@@ -168,9 +168,9 @@ const retryAfter = { 'Retry-After': Type.Integer({ format: 'int32', description:
 
 /** For the document: an example of each problem, by its code. */
 export function problemExamples (codes: readonly ErrorCode[]): Record<string, { value: Problem }> {
-  return Object.fromEntries(codes.map((code) => [code, { value: exampleOf(code) }]))
+  return Object.fromEntries(codes.map((code) => [code, { value: exampleProblem(code) }]))
 }
 
-function exampleOf (code: ErrorCode): Problem {
+function exampleProblem (code: ErrorCode): Problem {
   return code === 'validation_failed' ? validationExample : problemBody(problem(code), exampleRequestId)
 }

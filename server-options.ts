@@ -7,7 +7,7 @@ import type { Log } from './services/runtime/log.ts'
 import { parseQueryString } from './services/http/query-string.ts'
 import { createRedactor } from './services/runtime/redact-secrets.ts'
 import { newRequestId } from './services/http/request-id.ts'
-import { ServerClose } from './services/http/server-close.ts'
+import { GracefulClose } from './services/http/graceful-close.ts'
 import { openStandardOutput } from './services/runtime/standard-output.ts'
 
 export interface ServerOptions {
@@ -18,8 +18,8 @@ export interface ServerOptions {
   secrets: readonly string[]
   requestTimeoutMs: number
   timeoutCheckMs: number
-  restMs: number
-  standstillMs: number
+  lingeringMs: number
+  idleTimeoutMs: number
 }
 
 /** A dream of 2,000 four-byte characters is 24 kB in the address; Node's default for all of line and headers is 16 kB. */
@@ -31,7 +31,7 @@ const keepAliveTimeoutMs = 72_000
 
 /** What makes Fastify answer as the contract says, wherever it is built. */
 export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
-  const serverClose = new ServerClose()
+  const gracefulClose = new GracefulClose()
   return {
     logger: { ...logOptions(createRedactor(secrets)), level: logLevel, stream: logStream ?? openStandardOutput() },
     logController: new RequestLog(),
@@ -39,7 +39,7 @@ export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: Se
     serverFactory: (handler, { logger }) => {
       const log = logger as Log
       const server = createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log })
-      serverClose.add(server, log)
+      gracefulClose.add(server, log)
       return server
     },
     // Fastify puts it on one server only, `localhost` has two: the factory takes care of both.

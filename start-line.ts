@@ -5,7 +5,7 @@ import { databasePlace } from './services/store/database-place.ts'
 import { styleModels, type ModelChoice } from './services/replicate/models.ts'
 
 /** The part of the configuration that an operator wants to see in the log of each start; none of it is secret. */
-export interface Started extends ModelChoice {
+export interface StartLineConfig extends ModelChoice {
   REPLICATE_API_URL: string
   REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
   PUBLIC_URL?: string | undefined
@@ -18,32 +18,32 @@ export interface Started extends ModelChoice {
  * What runs here, for the log.
  * @param areWebhooksOn whether Replicate is asked to report to this service
  */
-export function startLine (config: Started, areWebhooksOn: boolean, addresses: Array<AddressInfo | string>) {
+export function startLine (config: StartLineConfig, areWebhooksOn: boolean, addresses: Array<AddressInfo | string>) {
   return {
     version: packageJson.version,
     node: process.version,
-    store: storeOf(config),
+    store: describeStore(config),
     models: styleModels(config),
     // Without a user and a password that the address may have.
     replicate: new URL(config.REPLICATE_API_URL).origin,
-    webhooks: areWebhooksOn ? 'on' : `off: ${whyWebhooksAreOff(config)}`,
+    webhooks: areWebhooksOn ? 'on' : `off: ${explainWebhooksOff(config)}`,
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
-    addresses: addresses.map(urlOf)
+    addresses: addresses.map(formatAddress)
   }
 }
 
-function urlOf (listening: AddressInfo | string): string {
+function formatAddress (listening: AddressInfo | string): string {
   if (typeof listening === 'string') return listening
   const { address, family, port } = listening
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-function storeOf ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: Started): string {
+function describeStore ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: StartLineConfig): string {
   if (databaseUrl !== undefined) return `PostgreSQL ${databasePlace(databaseUrl)}`
   return dataDir === ':memory:' ? 'SQLite in memory: tasks are gone at the end' : `SQLite in ${resolve(dataDir)}`
 }
 
-function whyWebhooksAreOff ({ REPLICATE_WEBHOOKS: mode, PUBLIC_URL: publicUrl }: Started): string {
+function explainWebhooksOff ({ REPLICATE_WEBHOOKS: mode, PUBLIC_URL: publicUrl }: StartLineConfig): string {
   if (mode === 'off') return 'REPLICATE_WEBHOOKS'
   return publicUrl === undefined ? 'no PUBLIC_URL' : 'PUBLIC_URL is not https'
 }

@@ -6,8 +6,8 @@ import packageJson from '../package.json' with { type: 'json' }
 import { sendDocument } from '../routes/send-document.ts'
 import { taskEndedCallback } from './task-ended-callback.ts'
 import { icon, logo } from '../services/http/logo.ts'
-import { addCommonAnswers, commonComponents } from '../services/http/openapi-document.ts'
-import { sharedDocument, SharedFiles, type SharedDocument } from '../services/http/shared-document.ts'
+import { addCommonResponses, commonComponents } from '../services/http/common-responses.ts'
+import { createStaticDocument, StaticFiles, type StaticDocument } from '../services/http/static-document.ts'
 
 /** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
 export default fp(async (app) => {
@@ -33,15 +33,15 @@ export default fp(async (app) => {
     transformObject: (given) => {
       const document = 'openapiObject' in given ? given.openapiObject : given.swaggerObject
       Object.assign(document.paths?.['/generate-video']?.post ?? {}, { callbacks: { taskEnded: taskEndedCallback } })
-      addCommonAnswers(document.paths ?? {})
+      addCommonResponses(document.paths ?? {})
       return document
     },
     refResolver: {
       buildLocalReference: (schema, _baseUri, _fragment, index) => typeof schema.$id === 'string' ? schema.$id : `schema-${index}`
     }
   })
-  const json = sendOnceWritten(() => JSON.stringify(app.swagger()), '.json')
-  const yaml = sendOnceWritten(() => app.swagger({ yaml: true }), '.yaml')
+  const json = sendWrittenOnce(() => JSON.stringify(app.swagger()), '.json')
+  const yaml = sendWrittenOnce(() => app.swagger({ yaml: true }), '.yaml')
   await app.register(async (scope) => {
     // The plugin itself would write the document, and open a file, for each request.
     const handlers: Record<string, RouteHandlerMethod> = { '/docs/json': json, '/docs/yaml': yaml, '/docs/static/*': sendFile }
@@ -59,15 +59,15 @@ export default fp(async (app) => {
 }, { name: 'openapi' })
 
 /** The document is written when it is first asked for: by then all routes are known, and none is added later. */
-function sendOnceWritten (write: () => string, extension: string): RouteHandlerMethod {
-  let document: SharedDocument | undefined
+function sendWrittenOnce (write: () => string, extension: string): RouteHandlerMethod {
+  let document: StaticDocument | undefined
   return async (request, reply) => {
-    document ??= sharedDocument(write(), extension)
+    document ??= createStaticDocument(write(), extension)
     return sendDocument(document, request, reply)
   }
 }
 
-const files = new SharedFiles(new URL('static/', import.meta.resolve('@fastify/swagger-ui')))
+const files = new StaticFiles(new URL('static/', import.meta.resolve('@fastify/swagger-ui')))
 
 const sendFile: RouteHandlerMethod = async (request, reply) => {
   const { '*': name } = request.params as { '*': string }

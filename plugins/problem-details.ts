@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem, problemBody, ProblemError, problemMediaType, type Fault } from '../errors.ts'
-import { hostFaultOf } from '../services/http/host-header.ts'
-import { UnusableValue } from '../services/http/query-string.ts'
+import { findHostFault } from '../services/http/host-header.ts'
+import { InvalidValue } from '../services/http/query-string.ts'
 import { describeFault, type SchemaFault } from '../services/http/validation-fault.ts'
-import { problemOfThrown } from '../services/http/thrown-error.ts'
+import { toProblem } from '../services/http/to-problem.ts'
 import { isHealthCheck } from './request-log.ts'
 
 /** Headers that speak of the answer the route had in mind, not of the problem that is sent in its place. */
-const headersOfSuccess = [
+const successHeaders = [
   'accept-ranges', 'content-disposition', 'content-encoding', 'content-language', 'content-range', 'etag', 'expires',
   'last-modified', 'location', 'preference-applied', 'retry-after', 'set-cookie'
 ]
@@ -24,26 +24,26 @@ type RequestPart = keyof typeof requestParts
 export default fp(async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
-    const hostFault = hostFaultOf(request.raw.rawHeaders, request.raw.httpVersion)
+    const hostFault = findHostFault(request.raw.rawHeaders, request.raw.httpVersion)
     if (hostFault !== undefined) done(problem('bad_request', { detail: hostFault }))
-    else done(request.is404 ? unrouted(app, request) : undefined)
+    else done(request.is404 ? explainUnrouted(app, request) : undefined)
   })
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply))
-  app.setNotFoundHandler((request, reply) => sendProblem(unrouted(app, request), request, reply))
+  app.setNotFoundHandler((request, reply) => sendProblem(explainUnrouted(app, request), request, reply))
 }, { name: 'problem-details' })
 
 /** For anything thrown anywhere: logs what is the service's own fault, once, and answers. */
 export function answerError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const faults = faultsOf(thrown, request)
-  const answer = faults === undefined ? problemOfThrown(thrown) : validationFailed(faults)
-  if (answer.statusCode >= 500 && answer.cause !== undefined && !isGone(request)) {
+  const faults = collectFaults(thrown, request)
+  const answer = faults === undefined ? toProblem(thrown) : toValidationProblem(faults)
+  if (answer.statusCode >= 500 && answer.cause !== undefined && !hasClientLeft(request)) {
     request.log[isHealthCheck(request) ? 'debug' : 'error']({ err: answer.cause }, 'request failed')
   }
   sendProblem(answer, request, reply)
 }
 
 function sendProblem (answer: ProblemError, request: FastifyRequest, reply: FastifyReply): void {
-  for (const name of headersOfSuccess) reply.removeHeader(name)
+  for (const name of successHeaders) reply.removeHeader(name)
   // Fastify closes the connection at a body that is too large, and the client, still sending, would lose the answer.
   // Without this header Node reads the rest and throws it away, until the server cuts the connection.
   if (answer.code === 'payload_too_large') reply.removeHeader('connection')
@@ -56,7 +56,7 @@ function sendProblem (answer: ProblemError, request: FastifyRequest, reply: Fast
 }
 
 /** No route takes the request: is it the path that nobody knows, or only the method? */
-function unrouted (app: FastifyInstance, { method, raw }: FastifyRequest): ProblemError {
+function explainUnrouted (app: FastifyInstance, { method, raw }: FastifyRequest): ProblemError {
   const url = raw.url ?? '/'
   const allowed = app.supportedMethods.filter((known) => app.findRoute({ method: known, url }) !== null)
   // A route can find out by itself that there is nothing: a folder of files does.
@@ -67,7 +67,7 @@ function unrouted (app: FastifyInstance, { method, raw }: FastifyRequest): Probl
   })
 }
 
-function validationFailed (faults: Fault[]): ProblemError {
+function toValidationProblem (faults: Fault[]): ProblemError {
   const detail = faults.map(({ loc, msg }) => `${loc.slice(1).join('.')} ${msg}`.trim()).join('; ')
   return problem('validation_failed', { detail, faults })
 }
@@ -76,12 +76,12 @@ function validationFailed (faults: Fault[]): ProblemError {
  * Every fault of a request that failed validation, undefined where something else went wrong. Fastify stops at the
  * first part that fails, so the others are looked at here.
  */
-function faultsOf (thrown: unknown, request: FastifyRequest): Fault[] | undefined {
+function collectFaults (thrown: unknown, request: FastifyRequest): Fault[] | undefined {
   if (!isValidationError(thrown)) return undefined
   return Object.keys(requestParts).flatMap((part) => {
     const { validation, validationContext } = thrown
-    const found = part === validationContext ? validation : check(part as RequestPart, request)
-    return faultsOfPart(part as RequestPart, found, request)
+    const found = part === validationContext ? validation : validatePart(part as RequestPart, request)
+    return describePartFaults(part as RequestPart, found, request)
   })
 }
 
@@ -89,29 +89,29 @@ function isValidationError (thrown: unknown): thrown is { validation: SchemaFaul
   return thrown instanceof Error && 'validation' in thrown && Array.isArray(thrown.validation)
 }
 
-function check (part: RequestPart, request: FastifyRequest): SchemaFault[] {
+function validatePart (part: RequestPart, request: FastifyRequest): SchemaFault[] {
   const validate = request.getValidationFunction(part)
-  if (typeof validate !== 'function' || validate(valuesOf(part, request))) return []
+  if (typeof validate !== 'function' || validate(readPart(part, request))) return []
   return validate.errors ?? []
 }
 
-function valuesOf (part: RequestPart, request: FastifyRequest): unknown {
+function readPart (part: RequestPart, request: FastifyRequest): unknown {
   return part === 'querystring' ? request.query : request[part]
 }
 
-function faultsOfPart (part: RequestPart, found: SchemaFault[], request: FastifyRequest): Fault[] {
+function describePartFaults (part: RequestPart, found: SchemaFault[], request: FastifyRequest): Fault[] {
   const faults = found.map((fault) => describeFault(requestParts[part], fault))
-  return part === 'querystring' ? withUnusableValues(faults, request.query) : faults
+  return part === 'querystring' ? reportInvalidValues(faults, request.query) : faults
 }
 
 /** Whatever the schema says of a value that could not be read at all, one fault says why. */
-function withUnusableValues (faults: Fault[], query: unknown): Fault[] {
+function reportInvalidValues (faults: Fault[], query: unknown): Fault[] {
   const values = new Map(Object.entries(Object(query)))
   const seen = new Set<string>()
   return faults.flatMap((fault) => {
     const name = fault.loc[1] ?? ''
     const value = values.get(name)
-    if (!(value instanceof UnusableValue)) return [fault]
+    if (!(value instanceof InvalidValue)) return [fault]
     if (seen.has(name)) return []
     seen.add(name)
     return [{ loc: fault.loc.slice(0, 2), msg: value.msg, type: value.type }]
@@ -119,6 +119,6 @@ function withUnusableValues (faults: Fault[], query: unknown): Fault[] {
 }
 
 /** The client left in the middle of its request: whatever that broke is nobody's fault here. */
-function isGone ({ raw }: FastifyRequest): boolean {
+function hasClientLeft ({ raw }: FastifyRequest): boolean {
   return raw.destroyed && !raw.complete
 }

@@ -71,11 +71,11 @@ export function logOptions (redact: Redact) {
 }
 
 function describeError (error: Error & { code?: string }) {
-  return { type: error.name, message: error.message, stack: stackOf(error), ...(error.code && { code: error.code }) }
+  return { type: error.name, message: error.message, stack: describeStack(error), ...(error.code && { code: error.code }) }
 }
 
-function stackOf (error: Error, depth = 0): string {
+function describeStack (error: Error, depth = 0): string {
   const stack = error.stack ?? error.message
   if (!(error.cause instanceof Error) || depth === 5) return stack
-  return `${stack}\ncaused by: ${stackOf(error.cause, depth + 1)}`
+  return `${stack}\ncaused by: ${describeStack(error.cause, depth + 1)}`
 }

@@ -3,8 +3,8 @@ import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 import { cancelVideo } from '../services/generation/cancel-video.ts'
 import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
-import { ignoreBodies } from './ignored-body.ts'
-import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+import { ignoreBodies } from './ignore-bodies.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 /** Ends a task, and its prediction, at any point of its life. */
 const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
@@ -24,7 +24,7 @@ const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
       }
     }
   }, async (request) => {
-    const { id } = await taskOfRequest(request, taskStore)
+    const { id } = await loadTask(request, taskStore)
     const answer = await cancelVideo(id, { taskStore, predictionWatch, replicate, log: request.log })
     switch (answer.outcome) {
       case 'canceled': return presentTask(answer.task)

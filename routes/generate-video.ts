@@ -5,11 +5,11 @@ import { problem, problemResponses } from '../errors.ts'
 import { readCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
 import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
 import { parsePrefer } from '../services/http/prefer.ts'
-import { readQuery, UnusableValue } from '../services/http/query-string.ts'
+import { InvalidValue, transformQuery } from '../services/http/query-string.ts'
 import type { Style } from '../services/tasks/styles.ts'
 import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
-import { ignoreBodies } from './ignored-body.ts'
+import { ignoreBodies } from './ignore-bodies.ts'
 import { pollAfterSeconds } from './poll-after.ts'
 
 export interface GenerateVideoRouteOptions {
@@ -62,17 +62,17 @@ const accepted = {
 }
 
 /** What leaves no mark: spaces, controls, format and other ignorable characters, the blank of Braille. */
-const invisible = /^[\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]+$/u
-const invisibleDream = new UnusableValue({ type: 'invisible', msg: 'must have a visible character' })
-const notInQuery = new UnusableValue({ type: 'missing', msg: 'is required as a query parameter, a body is ignored' })
+const invisibleText = /^[\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]+$/u
+const invisibleDream = new InvalidValue({ type: 'invisible', msg: 'must have a visible character' })
+const notInQuery = new InvalidValue({ type: 'missing', msg: 'is required as a query parameter, a body is ignored' })
 
-function readDream (text: string): string | UnusableValue {
+function parseDream (text: string): string | InvalidValue {
   const dream = text.trim()
-  return invisible.test(dream) ? invisibleDream : dream
+  return invisibleText.test(dream) ? invisibleDream : dream
 }
 
 /** A client that sends what is missing in a body learns where it belongs. */
-function missedInBody ({ query, headers }: { query: unknown, headers: IncomingHttpHeaders }, _reply: unknown, done: () => void): void {
+function reportMissingInQuery ({ query, headers }: { query: unknown, headers: IncomingHttpHeaders }, _reply: unknown, done: () => void): void {
   const hasBody = Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined
   const values = query as Record<string, unknown>
   if (hasBody) for (const name of ['dream', 'style']) values[name] ??= notInQuery
@@ -86,7 +86,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   ignoreBodies(app)
 
   app.post('/generate-video', {
-    preValidation: [readQuery('dream', readDream), missedInBody, readQuery('callback_url', usableCallbackUrl)],
+    preValidation: [transformQuery('dream', parseDream), reportMissingInQuery, transformQuery('callback_url', parseCallback)],
     schema: {
       operationId: 'generateVideo',
       summary: 'Create a video from a dream',
@@ -116,9 +116,9 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     return { task_id: taskId, status: 'pending' as const }
   })
 
-  function usableCallbackUrl (text: string): string | UnusableValue {
+  function parseCallback (text: string): string | InvalidValue {
     const read = readCallbackUrl(text, callbackRules)
-    return read.ok ? read.url : new UnusableValue(read.fault)
+    return read.ok ? read.url : new InvalidValue(read.fault)
   }
 
   async function createTask (task: Task, code: 200 | 202, header: string | undefined) {

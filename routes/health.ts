@@ -12,13 +12,13 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const config = { isHealthCheck: true }
   let isReady = true
 
-  async function look (): Promise<void> {
+  async function checkReadiness (): Promise<void> {
     if (app.isStopping()) throw problem('stopping')
     await app.taskStore.ping()
   }
 
   /** Each change of readiness is one line, however often it is asked for. */
-  function note (now: boolean, err?: unknown): void {
+  function logChange (now: boolean, err?: unknown): void {
     if (now === isReady) return
     isReady = now
     if (now) app.log.info({}, 'Ready again')
@@ -48,12 +48,12 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async () => {
     try {
-      await look()
+      await checkReadiness()
     } catch (err) {
-      note(false, err)
+      logChange(false, err)
       throw err
     }
-    note(true)
+    logChange(true)
     return ok
   })
 }

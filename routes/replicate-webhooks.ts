@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
 import { problem, problemResponses, type ProblemError } from '../errors.ts'
-import { BodyRoom } from '../services/http/body-room.ts'
+import { BodyBudget } from '../services/http/body-budget.ts'
 import { receiveWebhook } from '../services/generation/receive-webhook.ts'
 import { parsePrediction } from '../services/replicate/prediction.ts'
 import { parseJson } from '../services/replicate/replicate-failure.ts'
@@ -12,24 +12,24 @@ import type { Authenticity, WebhookHeaders } from '../services/replicate/replica
 /** A prediction with long logs. */
 const bodyLimit = 8 * 1024 * 1024
 /** For all webhooks under way together: some thousands of the usual size, or four of the largest. */
-const roomBytes = 4 * bodyLimit
+const budgetBytes = 4 * bodyLimit
 
-type Received = { authenticity: Authenticity, body: Buffer } | 'too_large' | 'no_room'
+type Received = { authenticity: Authenticity, body: Buffer } | 'too_large' | 'budget_exhausted'
 
 /** Where Replicate reports the end of a prediction. The body is read as it comes: its signature covers the raw bytes. */
 const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, predictionWatch, replicateWebhooks, replicate, log } = app
   const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.addressFor(taskId) }
-  const room = new BodyRoom(roomBytes)
-  const look = (body: Buffer, headers: WebhookHeaders): Received => ({ authenticity: replicateWebhooks.verify(body, headers), body })
+  const budget = new BodyBudget(budgetBytes)
+  const verifyBody = (body: Buffer, headers: WebhookHeaders): Received => ({ authenticity: replicateWebhooks.verify(body, headers), body })
 
   // Anyone can send to this address: what the headers give away is answered before the body is read.
   app.addHook('onRequest', (request, _reply, done) => {
     if (Number(request.headers['content-length'] ?? 0) > bodyLimit) done(problem('payload_too_large'))
-    else done(refusalOf(replicateWebhooks.foresee(request.headers)))
+    else done(toProblem(replicateWebhooks.foresee(request.headers)))
   })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', ({ headers }: FastifyRequest, payload: IncomingMessage) => room.read(payload, bodyLimit, (body) => look(body, headers)))
+  app.addContentTypeParser('*', ({ headers }: FastifyRequest, payload: IncomingMessage) => budget.read(payload, bodyLimit, (body) => verifyBody(body, headers)))
 
   app.post('/webhooks/replicate/:task_id', {
     bodyLimit,
@@ -42,10 +42,10 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
       response: { 204: Type.Null(), ...problemResponses('webhook_not_authentic', 'webhook_unverifiable', 'store_unavailable') }
     }
   }, async (request, reply) => {
-    const received = request.body as Received | undefined ?? look(Buffer.alloc(0), request.headers)
+    const received = request.body as Received | undefined ?? verifyBody(Buffer.alloc(0), request.headers)
     if (received === 'too_large') throw problem('payload_too_large')
-    if (received === 'no_room') throw problem('webhook_unverifiable', { detail: 'Too many webhooks are under way, send it again in a few seconds' })
-    const refusal = refusalOf(received.authenticity)
+    if (received === 'budget_exhausted') throw problem('webhook_unverifiable', { detail: 'Too many webhooks are under way, send it again in a few seconds' })
+    const refusal = toProblem(received.authenticity)
     if (refusal !== undefined) throw refusal
     const prediction = parsePrediction(parseJson(received.body.toString()))
     if (prediction === undefined) throw problem('bad_request', { detail: 'The body is no prediction' })
@@ -57,7 +57,7 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   })
 }
 
-function refusalOf (authenticity: Authenticity | undefined): ProblemError | undefined {
+function toProblem (authenticity: Authenticity | undefined): ProblemError | undefined {
   switch (authenticity) {
     case 'forged': return problem('webhook_not_authentic')
     case 'unverifiable': return problem('webhook_unverifiable')

@@ -5,7 +5,7 @@ import { problemResponses } from '../errors.ts'
 import { statusEvents } from '../services/live-status/status-events.ts'
 import { isOpen } from '../services/tasks/task.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
-import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 const HeadersSchema = Type.Object({
   'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received, which is the `revision` of its task' }))
@@ -45,14 +45,14 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
       }
     }
   }, async (request, reply) => {
-    const task = await taskOfRequest(request, taskStore)
-    if (!isOpen(task) && lastEventOf(request.headers['last-event-id']) >= task.revision) return reply.code(204).send(null)
+    const task = await loadTask(request, taskStore)
+    if (!isOpen(task) && parseLastEventId(request.headers['last-event-id']) >= task.revision) return reply.code(204).send(null)
     reply.headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
     return reply.send(Readable.from(statusEvents(task.id, { taskStore, taskSubscriptions, signal: request.signal }), { highWaterMark: 1 }))
   })
 }
 
-function lastEventOf (header: string | undefined): number {
+function parseLastEventId (header: string | undefined): number {
   return /^\d+$/.test(header ?? '') ? Number(header) : 0
 }
 

@@ -4,27 +4,27 @@ import { problem, problemResponses } from '../errors.ts'
 import type { Style } from '../services/tasks/styles.ts'
 import { isOpen, type TaskStatus } from '../services/tasks/task.ts'
 import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
-import { cursorOf, idOfCursor } from '../services/http/list-cursor.ts'
-import { ignoreBodies } from './ignored-body.ts'
-import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
+import { decodeCursor, encodeCursor } from '../services/http/list-cursor.ts'
+import { ignoreBodies } from './ignore-bodies.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 export interface VideoListRouteOptions {
   /** Whether only the machine itself can reach the service: without keys an id is all that keeps dreams apart. */
   isPrivate: boolean
 }
 
-const usualItems = 20
-const mostItems = 100
+const defaultItems = 20
+const maxItems = 100
 
 const QuerySchema = Type.Object({
   status: Type.Optional(Type.Unsafe<TaskStatus>({ ...Type.Ref('TaskStatus'), description: 'Only tasks of this status' })),
   style: Type.Optional(Type.Unsafe<Style>({ ...Type.Ref('Style'), description: 'Only tasks of this style' })),
-  limit: Type.Optional(Type.Integer({ format: 'int64', minimum: 1, default: usualItems, description: 'How many at most; more than 100 counts as 100' })),
+  limit: Type.Optional(Type.Integer({ format: 'int64', minimum: 1, default: defaultItems, description: 'How many at most; more than 100 counts as 100' })),
   cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of an earlier page' }))
 })
 
 export const TaskListSchema = Type.Object({
-  items: Type.Array(Type.Ref('Task'), { maxItems: mostItems, description: 'Newest first' }),
+  items: Type.Array(Type.Ref('Task'), { maxItems, description: 'Newest first' }),
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'Leads to the next page; null on the last' })
 }, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
 
@@ -46,15 +46,15 @@ const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async 
         ...problemResponses('keys_required', 'validation_failed', 'store_unavailable')
       }
     }
-  }, async ({ query: { status, style, limit = usualItems, cursor } }, reply) => {
-    const before = cursor === undefined ? undefined : idOfCursor(cursor)
+  }, async ({ query: { status, style, limit = defaultItems, cursor } }, reply) => {
+    const before = cursor === undefined ? undefined : decodeCursor(cursor)
     if (before === null) throw problem('validation_failed', { detail: 'cursor is none that this service has given', faults: [badCursor] })
-    const most = Math.min(limit, mostItems)
+    const most = Math.min(limit, maxItems)
     const tasks = await taskStore.list({ status, style, before, limit: most + 1 })
     reply.header('cache-control', 'no-store')
     const items = tasks.slice(0, most)
     const last = items.at(-1)
-    return { items: items.map(presentTask), next_cursor: tasks.length > most && last !== undefined ? cursorOf(last.id) : null }
+    return { items: items.map(presentTask), next_cursor: tasks.length > most && last !== undefined ? encodeCursor(last.id) : null }
   })
 
   app.delete('/video-status/:task_id', {
@@ -70,7 +70,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async 
       }
     }
   }, async (request, reply) => {
-    const task = await taskOfRequest(request, taskStore)
+    const task = await loadTask(request, taskStore)
     if (isOpen(task)) throw problem('task_not_finished')
     // False: another request has deleted it since it was read here. It is gone, as was asked for.
     await taskStore.remove(task)

@@ -2,12 +2,12 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
-import { etagOf, namesEtag } from '../services/http/etag.ts'
+import { formatEtag, matchesEtag } from '../services/http/etag.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
 import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { pollAfterSeconds } from './poll-after.ts'
-import { TaskParamsSchema, taskOfRequest } from './task-of-request.ts'
-import { waitSecondsOf } from '../services/http/prefer.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
+import { parseWaitSeconds } from '../services/http/prefer.ts'
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
@@ -51,14 +51,14 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
       }
     }
   }, async (request, reply) => {
-    const found = await taskOfRequest(request, taskStore)
-    const seconds = request.method === 'HEAD' ? undefined : waitSecondsOf(request.headers.prefer)
+    const found = await loadTask(request, taskStore)
+    const seconds = request.method === 'HEAD' ? undefined : parseWaitSeconds(request.headers.prefer)
     const task = seconds === undefined ? found : await untilEnded(found, seconds, request)
-    const etag = etagOf(task)
+    const etag = formatEtag(task)
     reply.headers({ 'cache-control': 'no-store', etag, vary: 'Prefer' })
     if (seconds !== undefined) reply.header('preference-applied', `wait=${seconds}`)
     if (isOpen(task)) reply.header('retry-after', pollAfterSeconds)
-    if (!namesEtag(request.headers['if-none-match'], etag)) return presentTask(task)
+    if (!matchesEtag(request.headers['if-none-match'], etag)) return presentTask(task)
     reply.code(304)
   })
 

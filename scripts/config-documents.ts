@@ -1,42 +1,42 @@
 import { ConfigSchema } from '../config.ts'
 
-const tableMarks = { begin: '<!-- configuration: written by `npm run docs` -->\n', end: '<!-- end of configuration -->' }
-const composeMarks = { begin: '    # Other settings: written by `npm run docs`\n', end: '    # End of other settings\n' }
+const tableMarkers = { begin: '<!-- configuration: written by `npm run docs` -->\n', end: '<!-- end of configuration -->' }
+const composeMarkers = { begin: '    # Other settings: written by `npm run docs`\n', end: '    # End of other settings\n' }
 
 /** What compose.yaml decides itself or gives a default or a message of its own: by hand, above the list of the others. */
-const settingsOfCompose = new Set(['HOST', 'PORT', 'DATA_DIR', 'DATABASE_URL', 'SHUTDOWN_DELAY_SECONDS', 'REPLICATE_API_TOKEN'])
+const handwrittenSettings = new Set(['HOST', 'PORT', 'DATA_DIR', 'DATABASE_URL', 'SHUTDOWN_DELAY_SECONDS', 'REPLICATE_API_TOKEN'])
 
 const settings = Object.entries(ConfigSchema.properties)
 const required = new Set<string>(ConfigSchema.required)
 
 /** `.env.example`: every setting with its description, defaults commented out. */
-export function envExample (): string {
+export function formatEnvExample (): string {
   return settings.map(([name, { description, default: value }]) =>
-    `# ${plain(description)}\n${required.has(name) && value === undefined ? '' : '#'}${name}=${value ?? ''}\n`
+    `# ${stripBackticks(description)}\n${required.has(name) && value === undefined ? '' : '#'}${name}=${value ?? ''}\n`
   ).join('\n')
 }
 
 /** `docs/configuration.md` with its table of settings generated anew. */
-export function withConfigurationTable (document: string): string {
+export function replaceConfigurationTable (document: string): string {
   const rows = settings.map(([name, { description, default: value }]) =>
     `| \`${name}\` | ${value === undefined ? '–' : `\`${value}\``} | ${description} |`
   )
-  return between(tableMarks, document, `${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n`)
+  return replaceBetween(tableMarkers, document, `${['| name | default | meaning |', '|---|---|---|', ...rows].join('\n')}\n`)
 }
 
 /** compose.yaml with the list of settings that it passes on as they are made anew. */
-export function withPassedSettings (compose: string): string {
-  const names = settings.map(([name]) => name).filter((name) => !settingsOfCompose.has(name))
-  return between(composeMarks, compose, names.map((name) => `    ${name}:\n`).join(''))
+export function replacePassedSettings (compose: string): string {
+  const names = settings.map(([name]) => name).filter((name) => !handwrittenSettings.has(name))
+  return replaceBetween(composeMarkers, compose, names.map((name) => `    ${name}:\n`).join(''))
 }
 
-function between ({ begin, end }: { begin: string, end: string }, document: string, text: string): string {
+function replaceBetween ({ begin, end }: { begin: string, end: string }, document: string, text: string): string {
   const [before, rest] = document.split(begin)
   const after = rest?.split(end)[1]
   if (before === undefined || after === undefined) throw new Error(`A document has lost the marks “${begin.trim()}” and “${end.trim()}”`)
   return before + begin + text + end + after
 }
 
-function plain (markdown: string | undefined): string {
+function stripBackticks (markdown: string | undefined): string {
   return (markdown ?? '').replaceAll('`', '')
 }

@@ -1,10 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { openApiDocument } from './openapi-document.ts'
-import { envExample, withConfigurationTable, withPassedSettings } from './config-documents.ts'
+import { buildOpenApiDocument } from './openapi-document.ts'
+import { formatEnvExample, replaceConfigurationTable, replacePassedSettings } from './config-documents.ts'
 
 /** Writes every document that is made from the code. The tests fail where one of them is out of date. */
 const at = (name: string) => new URL(`../${name}`, import.meta.url)
-await writeFile(at('openapi.json'), await openApiDocument())
-await writeFile(at('.env.example'), envExample())
-await writeFile(at('docs/configuration.md'), withConfigurationTable(await readFile(at('docs/configuration.md'), 'utf8')))
-await writeFile(at('compose.yaml'), withPassedSettings(await readFile(at('compose.yaml'), 'utf8')))
+await writeFile(at('openapi.json'), await buildOpenApiDocument())
+await writeFile(at('.env.example'), formatEnvExample())
+await writeFile(at('docs/configuration.md'), replaceConfigurationTable(await readFile(at('docs/configuration.md'), 'utf8')))
+await writeFile(at('compose.yaml'), replacePassedSettings(await readFile(at('compose.yaml'), 'utf8')))

@@ -1,12 +1,12 @@
 import type { Task } from '../tasks/task.ts'
 
 /** An entity tag of the task as clients see it: it changes with `revision`. */
-export function etagOf ({ revision }: Task): string {
+export function formatEtag ({ revision }: Task): string {
   return `"${revision}"`
 }
 
 /** Whether `If-None-Match` names the tag, in any of its spellings (RFC 9110, section 13.1.2). */
-export function namesEtag (ifNoneMatch: string | undefined, etag: string): boolean {
+export function matchesEtag (ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false
   return ifNoneMatch.split(',').some((entry) => entry.trim() === '*' || entry.trim().replace(/^W\//, '') === etag)
 }

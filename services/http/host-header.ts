@@ -5,7 +5,7 @@ const hostAndPort = /^(?:(\[[\da-f:.]+\])|([\w.~!$&'()*+,;=%-]*))(?::\d{0,5})?$/
  * The host that a `Host` header names, in lower case, without port and final dot; IPv6 addresses in brackets.
  * @returns undefined where the header is no host
  */
-export function hostNameOf (header: string): string | undefined {
+export function parseHostname (header: string): string | undefined {
   const [whole, address, name = ''] = hostAndPort.exec(header) ?? []
   return whole === undefined ? undefined : (address ?? name).toLowerCase().replace(/\.$/, '')
 }
@@ -14,7 +14,7 @@ export function hostNameOf (header: string): string | undefined {
  * What is wrong with the `Host` of a request, a sentence; undefined where nothing is.
  * @param rawHeaders names and values in turn, as Node gives them: of several it tells only the first otherwise
  */
-export function hostFaultOf (rawHeaders: string[], httpVersion: string): string | undefined {
+export function findHostFault (rawHeaders: string[], httpVersion: string): string | undefined {
   let host: string | undefined
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]
@@ -23,5 +23,5 @@ export function hostFaultOf (rawHeaders: string[], httpVersion: string): string 
     host = rawHeaders[index + 1] ?? ''
   }
   if (host === undefined) return httpVersion === '1.1' ? 'The request has no Host header' : undefined
-  return hostNameOf(host) === undefined ? 'The Host header is no host, with or without a port' : undefined
+  return parseHostname(host) === undefined ? 'The Host header is no host, with or without a port' : undefined
 }

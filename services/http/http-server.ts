@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { problem, problemBody, problemMediaType, titleOf, type ProblemError } from '../../errors.ts'
+import { problem, problemBody, problemMediaType, reasonPhrase, type ProblemError } from '../../errors.ts'
 import type { Log } from '../runtime/log.ts'
 import { PipelinedRequests } from './pipelined-requests.ts'
 import { newRequestId } from './request-id.ts'
-import { cutAfterRest, restBytes } from './unread-rest.ts'
+import { closeAfterLingering, maxLingeringBytes } from './lingering-close.ts'
 
 export interface HttpServerOptions {
   /** Bytes of the request line and the headers together. */
@@ -15,24 +15,24 @@ export interface HttpServerOptions {
   timeoutCheckMs: number
   keepAliveTimeoutMs: number
   /** How long the rest of a body may take whose request has been answered already. */
-  restMs: number
+  lingeringMs: number
   /** How long a connection may stand still while a request is under way; more than a client may ask to wait. */
-  standstillMs: number
+  idleTimeoutMs: number
   log: Log
 }
 
 /** How long a refused client may still send before its connection is cut: closing at once could lose the answer. */
-const lingerMs = 2_000
+const refusalLingeringMs = 2_000
 
 /**
  * Node's server, with a problem as the answer to everything that Node refuses by itself and so never hands to a
  * framework: what is not HTTP, is too large or too slow, wants a tunnel, or expects what cannot be met.
  */
 export function createHttpServer (handler: RequestListener, options: HttpServerOptions): Server {
-  const refusals = new Refusals(options)
+  const refusals = new RequestRefusals(options)
   const pipelined = new PipelinedRequests(options.log)
   const answer: RequestListener = (request, response) => {
-    refusals.watch(request, response)
+    refusals.closeAfterEarlyResponse(request, response)
     handler(request, response)
   }
   const server = createServer({
@@ -43,37 +43,37 @@ export function createHttpServer (handler: RequestListener, options: HttpServerO
     keepAliveTimeout: options.keepAliveTimeoutMs,
     // Node's own answer to a missing Host has no body; whoever handles requests checks it.
     requireHostHeader: false
-  }, (request, response) => pipelined.take(request, response, answer))
+  }, (request, response) => pipelined.run(request, response, answer))
   // An answer that its client does not read would be kept for ever. What is read slowly moves on, and so does an event stream.
-  server.timeout = options.standstillMs
+  server.timeout = options.idleTimeoutMs
   server.on('clientError', (error, socket) => refusals.onClientError(error, socket))
   server.on('checkExpectation', (request, response) => {
-    pipelined.take(request, response, () => refusals.onExpectation(request, response))
+    pipelined.run(request, response, () => refusals.onExpectation(request, response))
   })
   server.on('connect', (_request, socket) => refusals.onConnect(socket))
   return server
 }
 
-class Refusals {
+class RequestRefusals {
   readonly #log: Log
-  readonly #restMs: number
+  readonly #lingeringMs: number
   /** Connections whose last request has its answer, although its body is still on the way. */
   readonly #answered = new WeakSet<Duplex>()
   /** Connections that have failed: Node reports each further chunk on them as one more error. */
   readonly #failed = new WeakSet<Duplex>()
 
-  constructor ({ log, restMs }: HttpServerOptions) {
+  constructor ({ log, lingeringMs }: HttpServerOptions) {
     this.#log = log
-    this.#restMs = restMs
+    this.#lingeringMs = lingeringMs
   }
 
-  watch (request: IncomingMessage, response: ServerResponse): void {
+  closeAfterEarlyResponse (request: IncomingMessage, response: ServerResponse): void {
     const { headers, socket } = request
     if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return
     response.once('finish', () => {
       if (request.complete) return
       this.#answered.add(socket)
-      const isComplete = cutAfterRest(socket, { bytes: restBytes, ms: this.#restMs })
+      const isComplete = closeAfterLingering(socket, { maxBytes: maxLingeringBytes, timeoutMs: this.#lingeringMs })
       request.once('close', () => {
         this.#answered.delete(socket)
         isComplete()
@@ -89,15 +89,15 @@ class Refusals {
       this.#log.debug({ reason: error.code }, 'connection broken')
       socket.destroy()
     } else {
-      this.#refuseInTurn(socket, problemOf(error), error.code)
+      this.#refuseAfterPending(socket, parserProblem(error), error.code)
     }
   }
 
   /** Answers of earlier requests on the connection go first, and nothing is written into the middle of one. */
-  #refuseInTurn (socket: Duplex, refusal: ProblemError, reason?: string): void {
-    const open = openResponse(socket)
+  #refuseAfterPending (socket: Duplex, refusal: ProblemError, reason?: string): void {
+    const open = pendingResponse(socket)
     if (open?.req.complete === true) {
-      open.once('close', () => this.#refuseInTurn(socket, refusal, reason))
+      open.once('close', () => this.#refuseAfterPending(socket, refusal, reason))
     } else if (open?.headersSent === true || !socket.writable) {
       socket.destroy()
     } else {
@@ -114,19 +114,19 @@ class Refusals {
   }
 
   onExpectation (request: IncomingMessage, response: ServerResponse): void {
-    const { status, headers, body, requestId } = answerOf(problem('expectation_failed'))
-    this.watch(request, response)
+    const { status, headers, body, requestId } = buildResponse(problem('expectation_failed'))
+    this.closeAfterEarlyResponse(request, response)
     response.writeHead(status, headers).end(body)
     this.#logRefusal(status, requestId, 'Expect')
   }
 
   #refuse (socket: Duplex, refusal: ProblemError, reason?: string): void {
-    const { status, headers, body, requestId } = answerOf(refusal)
+    const { status, headers, body, requestId } = buildResponse(refusal)
     const lines = Object.entries({ ...headers, date: new Date().toUTCString(), connection: 'close' })
       .map(([name, value]) => `${name}: ${value}\r\n`)
-    socket.end(`HTTP/1.1 ${status} ${titleOf(status)}\r\n${lines.join('')}\r\n${body}`)
+    socket.end(`HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n${lines.join('')}\r\n${body}`)
     this.#logRefusal(status, requestId, reason)
-    cutAfterRest(socket, { bytes: restBytes, ms: lingerMs })
+    closeAfterLingering(socket, { maxBytes: maxLingeringBytes, timeoutMs: refusalLingeringMs })
     socket.resume()
   }
 
@@ -135,7 +135,7 @@ class Refusals {
   }
 }
 
-function answerOf (refusal: ProblemError) {
+function buildResponse (refusal: ProblemError) {
   const requestId = newRequestId()
   const body = JSON.stringify(problemBody(refusal, requestId))
   const headers = {
@@ -149,7 +149,7 @@ function answerOf (refusal: ProblemError) {
 }
 
 /** @see https://nodejs.org/api/http.html#event-clienterror */
-function problemOf ({ code }: NodeJS.ErrnoException): ProblemError {
+function parserProblem ({ code }: NodeJS.ErrnoException): ProblemError {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT': return problem('request_timeout')
     case 'HPE_HEADER_OVERFLOW': return problem('headers_too_large')
@@ -162,6 +162,6 @@ function problemOf ({ code }: NodeJS.ErrnoException): ProblemError {
 }
 
 /** Node keeps the response that is under way on the socket; there is no public way to ask for it. */
-function openResponse (socket: Duplex): ServerResponse | undefined {
+function pendingResponse (socket: Duplex): ServerResponse | undefined {
   return (socket as Duplex & { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 }

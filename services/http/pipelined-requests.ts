@@ -6,7 +6,7 @@ import type { Log } from '../runtime/log.ts'
  * How many requests of all connections may wait for an earlier answer on theirs. One takes about 4 kB, and a single read
  * of 64 kB can bring some 2,000 of them; a client that pipelines in earnest has a few dozen.
  */
-const mostWaiting = 10_000
+const maxWaiting = 10_000
 
 /**
  * Works on the requests of a connection one after another. Node hands over all that were read, however many, although the
@@ -24,28 +24,28 @@ export class PipelinedRequests {
   }
 
   /** Calls `start` when it is the request's turn: at once, unless an earlier answer of its connection is under way. */
-  take (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
+  run (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
     // Node assigns the connection to the answer whose turn it is.
     if (response.socket !== null) start(request, response)
-    else if (!request.socket.destroyed) this.#wait(request, response, start)
+    else if (!request.socket.destroyed) this.#queue(request, response, start)
   }
 
-  #wait (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
+  #queue (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
     const { socket } = request
-    if (this.#waiting === mostWaiting) {
-      this.#log.warn({ waiting: mostWaiting }, 'A connection is cut: too many requests wait for an earlier answer on theirs')
+    if (this.#waiting === maxWaiting) {
+      this.#log.warn({ waiting: maxWaiting }, 'A connection is cut: too many requests wait for an earlier answer on theirs')
       socket.destroy()
       return
     }
     this.#waiting++
-    if (!this.#waitingOn.has(socket)) this.#watch(socket)
-    const waiting = this.#countOf(socket) + 1
+    if (!this.#waitingOn.has(socket)) this.#keepPaused(socket)
+    const waiting = this.#waitingCount(socket) + 1
     this.#waitingOn.set(socket, waiting)
     if (waiting === 1) socket.pause()
     // A turn of the event loop for each: others are served in between.
     response.once('socket', () => setImmediate(() => {
       if (socket.destroyed) return
-      this.#leave(socket)
+      this.#dequeue(socket)
       start(request, response)
     }))
   }
@@ -54,18 +54,18 @@ export class PipelinedRequests {
    * Node goes on reading of its own accord, whenever the body of a request has been read: each time it is stopped again.
    * Once for a connection, however often requests come to wait on it.
    */
-  #watch (socket: Socket): void {
-    socket.on('resume', () => { if (this.#countOf(socket) > 0) socket.pause() })
-    socket.once('close', () => { this.#waiting -= this.#countOf(socket) })
+  #keepPaused (socket: Socket): void {
+    socket.on('resume', () => { if (this.#waitingCount(socket) > 0) socket.pause() })
+    socket.once('close', () => { this.#waiting -= this.#waitingCount(socket) })
   }
 
-  #countOf (socket: Socket): number {
+  #waitingCount (socket: Socket): number {
     return this.#waitingOn.get(socket) ?? 0
   }
 
-  #leave (socket: Socket): void {
+  #dequeue (socket: Socket): void {
     this.#waiting--
-    const waiting = this.#countOf(socket) - 1
+    const waiting = this.#waitingCount(socket) - 1
     this.#waitingOn.set(socket, waiting)
     if (waiting === 0) socket.resume()
   }

@@ -2,7 +2,7 @@
  * Stands in the parsed query for a value that cannot be used. It is no string, number or boolean, so that any schema
  * refuses it; whoever reports the faults of the schema says this one in its place.
  */
-export class UnusableValue {
+export class InvalidValue {
   /** stable, for programs */
   readonly type: string
   readonly msg: string
@@ -15,9 +15,9 @@ export class UnusableValue {
 }
 
 /** Why a value cannot be used, whatever the route makes of it. */
-const badEncoding = new UnusableValue({ type: 'encoding', msg: 'must be valid percent-encoded UTF-8' })
-const nullCharacter = new UnusableValue({ type: 'null_character', msg: 'must not contain U+0000' })
-const repeated = new UnusableValue({ type: 'repeated', msg: 'must be given once' })
+const badEncoding = new InvalidValue({ type: 'encoding', msg: 'must be valid percent-encoded UTF-8' })
+const nullCharacter = new InvalidValue({ type: 'null_character', msg: 'must not contain U+0000' })
+const repeated = new InvalidValue({ type: 'repeated', msg: 'must be given once' })
 
 /** What comes after so many pairs is not looked at, like any parameter that nobody knows. */
 const maxPairs = 1000
@@ -26,7 +26,7 @@ const maxPairs = 1000
  * Reads the query part of a request's address, without its `?`: `+` is a space, percent sequences are UTF-8.
  * A name that is not valid UTF-8 names nothing that anybody knows, and is left out.
  * @param text ASCII: Node refuses an address with any other byte
- * @returns an object without a prototype; each value is a string or an UnusableValue
+ * @returns an object without a prototype; each value is a string or an InvalidValue
  */
 export function parseQueryString (text: string): Record<string, unknown> {
   const query: Record<string, unknown> = Object.create(null)
@@ -40,16 +40,16 @@ export function parseQueryString (text: string): Record<string, unknown> {
   return query
 }
 
-function readValue (text: string): string | UnusableValue {
+function readValue (text: string): string | InvalidValue {
   const value = decode(text)
   if (value === undefined) return badEncoding
   return value.includes('\0') ? nullCharacter : value
 }
 
-const encoded = /[%+]/
+const needsDecoding = /[%+]/
 
 function decode (text: string): string | undefined {
-  if (!encoded.test(text)) return text
+  if (!needsDecoding.test(text)) return text
   try {
     return decodeURIComponent(text.replaceAll('+', ' '))
   } catch {
@@ -61,7 +61,7 @@ function decode (text: string): string | undefined {
  * A `preValidation` hook that puts something else in the place of a member of the query that is text, so that the schema
  * checks that and the handler sees nothing else.
  */
-export function readQuery (name: string, read: (text: string) => string | UnusableValue) {
+export function transformQuery (name: string, read: (text: string) => string | InvalidValue) {
   return (request: { query: unknown }, _reply: unknown, done: () => void): void => {
     const query = request.query as Record<string, unknown>
     const value = query[name]

@@ -9,7 +9,7 @@ export interface SchemaFault {
   message?: string | undefined
 }
 
-interface Wording {
+interface KeywordFault {
   /** The stable word for programs. */
   type: string
   msg: (params: Record<string, unknown>) => string
@@ -17,27 +17,27 @@ interface Wording {
 
 const typeNames: Record<string, string> = {
   integer: 'a whole number',
-  number: 'a number',
+  formatNumber: 'a number',
   string: 'text',
   boolean: 'true or false',
   array: 'a list',
   object: 'an object'
 }
 
-const patternWords: Record<string, string> = {
+const patternMessages: Record<string, string> = {
   [idempotencyKeyPattern]: 'must be 1 to 255 visible ASCII characters'
 }
 
-const wordings: Record<string, Wording> = {
+const keywordFaults: Record<string, KeywordFault> = {
   required: { type: 'missing', msg: () => 'is required' },
-  enum: { type: 'enum', msg: ({ allowedValues }) => `must be one of ${list(allowedValues)}` },
+  enum: { type: 'enum', msg: ({ allowedValues }) => `must be one of ${formatList(allowedValues)}` },
   const: { type: 'enum', msg: ({ allowedValue }) => `must be ${allowedValue}` },
   type: { type: 'type', msg: ({ type }) => `must be ${typeNames[String(type)] ?? type}` },
   minLength: { type: 'too_short', msg: ({ limit }) => limit === 1 ? 'must not be empty' : `must be at least ${number(limit)} characters long` },
   maxLength: { type: 'too_long', msg: ({ limit }) => `must be at most ${number(limit)} characters long` },
   minimum: { type: 'too_small', msg: ({ limit }) => `must be at least ${number(limit)}` },
   maximum: { type: 'too_large', msg: ({ limit }) => `must be at most ${number(limit)}` },
-  pattern: { type: 'pattern', msg: ({ pattern }) => patternWords[String(pattern)] ?? `must match the pattern ${pattern}` },
+  pattern: { type: 'pattern', msg: ({ pattern }) => patternMessages[String(pattern)] ?? `must match the pattern ${pattern}` },
   format: { type: 'format', msg: ({ format }) => `must be a valid ${format}` }
 }
 
@@ -46,7 +46,7 @@ const wordings: Record<string, Wording> = {
  * @param part `query`, `path`, `header` or `body`
  */
 export function describeFault (part: string, { instancePath, keyword, params, message }: SchemaFault): Fault {
-  const wording = wordings[keyword]
+  const wording = keywordFaults[keyword]
   const loc = [part, ...instancePath.split('/').slice(1).map(unescapePointer)]
   if (keyword === 'required') loc.push(String(params.missingProperty))
   return { loc, msg: wording?.msg(params) ?? message ?? 'cannot be used', type: wording?.type ?? 'invalid' }
@@ -57,7 +57,7 @@ function unescapePointer (token: string): string {
   return token.replaceAll('~1', '/').replaceAll('~0', '~')
 }
 
-function list (values: unknown): string {
+function formatList (values: unknown): string {
   return Array.isArray(values) ? values.filter((value) => value !== null).join(', ') : String(values)
 }
 

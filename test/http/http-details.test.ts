@@ -1,5 +1,5 @@
 import t from 'tap'
-import { waitSecondsOf } from '../../services/http/prefer.ts'
+import { parseWaitSeconds } from '../../services/http/prefer.ts'
 import { parsePrefer } from '../../services/http/prefer.ts'
 import { errors } from '../../errors.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
@@ -38,9 +38,9 @@ t.test('HEAD does not claim to have waited, and an event id of many digits is re
 })
 
 t.test('preferences are read as RFC 7240 has them', async (t) => {
-  t.equal(waitSecondsOf('wait=99999999999999'), 60)
-  t.equal(waitSecondsOf(`wait=${'9'.repeat(400)}`), 60)
-  t.equal(waitSecondsOf('wait=-1'), undefined)
+  t.equal(parseWaitSeconds('wait=99999999999999'), 60)
+  t.equal(parseWaitSeconds(`wait=${'9'.repeat(400)}`), 60)
+  t.equal(parseWaitSeconds('wait=-1'), undefined)
   t.same([...parsePrefer('a="x, wait=3", wait=7')], [['a', 'x, wait=3'], ['wait', '7']])
 })
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseQueryString, readQuery, UnusableValue } from '../../services/http/query-string.ts'
+import { parseQueryString, transformQuery, InvalidValue } from '../../services/http/query-string.ts'
 
 function parse (text: string): Record<string, unknown> {
   return { ...parseQueryString(text) }
@@ -7,7 +7,7 @@ function parse (text: string): Record<string, unknown> {
 
 function faultOf (text: string): string | undefined {
   const value = parseQueryString(text).a
-  return value instanceof UnusableValue ? value.type : undefined
+  return value instanceof InvalidValue ? value.type : undefined
 }
 
 t.test('a plus is a space and percent sequences are UTF-8', async (t) => {
@@ -60,9 +60,9 @@ t.test('a member that is text is read into something else, anything else stays a
   const query = parseQueryString('dream=+x+&style=+y&other=%FF')
   let continued = 0
   const upperCase = (text: string) => text.toUpperCase()
-  for (const name of ['dream', 'other', 'missing']) readQuery(name, upperCase)({ query }, undefined, () => { continued++ })
+  for (const name of ['dream', 'other', 'missing']) transformQuery(name, upperCase)({ query }, undefined, () => { continued++ })
   t.equal(continued, 3)
   t.same([query.dream, query.style], [' X ', ' y'])
-  t.ok(query.other instanceof UnusableValue)
+  t.ok(query.other instanceof InvalidValue)
   t.notOk('missing' in query)
 })

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { ConfigSchema, readConfig } from '../../config.ts'
-import { withPassedSettings } from '../../scripts/config-documents.ts'
+import { replacePassedSettings } from '../../scripts/config-documents.ts'
 
 const root = new URL('../../', import.meta.url)
 const kubernetes = new URL('deploy/kubernetes/', root)
@@ -20,7 +20,7 @@ function lines (text: string): Array<[string, string]> {
 
 t.test('compose.yaml passes on every setting', async (t) => {
   const text = await read('compose.yaml')
-  t.equal(text, withPassedSettings(text), 'run `npm run docs`')
+  t.equal(text, replacePassedSettings(text), 'run `npm run docs`')
   t.equal(instances.length, 3)
   for (const [name, { environment }] of instances) {
     for (const setting of settings) {

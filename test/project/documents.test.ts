@@ -1,26 +1,26 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { ConfigError, readConfig } from '../../config.ts'
-import { envExample, withConfigurationTable } from '../../scripts/config-documents.ts'
-import { openApiDocument } from '../../scripts/openapi-document.ts'
+import { formatEnvExample, replaceConfigurationTable } from '../../scripts/config-documents.ts'
+import { buildOpenApiDocument } from '../../scripts/openapi-document.ts'
 import { newSecret } from '../support/callback-receiver.ts'
 import { startService } from '../support/service.ts'
 
 const committed = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
 
 t.test('openapi.json is what the service serves', async (t) => {
-  t.same(JSON.parse(await committed('openapi.json')), JSON.parse(await openApiDocument()), 'run `npm run docs`')
+  t.same(JSON.parse(await committed('openapi.json')), JSON.parse(await buildOpenApiDocument()), 'run `npm run docs`')
   const { app } = await startService(t)
   t.same((await app.inject('/openapi.json')).json(), JSON.parse(await committed('openapi.json')))
 })
 
 t.test('.env.example is made of the settings', async (t) => {
-  t.equal(await committed('.env.example'), envExample(), 'run `npm run docs`')
+  t.equal(await committed('.env.example'), formatEnvExample(), 'run `npm run docs`')
 })
 
 t.test('the table of settings in docs/configuration.md is generated from them', async (t) => {
   const document = await committed('docs/configuration.md')
-  t.equal(document, withConfigurationTable(document), 'run `npm run docs`')
+  t.equal(document, replaceConfigurationTable(document), 'run `npm run docs`')
 })
 
 t.test('every fault of the configuration is named at once, and no token', async (t) => {

@@ -8,7 +8,7 @@ import { problem, ProblemSchema, problemResponses } from '../../errors.ts'
 import problemDetails from '../../plugins/problem-details.ts'
 import requestLog from '../../plugins/request-log.ts'
 import { serverOptions, type ServerOptions } from '../../server-options.ts'
-import { readQuery } from '../../services/http/query-string.ts'
+import { transformQuery } from '../../services/http/query-string.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
 
 const StyleSchema = Type.Unsafe<string>({ $id: 'Style', type: 'string', enum: ['Realistic', 'Animated', 'Cursed'] })
@@ -28,8 +28,8 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
     logStream: { write: (line) => { lines.push(line) } },
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
-    restMs: 10_000,
-    standstillMs: 120_000,
+    lingeringMs: 10_000,
+    idleTimeoutMs: 120_000,
     ...options
   }))
   const held = new EventEmitter<{ held: [FastifyReply] }>()
@@ -61,7 +61,7 @@ function addRoutes (scope: FastifyInstance) {
   })
   app.post('/generate-video', {
     schema: { querystring: GenerateQuerySchema, response: problemResponses('validation_failed') },
-    preValidation: readQuery('dream', (text) => text.trim())
+    preValidation: transformQuery('dream', (text) => text.trim())
   }, async ({ query }) => query)
   app.get('/two-parts/:number', {
     schema: { params: Type.Object({ number: Type.Integer() }), querystring: GenerateQuerySchema }

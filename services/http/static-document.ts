@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 
 /** What is the same for all who ask: one buffer in memory, however many read it and however slowly. */
-export interface SharedDocument {
+export interface StaticDocument {
   body: Buffer
   /** its Content-Type */
   type: string
@@ -21,7 +21,7 @@ const types: Record<string, string> = {
 }
 
 /** @param extension such as `.json` */
-export function sharedDocument (content: Buffer | string, extension: string): SharedDocument {
+export function createStaticDocument (content: Buffer | string, extension: string): StaticDocument {
   const body = Buffer.from(content)
   return {
     body,
@@ -31,9 +31,9 @@ export function sharedDocument (content: Buffer | string, extension: string): Sh
 }
 
 /** The files of a folder that does not change: each is read when it is first asked for, once. */
-export class SharedFiles {
+export class StaticFiles {
   readonly #folder: URL
-  readonly #files = new Map<string, Promise<SharedDocument>>()
+  readonly #files = new Map<string, Promise<StaticDocument>>()
   #names: Promise<string[]> | undefined
 
   /** @param folder with a slash at its end */
@@ -42,7 +42,7 @@ export class SharedFiles {
   }
 
   /** @returns undefined where the folder has no such file */
-  async get (name: string): Promise<SharedDocument | undefined> {
+  async get (name: string): Promise<StaticDocument | undefined> {
     this.#names ??= readdir(this.#folder).catch((error: unknown) => {
       this.#names = undefined
       throw error
@@ -51,8 +51,8 @@ export class SharedFiles {
     return names.includes(name) ? await (this.#files.get(name) ?? this.#read(name)) : undefined
   }
 
-  #read (name: string): Promise<SharedDocument> {
-    const file = readFile(new URL(name, this.#folder)).then((content) => sharedDocument(content, extname(name)))
+  #read (name: string): Promise<StaticDocument> {
+    const file = readFile(new URL(name, this.#folder)).then((content) => createStaticDocument(content, extname(name)))
     this.#files.set(name, file)
     file.catch(() => this.#files.delete(name))
     return file

@@ -14,7 +14,7 @@ export const TaskParamsSchema = Type.Object({
  * The task that the path of a request names, in whatever case: Swift writes UUIDs in capitals. The log names it.
  * @throws ProblemError where there is none
  */
-export async function taskOfRequest (request: FastifyRequest, taskStore: TaskStore): Promise<Task> {
+export async function loadTask (request: FastifyRequest, taskStore: TaskStore): Promise<Task> {
   const { task_id: taskId } = request.params as { task_id: string }
   const task = await taskStore.get(taskId.toLowerCase())
   if (task === undefined) throw problem('task_not_found')

@@ -4,10 +4,10 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 import type { Log } from '../runtime/log.ts'
 
 /** How long a request may take to come in on a connection that was accepted just before the servers closed. */
-const arrivalMs = 200
+const arrivalTimeoutMs = 200
 
 /** How long answers may take to be made and taken: longer than a request waits for anything but the end of a task. */
-const longestAnswerMs = 10_000
+const drainTimeoutMs = 10_000
 
 /**
  * How the servers of an instance close: all together (`localhost` is two addresses), without losing an answer, and in
@@ -18,7 +18,7 @@ const longestAnswerMs = 10_000
  * connections are refused first. Once a request that was on its way has come in, a connection lives on only where a
  * complete request has no answer yet, until it has one.
  */
-export class ServerClose {
+export class GracefulClose {
   readonly #servers = new Set<Server>()
   /** Every open connection, with the answers that it waits for. */
   readonly #connections = new Map<Socket, Set<ServerResponse>>()
@@ -29,7 +29,7 @@ export class ServerClose {
   add (server: Server, log: Log): void {
     this.#servers.add(server)
     server.on('connection', (socket: Socket) => this.#track(socket))
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#await(request.socket, response))
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#trackResponse(request.socket, response))
     server.close = (callback) => {
       this.#closed ??= this.#close(log)
       this.#closed.then(() => callback?.(), callback)
@@ -42,17 +42,17 @@ export class ServerClose {
     socket.once('close', () => this.#connections.delete(socket))
   }
 
-  #await (socket: Socket, response: ServerResponse): void {
+  #trackResponse (socket: Socket, response: ServerResponse): void {
     const answers = this.#connections.get(socket)
     answers?.add(response)
     // Comes once the answer has left, or its connection is gone.
     response.once('close', () => {
       answers?.delete(response)
-      if (this.#isDraining && !this.#isAwaited(socket)) socket.destroySoon()
+      if (this.#isDraining && !this.#hasPendingResponse(socket)) socket.destroySoon()
     })
   }
 
-  #isAwaited (socket: Socket): boolean {
+  #hasPendingResponse (socket: Socket): boolean {
     return Array.from(this.#connections.get(socket) ?? []).some(({ req }) => req.complete)
   }
 
@@ -67,12 +67,12 @@ export class ServerClose {
   }
 
   async #drain (closed: AbortSignal, log: Log): Promise<void> {
-    if (await isAborted(closed, arrivalMs)) return
+    if (await isAborted(closed, arrivalTimeoutMs)) return
     this.#isDraining = true
     for (const socket of this.#connections.keys()) {
-      if (!this.#isAwaited(socket)) socket.destroy()
+      if (!this.#hasPendingResponse(socket)) socket.destroy()
     }
-    if (await isAborted(closed, longestAnswerMs)) return
+    if (await isAborted(closed, drainTimeoutMs)) return
     log.warn({ connections: this.#connections.size }, 'Cutting connections whose answers were not ready or not taken in time')
     for (const socket of this.#connections.keys()) socket.destroy()
   }

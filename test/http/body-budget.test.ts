@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream'
 import t from 'tap'
-import { BodyRoom } from '../../services/http/body-room.ts'
+import { BodyBudget } from '../../services/http/body-budget.ts'
 
 const textOf = (body: Buffer) => body.toString()
 
 t.test('a body is seen whole, and one over its limit is not kept', async (t) => {
-  const room = new BodyRoom(10_000)
+  const room = new BodyBudget(10_000)
   const stream = new PassThrough()
   const read = room.read(stream, 10, textOf)
   stream.write('half ')
@@ -18,15 +18,15 @@ t.test('a body is seen whole, and one over its limit is not kept', async (t) => 
 })
 
 t.test('a body that comes in single bytes takes what they take in memory', async (t) => {
-  const room = new BodyRoom(10_000)
+  const room = new BodyBudget(10_000)
   const stream = new PassThrough()
   const read = room.read(stream, 1_000, textOf)
   for (let count = 0; count < 40; count++) stream.write('a')
-  t.equal(await read, 'no_room')
+  t.equal(await read, 'budget_exhausted')
 })
 
 t.test('room is given back whether a body ends, breaks or cannot be looked at', async (t) => {
-  const room = new BodyRoom(1_000)
+  const room = new BodyBudget(1_000)
   const give = (look = textOf) => {
     const stream = new PassThrough()
     const read = room.read(stream, 1_000, look)
@@ -35,7 +35,7 @@ t.test('room is given back whether a body ends, breaks or cannot be looked at', 
   }
   const broken = give()
   await new Promise(setImmediate)
-  t.equal(await give().read, 'no_room')
+  t.equal(await give().read, 'budget_exhausted')
   broken.stream.destroy(new Error('reset'))
   await t.rejects(broken.read, { message: 'reset' })
   const failing = give(() => { throw new Error('no look') })

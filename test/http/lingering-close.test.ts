@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
-import { restBytes } from '../../services/http/unread-rest.ts'
+import { maxLingeringBytes } from '../../services/http/lingering-close.ts'
 import { buildEdgeApp } from '../support/edge-app.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
 import { startService, until } from '../support/service.ts'
@@ -25,9 +25,9 @@ async function checkIsCut (t: Test, socket: Socket, status: number): Promise<voi
   const chunk = Buffer.alloc(MiB)
   let sent = 0
   await t.rejects(pipeline(async function * () {
-    for (; sent < 40 * restBytes; sent += chunk.length) yield chunk
+    for (; sent < 40 * maxLingeringBytes; sent += chunk.length) yield chunk
   }, socket), { code: /ECONNRESET|EPIPE/ })
-  t.ok(sent < 4 * restBytes, `${sent} bytes were sent`)
+  t.ok(sent < 4 * maxLingeringBytes, `${sent} bytes were sent`)
 }
 
 t.test('a client that sends on and on after its 413 is cut', async (t) => {
@@ -62,11 +62,11 @@ t.test('a client that sends its whole body before it reads has its answer, and m
     socket.resume()
     t.match(await readAnswer(socket), { status: 413, body: /payload_too_large/ })
   }
-  t.ok(20 * body.length > 2 * restBytes)
+  t.ok(20 * body.length > 2 * maxLingeringBytes)
 })
 
 t.test('a client that stops in the middle of a refused body is cut', async (t) => {
-  const { app } = await buildEdgeApp(t, { restMs: 50, requestTimeoutMs: 600_000 })
+  const { app } = await buildEdgeApp(t, { lingeringMs: 50, requestTimeoutMs: 600_000 })
   const connections = connectionsOf(app)
   const socket = await (await listenRaw(t, app))()
   socket.write(head('/generate-video?dream=x&style=Cursed', 'Content-Type: application/json\r\nContent-Length: 2000000') + 'half')
@@ -76,7 +76,7 @@ t.test('a client that stops in the middle of a refused body is cut', async (t) =
 
 t.test('a client that does not read its answer is cut, not one that waits as long as it may ask for', async (t) => {
   const large = Buffer.alloc(64 * MiB)
-  const { app } = await buildEdgeApp(t, { standstillMs: 50 }, (scope) => { scope.get('/large', async () => large) })
+  const { app } = await buildEdgeApp(t, { idleTimeoutMs: 50 }, (scope) => { scope.get('/large', async () => large) })
   const connections = connectionsOf(app)
   const socket = await (await listenRaw(t, app))()
   socket.pause().on('error', () => {})

@@ -4,7 +4,7 @@ interface Operation { responses?: Record<string, { headers?: object }> }
 
 const requestIds = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } }
 
-function anyProblem (description: string, headers: Record<string, { description: string, schema: object }>, codes: ErrorCode[]) {
+function describeProblem (description: string, headers: Record<string, { description: string, schema: object }>, codes: ErrorCode[]) {
   return {
     description,
     headers: { ...headers, ...requestIds },
@@ -18,12 +18,12 @@ export const commonComponents = {
     RequestId: { description: 'Names this request in the service’s log', schema: { type: 'string' as const, format: 'uuid' } }
   },
   responses: {
-    ClientError: anyProblem(
+    ClientError: describeProblem(
       'Any other request that cannot be served',
       { Allow: { description: 'With 405 only: the methods that this address takes', schema: { type: 'string' } } },
       ['bad_request', 'forbidden_host', 'cross_site_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
     ),
-    ServerError: anyProblem(
+    ServerError: describeProblem(
       'The service cannot serve the request at the moment',
       { 'Retry-After': { description: 'With 503 only: seconds to wait before trying again', schema: { type: 'integer', format: 'int32' } } },
       ['internal_error', 'bad_gateway', 'gateway_timeout']
@@ -32,7 +32,7 @@ export const commonComponents = {
 }
 
 /** Adds to each operation what any of them can answer, and to each of its own responses the header `X-Request-Id`. */
-export function addCommonAnswers (paths: Record<string, object | undefined>): void {
+export function addCommonResponses (paths: Record<string, object | undefined>): void {
   for (const operation of Object.values(paths).flatMap((path): Operation[] => Object.values(path ?? {}))) {
     for (const response of Object.values(operation.responses ?? {})) {
       response.headers = { ...response.headers, ...requestIds }
