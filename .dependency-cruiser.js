@@ -33,6 +33,17 @@ const roomRules = Object.entries(rooms).map(([room, below]) => ({
   }
 }))
 
+/** Programs beside the product. They share harness/ and do not import each other. */
+const programs = ['chaos', 'bench', 'smoke']
+
+const programRules = programs.map((program) => ({
+  name: `only-its-tests-know-${program}`,
+  comment: `Only ${program}/ and test/${program}/ import from ${program}/. What others need belongs to harness/.`,
+  severity: 'error',
+  from: { pathNot: `^(test/)?${program}/` },
+  to: { path: `^${program}/` }
+}))
+
 export default {
   forbidden: [
     ...roomRules,
@@ -69,6 +80,27 @@ export default {
       from: { path: '^(plugins|routes|services|[^/]+\\.ts$)' },
       to: { path: '^(test|harness|chaos|bench|smoke|scripts|replicate-emulator)/' }
     },
+    {
+      name: 'harness-knows-no-program',
+      comment: 'harness/ serves the tests and the programs beside the product, and imports none of them.',
+      severity: 'error',
+      from: { path: '^harness/' },
+      to: { path: '^(test|chaos|bench|smoke|scripts)/' }
+    },
+    {
+      name: 'only-tests-import-tests',
+      severity: 'error',
+      from: { pathNot: '^test/' },
+      to: { path: '^test/' }
+    },
+    {
+      name: 'emulator-stands-alone',
+      comment: 'The emulator imitates Replicate: it shares no code with the service.',
+      severity: 'error',
+      from: { path: '^replicate-emulator/' },
+      to: { pathNot: '^replicate-emulator/', dependencyTypesNot: ['core', 'npm', 'npm-dev', 'npm-optional'] }
+    },
+    ...programRules,
     {
       name: 'no-unresolvable',
       severity: 'error',

@@ -1,17 +1,20 @@
 /**
- * Loaded into the service before anything else (`node --expose-gc --import`): tells its parent, whenever it is asked, what
- * the process holds after everything that is not needed any more has been let go. The service knows nothing of it.
+ * Loaded into the service before anything else (`node --expose-gc --import`). Whenever its parent sends a message, it
+ * answers with the memory that the process holds after a full garbage collection. The service does not know of it.
  */
 const { gc } = globalThis
 if (gc === undefined) throw new Error('This needs --expose-gc')
 
+/** As `process.memoryUsage()` gives it, in bytes. */
+export interface MemoryReport { rss: number, heapUsed: number, external: number }
+
 process.on('message', async () => {
-  // Weak references and finalizers take more than one turn.
+  // Weak references and finalizers need more than one turn of the event loop.
   for (let round = 0; round < 3; round++) {
     await gc({ execution: 'async' })
     await new Promise((resolve) => setImmediate(resolve))
   }
   const { rss, heapUsed, external } = process.memoryUsage()
-  process.send?.({ rss, heapUsed, external })
+  process.send?.({ rss, heapUsed, external } satisfies MemoryReport)
 })
 process.channel?.unref()

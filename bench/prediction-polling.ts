@@ -1,27 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { callsAt, post, startEmulator, startService } from './setup.ts'
-import type { MeasuredProcess } from './process.ts'
+import { creates, emulatorCalls, megabytes, post, startEmulator, startService, type MeasuredProcess } from './setup.ts'
 
 const windowMs = 65_000
 const latencyMs = 200
 const hour = { ms: 3_600_000, seconds: '3600' }
 
-/** What it costs to wait for 5,000 predictions at a latency of 200 ms, without webhooks and without the limit on calls. */
-export async function measureWaiting (what: string, env: Record<string, string>) {
+/** The cost of waiting for 5,000 predictions at a latency of 200 ms, without webhooks and without the limit on calls. */
+export async function measurePolling (what: string, env: Record<string, string>) {
   const inFlight = 5_000
   const emulator = await startEmulator(hour.ms, latencyMs)
   const service = await startService({ MAX_IN_FLIGHT: String(inFlight), REPLICATE_READS_PER_MINUTE: '1000000', TASK_DEADLINE_SECONDS: hour.seconds, ...env })
   await post(service, inFlight)
-  while ((await callsAt(emulator)).create < inFlight) await delay(100)
+  await creates(emulator, inFlight)
   await delay(10_000)
-  const cost = await costOf([service], emulator)
+  const cost = await measureCost([service], emulator)
   await service.stop()
   await emulator.stop()
   return { what: `${inFlight} in flight, ${what}`, ...cost }
 }
 
-/** The same for 2,000 on two instances that share a PostgreSQL, and what nothing to do costs its database. */
-export async function measureWaitingTogether (databaseUrl: string, transactions: () => Promise<number>) {
+/** The same for 2,000 predictions and two instances on one PostgreSQL, and the load of idle instances on the database. */
+export async function measureSharedPolling (databaseUrl: string, transactions: () => Promise<number>) {
   const inFlight = 2_000
   const emulator = await startEmulator(hour.ms, latencyMs)
   const env = { DATABASE_URL: databaseUrl, MAX_IN_FLIGHT: String(inFlight / 2), TASK_DEADLINE_SECONDS: hour.seconds }
@@ -29,19 +28,19 @@ export async function measureWaitingTogether (databaseUrl: string, transactions:
   await delay(10_000)
   const before = await transactions()
   await delay(30_000)
-  const atRest = (await transactions() - before) / 30 / services.length
+  const idle = (await transactions() - before) / 30 / services.length
   if (services[0] !== undefined) await post(services[0], inFlight)
-  while ((await callsAt(emulator)).create < inFlight) await delay(100)
+  await creates(emulator, inFlight)
   await delay(10_000)
-  const cost = await costOf(services, emulator)
+  const cost = await measureCost(services, emulator)
   for (const process of [...services, emulator]) await process.stop()
-  return { what: `${inFlight} in flight, two instances on PostgreSQL`, ...cost, 'transactions a second of an instance at rest': atRest.toFixed(1) }
+  return { what: `${inFlight} in flight, two instances on PostgreSQL`, ...cost, 'transactions a second of an idle instance': idle.toFixed(1) }
 }
 
-async function costOf (services: MeasuredProcess[], emulator: MeasuredProcess) {
-  const cpuMs = () => services.reduce((sum, service) => sum + service.cpuMs(), 0)
+async function measureCost (services: MeasuredProcess[], emulator: MeasuredProcess) {
+  const cpuMs = () => services.reduce((sum, service) => sum + service.process.cpuMs(), 0)
   const reads = async () => {
-    const { get, list } = await callsAt(emulator)
+    const { get, list } = await emulatorCalls(emulator)
     return get + list
   }
   const before = { reads: await reads(), cpuMs: cpuMs() }
@@ -49,6 +48,6 @@ async function costOf (services: MeasuredProcess[], emulator: MeasuredProcess) {
   return {
     'reads a minute': Math.round((await reads() - before.reads) * 60_000 / windowMs),
     'CPU of one core': `${(100 * (cpuMs() - before.cpuMs) / windowMs).toFixed(1)} %`,
-    'resident memory': services.map((service) => `${service.residentMegabytes().toFixed(0)} MB`).join(', ')
+    'resident memory': services.map((service) => megabytes(service.process.residentMegabytes())).join(', ')
   }
 }

@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici'
+import { createPath, ServiceClient, type Call } from '../harness/service-client.ts'
 
 export interface SoakRates {
   /** a second, both */
@@ -7,30 +7,26 @@ export interface SoakRates {
 }
 
 const tickMs = 100
-/** Ids of the last tasks, to ask for. */
-const remembered = 200
-const longestMs = 10_000
+/** How many ids of the last tasks are kept to ask for. */
+const recentTasks = 200
+const timeoutMs = 10_000
 
-type Method = 'GET' | 'POST'
-interface Call { method: Method, path: string, headers?: Record<string, string> }
-
-/** A steady load of every kind of request, whatever the service makes of it. */
+/** A steady load of every kind of request, however the service answers. */
 export class SoakLoad {
   created = 0
   answered = 0
-  /** how often requests failed, by what they failed with */
+  /** how often requests failed, by the message of their error */
   failures: Record<string, number> = {}
-  #url
-  #rates
-  #agent = new Agent({ pipelining: 1 })
+  readonly #client: ServiceClient
+  readonly #rates: SoakRates
+  readonly #pending = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | undefined
-  #underWay = new Set<Promise<void>>()
   #taskIds: string[] = []
   #turn = 0
 
   /** @param url of the service, without a slash at its end */
   constructor (url: string, rates: SoakRates) {
-    this.#url = url
+    this.#client = new ServiceClient({ urls: [url], timeoutMs })
     this.#rates = rates
   }
 
@@ -40,35 +36,35 @@ export class SoakLoad {
     this.#timer = setInterval(() => {
       const seconds = (performance.now() - startedAt) / 1_000
       for (; sent.creates < seconds * this.#rates.creates; sent.creates++) this.#send(this.#create(sent.creates))
-      for (; sent.requests < seconds * this.#rates.requests; sent.requests++) this.#send(this.#call(this.#nextCall()))
+      for (; sent.requests < seconds * this.#rates.requests; sent.requests++) this.#send(this.#client.call(this.#nextCall()))
     }, tickMs)
   }
 
-  /** Sends nothing more and waits for the answers under way. */
+  /** Sends nothing more and waits for the answers that are still to come. */
   async stop (): Promise<void> {
     clearInterval(this.#timer)
-    await Promise.all(this.#underWay)
-    if (!this.#agent.closed) await this.#agent.close()
+    await Promise.all(this.#pending)
+    await this.#client.close()
   }
 
   #send (call: Promise<unknown>): void {
     const done = call
       .then(() => { this.answered++ }, (error: Error) => { this.failures[error.message] = (this.failures[error.message] ?? 0) + 1 })
-      .finally(() => this.#underWay.delete(done))
-    this.#underWay.add(done)
+      .finally(() => this.#pending.delete(done))
+    this.#pending.add(done)
   }
 
-  /** Every tenth with a key. */
+  /** Every tenth create has an idempotency key. */
   async #create (count: number): Promise<void> {
     const headers: Record<string, string> = count % 10 === 0 ? { 'idempotency-key': `soak-${count}` } : {}
-    const body = await this.#call({ method: 'POST', path: `/generate-video?dream=Dream%20number%20${count}&style=Cursed`, headers })
-    const { task_id: taskId } = JSON.parse(body) as { task_id: string }
+    const { text } = await this.#client.call({ method: 'POST', path: createPath(`Dream number ${count}`, 'Cursed'), headers })
+    const { task_id: taskId } = JSON.parse(text) as { task_id: string }
     this.created++
     this.#taskIds.push(taskId)
-    if (this.#taskIds.length > remembered) this.#taskIds.shift()
+    if (this.#taskIds.length > recentTasks) this.#taskIds.shift()
   }
 
-  /** Mostly polls, as the shipped app makes them; a wait, a stream, a list, and what is not there. */
+  /** Mostly polls, as the shipped app makes them; also a long poll, a stream, a list, and requests that are refused. */
   #nextCall (): Call {
     const turn = this.#turn++
     const newest = this.#taskIds.at(-1) ?? 'none'
@@ -81,12 +77,5 @@ export class SoakLoad {
       case 4: return { method: 'POST', path: '/generate-video?style=Wrong' }
       default: return { method: 'GET', path: `/video-status/${any}` }
     }
-  }
-
-  async #call ({ method, path, headers = {} }: Call): Promise<string> {
-    const answer = await request(`${this.#url}${path}`, {
-      method, headers, dispatcher: this.#agent, headersTimeout: longestMs, bodyTimeout: longestMs, signal: AbortSignal.timeout(longestMs)
-    })
-    return await answer.body.text()
   }
 }

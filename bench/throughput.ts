@@ -1,23 +1,21 @@
 import autocannon from 'autocannon'
-import { MeasuredProcess } from './process.ts'
-import { connections, dream, median, startBare, startEmulator, startService, type Row } from './setup.ts'
+import { connections, createPath, median, postOne, startBare, startEmulator, startService, type MeasuredProcess, type Row } from './setup.ts'
 
 const rounds = 9
 const secondsEach = 3
 
 /**
- * Requests a second of `GET /video-status/{id}` and `POST /generate-video`, the service's background jobs running, beside
- * a bare Fastify's with the same routes, schemas and a Map.
+ * Requests a second of `GET /video-status/{id}` and `POST /generate-video` while the background jobs of the service run,
+ * compared with a bare Fastify that has the same routes and schemas and a Map.
  * @param where completes the name of each row
- * @param targets least ratios
+ * @param targets the minimum ratios
  */
 export async function compareThroughput (where: string, env: Record<string, string>, targets: { read: number, create: number }): Promise<Row[]> {
   return [
-    await compare(`GET /video-status/{id}${where}`, env, targets.read, 'GET', async ({ url }) => {
-      const { task_id: taskId } = await (await fetch(`${url}${dream}`, { method: 'POST' })).json() as { task_id: string }
-      return `/video-status/${taskId}`
+    await compare(`GET /video-status/{id}${where}`, env, targets.read, 'GET', async (process) => {
+      return `/video-status/${await postOne(process)}`
     }),
-    await compare(`POST /generate-video${where}`, env, targets.create, 'POST', async () => dream)
+    await compare(`POST /generate-video${where}`, env, targets.create, 'POST', async () => createPath)
   ]
 }
 
@@ -33,13 +31,13 @@ async function compare (what: string, env: Record<string, string>, target: numbe
     }
   }
   for (const process of [service, bare, emulator]) await process.stop()
-  const [ours, theirs] = [rates.get(service) ?? [], rates.get(bare) ?? []]
-  // Round by round, since the two of a round met the same weather.
-  const ratios = ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN))
+  const [serviceRates, bareRates] = [rates.get(service) ?? [], rates.get(bare) ?? []]
+  // Round by round: the two measurements of a round had the same load from other programs.
+  const ratios = serviceRates.map((rate, round) => rate / (bareRates[round] ?? Number.NaN))
   return {
     what: `${what}, requests/s`,
-    service: median(ours).toFixed(0),
-    bare: median(theirs).toFixed(0),
+    service: median(serviceRates).toFixed(0),
+    bare: median(bareRates).toFixed(0),
     ratio: `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
     target: `≥ ${target.toFixed(2)}`
   }

@@ -1,16 +1,17 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
+import { newWebhookSecret } from '../harness/webhook-secret.ts'
 
-/** A task's prediction, which is running for all the emulator says. */
-export interface Running { taskId: string, predictionId: string, webhook: string }
+/** The prediction of a task, which goes on running at the emulator. */
+export interface RunningPrediction { taskId: string, predictionId: string, webhook: string }
 
-/** Reports ends of predictions in Replicate's place. */
-export class Completions {
-  readonly secret = `whsec_${randomBytes(32).toString('base64')}`
+/** Sends the webhooks of predictions that end, instead of Replicate. */
+export class WebhookSender {
+  readonly secret = newWebhookSecret()
   #signer = new Webhook(this.secret)
 
   /** @returns when it was sent, ms on the clock of `process.hrtime` */
-  async report ({ predictionId, webhook }: Running): Promise<number> {
+  async complete ({ predictionId, webhook }: RunningPrediction): Promise<number> {
     const body = JSON.stringify({ id: predictionId, status: 'succeeded', output: 'https://replicate.delivery/bench/video.mp4', webhook })
     const [id, now] = [`msg_${randomUUID()}`, new Date()]
     const headers = {
@@ -26,8 +27,8 @@ export class Completions {
   }
 }
 
-/** Every prediction that the emulator has, with the task that it is for. */
-export async function runningAt (emulatorUrl: string): Promise<Running[]> {
+/** Every prediction of the emulator, with its task. */
+export async function runningPredictions (emulatorUrl: string): Promise<RunningPrediction[]> {
   const predictions = await (await fetch(`${emulatorUrl}/emulator/predictions`)).json() as Array<{ id: string, webhook: string }>
   return predictions.map(({ id, webhook }) => ({ taskId: webhook.slice(webhook.lastIndexOf('/') + 1), predictionId: id, webhook }))
 }

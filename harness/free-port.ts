@@ -1,17 +1,19 @@
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { listen } from './listen.ts'
 
 /**
- * Below the ports that the system gives to outgoing connections: while the service is down, one of these could get
- * its port, or even connect to itself. Not of the run's seed: two runs with the same one may go side by side.
+ * A free port of 127.0.0.1 that stays free while no process listens on it, so that a process can be started again on its
+ * port. It is below the range from which the system takes the ports of outgoing connections: one of these could take the
+ * port in the meantime, or even connect to itself. The choice does not depend on the seed of a run, because two runs with
+ * the same seed may go on at the same time.
  */
 export async function freePort (): Promise<number> {
   for (;;) {
-    const port = randomInt(20_000, 32_000)
-    const server = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(server, 'listening').then(() => true, () => false)
-    if (!isFree) continue
+    const server = createServer()
+    const port = await listen(server, randomInt(20_000, 32_000)).catch(() => undefined)
+    if (port === undefined) continue
     server.close()
     await once(server, 'close')
     return port

@@ -1,14 +1,14 @@
-import { outcomeOf, run } from './command.ts'
+import { execute, run } from './command.ts'
 import { flags, type Container, type Engine, type ImageConfig } from './engine.ts'
 
-/** Docker, where an engine answers on this machine. */
+/** Docker, for machines on which its engine answers. */
 export class Docker implements Engine {
   readonly name = 'docker'
   readonly #containers: string[] = []
   readonly #tags: string[] = []
 
   static async answers (): Promise<boolean> {
-    return await outcomeOf('docker', ['info']).then(({ code }) => code === 0, () => false)
+    return await execute('docker', ['info']).then(({ code }) => code === 0, () => false)
   }
 
   async build (target: string, tag: string, args: Record<string, string>): Promise<void> {
@@ -26,7 +26,7 @@ export class Docker implements Engine {
     this.#containers.push(id)
     return {
       pid: async () => Number(await run('docker', ['inspect', '--format', '{{.State.Pid}}', id])),
-      execute: (command, more = {}) => outcomeOf('docker', ['exec', ...flags('--env', more), id, ...command]),
+      execute: (command, more = {}) => execute('docker', ['exec', ...flags('--env', more), id, ...command]),
       writtenPaths: async () => (await run('docker', ['diff', id])).split('\n').filter(Boolean),
       signal: async (name) => { await run('docker', ['kill', '--signal', name, id]) },
       ended: async () => Number(await run('docker', ['wait', id])),
@@ -35,11 +35,11 @@ export class Docker implements Engine {
   }
 
   runOnce (tag: string, command: readonly string[]) {
-    return outcomeOf('docker', ['run', '--rm', '--network', 'none', tag, ...command])
+    return execute('docker', ['run', '--rm', '--network', 'none', tag, ...command])
   }
 
   async clear (): Promise<void> {
     for (const id of this.#containers.splice(0)) await run('docker', ['rm', '--force', '--volumes', id])
-    for (const tag of this.#tags.splice(0)) await outcomeOf('docker', ['image', 'rm', tag])
+    for (const tag of this.#tags.splice(0)) await execute('docker', ['image', 'rm', tag])
   }
 }

@@ -1,6 +1,6 @@
 import type { Outcome } from './command.ts'
 
-/** What an image says of itself, as both engines name it. */
+/** The configuration of an image; both engines use these names. */
 export interface ImageConfig {
   User: string
   Cmd: string[]
@@ -8,13 +8,13 @@ export interface ImageConfig {
   Healthcheck: { Test: string[] }
 }
 
-/** A container of an image's own command, on the network of this machine. */
+/** A container that runs the command of its image, on the network of this machine. */
 export interface Container {
-  /** of its process, seen from this machine */
+  /** of its process, as this machine sees it */
   pid (): Promise<number>
-  /** Runs a command inside, with the container's environment and what is added to it. */
+  /** Runs a command in the container, with the container's environment and `env`. */
   execute (command: readonly string[], env?: Record<string, string>): Promise<Outcome>
-  /** Paths that were written since it was started, without its volumes, /tmp, and what the engine itself puts there. */
+  /** The paths that were written since its start, except for its volumes, /tmp, and what the engine itself writes. */
   writtenPaths (): Promise<string[]>
   signal (name: 'SIGTERM'): Promise<void>
   /** Resolves when its process has ended, with the exit code. */
@@ -22,18 +22,19 @@ export interface Container {
   log (): Promise<string>
 }
 
-/** Builds and runs images. Everything it made is gone after `clear`, but for what makes the next build fast. */
+/** Builds and runs images. `clear` removes everything that it made, except for what makes the next build fast. */
 export interface Engine {
   readonly name: string
   /** @param target the stage of the Dockerfile */
   build (target: string, tag: string, args: Record<string, string>): Promise<void>
   inspect (tag: string): Promise<ImageConfig>
   start (tag: string, env: Record<string, string>): Promise<Container>
-  /** One command in a container of its own, without settings. */
+  /** Runs one command in a container of its own, without settings. */
   runOnce (tag: string, command: readonly string[]): Promise<Outcome>
   clear (): Promise<void>
 }
 
+/** One flag for each value, such as `--env NAME=value`. */
 export function flags (name: string, values: Record<string, string>): string[] {
   return Object.entries(values).flatMap(([key, value]) => [name, `${key}=${value}`])
 }

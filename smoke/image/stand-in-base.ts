@@ -6,10 +6,10 @@ import { run } from './command.ts'
 const certificates = '/etc/ssl/certs/ca-certificates.crt'
 
 /**
- * Fills a folder with what the Dockerfile uses of the base image: a small Debian, Node and npm out of npm packages, a user `node`.
- * Needs root, debootstrap, and registries that the machine reaches.
+ * Fills a folder with what the Dockerfile uses of the base image: a small Debian, Node and npm from npm packages, and a user
+ * `node`. It needs root, debootstrap, and access to Debian's and npm's registries.
  * @param version of Node
- * @returns the environment that the image is to have
+ * @returns the environment of the image
  */
 export async function fillStandIn (folder: string, version: string): Promise<Record<string, string>> {
   const packages = await mkdtemp(join(tmpdir(), 'dreamreel-packages-'))
@@ -22,7 +22,7 @@ export async function fillStandIn (folder: string, version: string): Promise<Rec
     await cp(join(packages, 'node_modules/npm'), join(modules, 'npm'), { recursive: true, verbatimSymlinks: true })
     await symlink('../lib/node_modules/npm/bin/npm-cli.js', join(bin, 'npm'))
     await run('chroot', [folder, 'useradd', '--uid', '1000', '--create-home', 'node'])
-    // So that npm reaches the registry wherever this machine does.
+    // npm in the image has to trust the same registries as this machine.
     await mkdir(join(folder, '/etc/ssl/certs'), { recursive: true })
     await cp(certificates, join(folder, certificates))
     return { NODE_EXTRA_CA_CERTS: certificates, PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }

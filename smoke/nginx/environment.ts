@@ -1,40 +1,40 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { startEmulator } from '../../harness/emulator.ts'
 import { freePort } from '../../harness/free-port.ts'
-import { buildEmulator } from '../../replicate-emulator/app.ts'
 import { PostgresServer } from '../../harness/postgres-server.ts'
 import { Instance } from './instance.ts'
 import { Nginx } from './nginx.ts'
 
-/** Everything that takes part, on free ports of 127.0.0.1, with all logs in one folder. */
-export class Stage {
+/** The processes of a run, on free ports of 127.0.0.1, with all logs in one folder. */
+export class Environment {
   readonly folder: string
-  readonly replicate = buildEmulator({ generationMs: 1_500, rateLimits: false })
-  /** How to end what was started, in the order of its start. */
-  readonly #ends: Array<() => Promise<unknown>> = [() => this.replicate.close()]
+  /** Stops what was started, in the order of the start. */
+  readonly #stops: Array<() => Promise<unknown>> = []
 
-  static async open (): Promise<Stage> {
-    const folder = await mkdtemp(join(tmpdir(), 'dreamreel-deploy-'))
-    // nginx's workers have no rights, and pass through it.
+  static async create (): Promise<Environment> {
+    const folder = await mkdtemp(join(tmpdir(), 'dreamreel-smoke-'))
+    // The workers of nginx have no rights, and have to pass through this folder.
     await chmod(folder, 0o755)
-    return new Stage(folder)
+    return new Environment(folder)
   }
 
   private constructor (folder: string) {
     this.folder = folder
   }
 
-  /** @returns the instances, ready, and nginx in front of them */
+  /** @returns the emulator, the instances, which are ready, and nginx in front of them */
   async start () {
+    const { emulator, apiUrl, close } = await startEmulator({ generationMs: 1_500, rateLimits: false })
+    this.#stops.push(close)
     const postgres = await PostgresServer.start()
-    this.#ends.push(() => postgres.stop())
-    const apiUrl = `${await this.replicate.listen({ port: 0, host: '127.0.0.1' })}/v1`
-    const instanceOf = (name: string) => this.#startInstance(name, { DATABASE_URL: postgres.url, REPLICATE_API_URL: apiUrl })
-    const instances = await Promise.all([instanceOf('dreamreel-1'), instanceOf('dreamreel-2'), instanceOf('dreamreel-3')])
+    this.#stops.push(() => postgres.stop())
+    const startInstance = (name: string) => this.#startInstance(name, { DATABASE_URL: postgres.url, REPLICATE_API_URL: apiUrl })
+    const instances = await Promise.all([startInstance('dreamreel-1'), startInstance('dreamreel-2'), startInstance('dreamreel-3')])
     const nginx = await Nginx.start(join(this.folder, 'nginx'), await freePort(), instances.map(({ port }) => port))
-    this.#ends.push(() => nginx.stop())
-    return { instances, nginx }
+    this.#stops.push(() => nginx.stop())
+    return { emulator, instances, nginx }
   }
 
   async #startInstance (name: string, env: Record<string, string>): Promise<Instance> {
@@ -47,14 +47,14 @@ export class Stage {
       REPLICATE_POLL_INTERVAL_MS: '500',
       SHUTDOWN_DELAY_SECONDS: '5'
     }, join(this.folder, `${name}.log`))
-    this.#ends.push(() => instance.end('SIGKILL'))
+    this.#stops.push(() => instance.end('SIGKILL'))
     await instance.start()
     return instance
   }
 
-  /** @param keep whether the logs are still needed */
-  async clear (keep: boolean): Promise<void> {
-    for (const end of this.#ends.splice(0).reverse()) await end()
-    if (!keep) await rm(this.folder, { recursive: true, force: true })
+  /** @param keepLogs whether the folder stays */
+  async clear (keepLogs: boolean): Promise<void> {
+    for (const stop of this.#stops.splice(0).reverse()) await stop()
+    if (!keepLogs) await rm(this.folder, { recursive: true, force: true })
   }
 }

@@ -1,91 +1,88 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
-import { Agent, request } from 'undici'
+import { pause } from '../../harness/until.ts'
+import { createPath, ServiceClient, type Call } from '../../harness/service-client.ts'
 
-/** In every dream, unchanged by percent-encoding: where it turns up in a file, a dream has leaked. */
+/** Part of every dream, unchanged by percent-encoding: a file that contains it contains a dream. */
 export const marker = 'moonlitwhale'
 /** 2,000 characters, 24 kB in the request line. */
 const emojiDream = '🐋'.repeat(2_000)
 
-interface Wish { key: string, taskId: string, isOver: boolean }
+interface CreatedTask { key: string, taskId: string, hasEnded: boolean }
 
 /** A request that did not get its answer. `at` is when it was noticed, in ms since 1970. */
 export interface Failure { at: number, method: string, what: string }
 
-/** Between two dreams of a client, and between two looks at a task; ms. */
-const pauseMs = { dreams: 100, looks: 300 }
-const longestAnswerMs = 15_000
+/** Between two creates of a client, and between two polls of a task. */
+const pauseMs = { create: 100, poll: 300 }
+const timeoutMs = 15_000
 
-/** Clients that post dreams and poll each until it has ended, all through nginx, with no idea of instances. */
-export class Crowd {
+/** Clients that create tasks and poll each until it has ended, through nginx: they know of no instances. */
+export class LoadClients {
   readonly failures: Failure[] = []
-  readonly wishes: Wish[] = []
-  readonly endings = new Map<string, number>()
+  readonly tasks: CreatedTask[] = []
+  /** How many tasks ended with which status and error code. */
+  readonly ends = new Map<string, number>()
   requests = 0
-  readonly #url
-  readonly #agent = new Agent({ connections: 64 })
+  readonly #client: ServiceClient
   readonly #polls = new Set<Promise<void>>()
 
   /** @param url of nginx */
   constructor (url: string) {
-    this.#url = url
+    this.#client = new ServiceClient({ urls: [url], timeoutMs, connections: 64 })
   }
 
-  /** `clients` of them, one dream after another, until the signal; the last tasks are polled on. */
-  async dream (clients: number, signal: AbortSignal): Promise<void> {
+  /** Each of the `clients` creates one task after another until the signal. The last tasks are polled beyond it. */
+  async createTasks (clients: number, signal: AbortSignal): Promise<void> {
     await Promise.all(Array.from({ length: clients }, async (_, client) => {
       for (let count = 0; !signal.aborted; count++) {
-        await this.#wish(client === 0 && count % 4 === 0)
-        await delay(pauseMs.dreams, undefined, { signal }).catch(() => undefined)
+        await this.#create(client === 0 && count % 4 === 0)
+        await pause(pauseMs.create, signal)
       }
     }))
   }
 
-  get open (): Wish[] {
-    return this.wishes.filter(({ isOver }) => !isOver)
+  get open (): CreatedTask[] {
+    return this.tasks.filter(({ hasEnded }) => !hasEnded)
   }
 
   /** Ends all polling. */
-  async leave (): Promise<void> {
-    for (const wish of this.wishes) wish.isOver = true
+  async close (): Promise<void> {
+    for (const task of this.tasks) task.hasEnded = true
     await Promise.all(this.#polls)
-    await this.#agent.destroy()
+    await this.#client.close()
   }
 
-  async #wish (isLong: boolean): Promise<void> {
+  async #create (isLong: boolean): Promise<void> {
     const key = randomUUID()
-    // The marker would make the emoji's dream longer than 2,000 characters: it is known by its first ones then.
     const text = `${marker} ${key} `
+    // Together exactly 2,000 characters, of which each emoji is two units of the string.
     const dream = isLong ? text + emojiDream.slice(0, (2_000 - text.length) * 2) : `${text}swims through the clouds`
-    const answer = await this.#ask('POST', `/generate-video?${new URLSearchParams({ dream, style: 'Animated' })}`)
+    const answer = await this.#call({ method: 'POST', path: createPath(dream, 'Animated') })
     if (answer === undefined) return
-    const wish = { key, taskId: String(answer.task_id), isOver: false }
-    this.wishes.push(wish)
-    const poll = this.#poll(wish).finally(() => this.#polls.delete(poll))
+    const task = { key, taskId: String(answer.task_id), hasEnded: false }
+    this.tasks.push(task)
+    const poll = this.#poll(task).finally(() => this.#polls.delete(poll))
     this.#polls.add(poll)
   }
 
-  async #poll (wish: Wish): Promise<void> {
-    while (!wish.isOver) {
-      await delay(pauseMs.looks)
-      const task = await this.#ask('GET', `/video-status/${wish.taskId}`)
-      if (task?.status !== 'completed' && task?.status !== 'failed') continue
-      wish.isOver = true
-      const ending = [task.status, task.error_code].filter(Boolean).join(' ')
-      this.endings.set(ending, (this.endings.get(ending) ?? 0) + 1)
+  async #poll (task: CreatedTask): Promise<void> {
+    while (!task.hasEnded) {
+      await pause(pauseMs.poll)
+      const view = await this.#call({ method: 'GET', path: `/video-status/${task.taskId}` })
+      if (view?.status !== 'completed' && view?.status !== 'failed') continue
+      task.hasEnded = true
+      const end = [view.status, view.error_code].filter(Boolean).join(' ')
+      this.ends.set(end, (this.ends.get(end) ?? 0) + 1)
     }
   }
 
-  async #ask (method: 'GET' | 'POST', path: string): Promise<Record<string, unknown> | undefined> {
+  async #call (call: Call): Promise<Record<string, unknown> | undefined> {
     this.requests++
-    const fail = (what: string): void => { this.failures.push({ at: Date.now(), method, what }) }
+    const fail = (what: string): void => { this.failures.push({ at: Date.now(), method: call.method, what }) }
     try {
-      const { statusCode, body } = await request(this.#url + path, {
-        method, dispatcher: this.#agent, signal: AbortSignal.timeout(longestAnswerMs)
-      })
-      const text = await body.text()
-      if (statusCode === 200) return JSON.parse(text)
-      fail(`${statusCode}`)
+      const { status, text } = await this.#client.call(call)
+      if (status === 200) return JSON.parse(text)
+      fail(`${status}`)
     } catch (error) {
       fail(String(error))
     }

@@ -6,34 +6,34 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const configuration = new URL('../../deploy/nginx.conf', import.meta.url)
-/** Where nginx puts bodies that do not fit into memory; the compiled-in places need root. */
+/** Folders for bodies that do not fit into memory; those that are compiled in need root. */
 const temporaryPaths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
-/** One line of the access log, in the members that are judged. */
+/** The members of a line of the access log that the verdict needs. */
 export interface AccessLine { method: string, path: string, status: string, upstream: string, upstream_status: string }
 
-/** The machine's nginx, with `deploy/nginx.conf` and nothing of its own but a folder. */
+/** The machine's nginx with `deploy/nginx.conf`; its files are in a folder of the run. */
 export class Nginx {
   readonly folder: string
   readonly url: string
   readonly #child: ChildProcess
-  readonly #over: Promise<void>
-  #isOver = false
-  /** Why it could not be started: the machine has none, for example. */
-  #fault: Error | undefined
+  readonly #ended: Promise<void>
+  #hasEnded = false
+  /** Why it could not be started, for example because the machine has no nginx. */
+  #startError: Error | undefined
 
   /**
-   * @param folder for everything that it writes; nginx creates nothing elsewhere
+   * @param folder of everything that nginx writes
    * @param ports of the instances, in the order of the configuration
    */
   static async start (folder: string, port: number, ports: readonly number[]): Promise<Nginx> {
     await mkdir(folder)
-    // Started by root it hands its work to a user without any rights.
+    // If root starts it, its workers run as a user without any rights.
     await chmod(folder, 0o755)
     await writeFile(join(folder, 'nginx.conf'), withAddresses(await readFile(configuration, 'utf8'), port, ports))
     const nginx = new Nginx(folder, port)
     while (!await isAnswering(nginx.url)) {
-      if (nginx.#isOver) throw new Error(`nginx does not start: ${nginx.#fault ?? await readFile(nginx.#errorLog, 'utf8')}`)
+      if (nginx.#hasEnded) throw new Error(`nginx does not start: ${nginx.#startError ?? await readFile(nginx.#errorLog, 'utf8')}`)
       await delay(20)
     }
     return nginx
@@ -42,16 +42,16 @@ export class Nginx {
   private constructor (folder: string, port: number) {
     this.folder = folder
     this.url = `http://127.0.0.1:${port}`
-    // Files, because nginx opens /dev/stdout by its name, and a pipe of Node's is a socket, which cannot be opened.
+    // Files instead of pipes: nginx opens /dev/stdout by its name, and Node's pipes are sockets, which cannot be opened.
     const [access, error] = [openSync(this.#accessLog, 'a'), openSync(this.#errorLog, 'a')]
     this.#child = spawn('nginx', [
       '-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', `daemon off; pid ${join(folder, 'nginx.pid')};`
-    // Debian has it where only root looks for programs.
+    // Debian installs it into a folder that is only on root's PATH.
     ], { env: { PATH: `${process.env.PATH}:/usr/sbin` }, stdio: ['ignore', access, error] })
     for (const file of [access, error]) closeSync(file)
-    this.#over = once(this.#child, 'exit')
-      .catch((fault: Error) => { this.#fault = fault })
-      .then(() => { this.#isOver = true })
+    this.#ended = once(this.#child, 'exit')
+      .catch((error: Error) => { this.#startError = error })
+      .then(() => { this.#hasEnded = true })
   }
 
   async accessLines (): Promise<AccessLine[]> {
@@ -60,9 +60,9 @@ export class Nginx {
   }
 
   async stop (): Promise<void> {
-    // SIGTERM closes at once, SIGQUIT would wait for idle connections. Never SIGKILL: the workers would live on.
+    // SIGTERM closes at once; SIGQUIT would wait for idle connections; after a SIGKILL the workers would go on.
     this.#child.kill('SIGTERM')
-    await this.#over
+    await this.#ended
   }
 
   get #accessLog (): string {
@@ -74,7 +74,7 @@ export class Nginx {
   }
 }
 
-/** The configuration as it is shipped, but for the addresses, Docker's names and the folders. */
+/** The shipped configuration with other addresses, ports instead of Docker's names, and folders for temporary files. */
 function withAddresses (shipped: string, port: number, ports: readonly number[]): string {
   const folders = temporaryPaths.map((name) => `${name}_temp_path ${name};`).join(' ')
   const changes: Array<[RegExp, string]> = [

@@ -1,101 +1,102 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Crowd } from './load-clients.ts'
-import { tryEdges } from './edge-cases.ts'
+import { pause, until } from '../../harness/until.ts'
+import { checkEdgeCases } from './edge-cases.ts'
+import { Environment } from './environment.ts'
 import type { Instance } from './instance.ts'
-import { Stage } from './environment.ts'
-import { findLeaks, judge, type Course } from './verdict.ts'
+import { LoadClients } from './load-clients.ts'
+import { findLeaks, judge } from './verdict.ts'
 
 /**
- * `deploy/nginx.conf` in the machine's nginx, three real instances behind it on one PostgreSQL, and the emulator in place
- * of Replicate. One instance is told to stop under load, another is killed; both come back. Exit code 0 where no request
- * failed but those that were on the killed one, no task was lost, none was made twice, and no file has a dream in it.
- * On 127.0.0.1 alone, ends by itself, leaves nothing behind.
+ * Runs `deploy/nginx.conf` in the machine's nginx, with three real instances behind it on one PostgreSQL, and the emulator
+ * instead of Replicate. Under load, one instance is stopped and another one is killed; both are started again. The exit code
+ * is 0 only if no request failed except those on the killed instance, no task was lost or generated twice, and no file of
+ * nginx contains a dream. Everything is on 127.0.0.1. The run ends by itself and leaves nothing behind.
  */
-const clients = 6
-const mostShown = 20
-const longestMs = 100_000
+const clientCount = 6
+const maxPrinted = 20
+const maxRunMs = 100_000
 /** A dead instance is noticed after 10 s. */
-const longestTakeoverMs = 25_000
+const maxTakeoverMs = 25_000
 
 const startedAt = performance.now()
 const over = new AbortController()
 setMaxListeners(0, over.signal)
-const alarm = setTimeout(() => over.abort(new Error('It takes too long')), longestMs)
+const timer = setTimeout(() => over.abort(new Error(`The run takes longer than ${maxRunMs / 1_000} s`)), maxRunMs)
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => over.abort(new Error(`Interrupted by ${name}`)))
 
-const stage = await Stage.open()
+const environment = await Environment.create()
 let findings: string[] = []
 try {
-  findings = await play(stage)
+  findings = await run(environment)
 } catch (error) {
   findings = [error instanceof Error ? error.stack ?? error.message : String(error)]
 } finally {
-  clearTimeout(alarm)
-  await stage.clear(findings.length > 0)
+  clearTimeout(timer)
+  await environment.clear(findings.length > 0)
 }
-for (const finding of findings.slice(0, mostShown)) console.log(`FAILED: ${finding}`)
-if (findings.length > mostShown) console.log(`… and ${findings.length - mostShown} more`)
+for (const finding of findings.slice(0, maxPrinted)) console.log(`FAILED: ${finding}`)
+if (findings.length > maxPrinted) console.log(`… and ${findings.length - maxPrinted} more`)
 console.log(`${findings.length === 0 ? 'passed' : 'FAILED'} after ${((performance.now() - startedAt) / 1000).toFixed(0)} s`)
-if (findings.length > 0) console.log(`The logs are in ${stage.folder}`)
+if (findings.length > 0) console.log(`The logs are in ${environment.folder}`)
 process.exitCode = findings.length === 0 ? 0 : 1
 
-async function play (stage: Stage): Promise<string[]> {
-  const { nginx, instances } = await stage.start()
+async function run (environment: Environment): Promise<string[]> {
+  const { emulator, nginx, instances } = await environment.start()
   const [first, second] = instances
-  say('three instances and nginx are up')
-  const crowd = new Crowd(nginx.url)
+  print('three instances and nginx are ready')
+  const clients = new LoadClients(nginx.url)
   const leaving = new AbortController()
-  const asking = askForReadiness(nginx.url, leaving.signal)
-  const dreaming = crowd.dream(clients, AbortSignal.any([leaving.signal, over.signal]))
+  const checking = checkReadiness(nginx.url, leaving.signal)
+  const creating = clients.createTasks(clientCount, AbortSignal.any([leaving.signal, over.signal]))
   try {
     for (const instance of instances) await hasServed(instance)
 
-    const exitCode = await first.end('SIGTERM')
-    say(`told to stop: exit code ${exitCode}, ${crowd.failures.length} requests failed`)
+    const stopped = await first.end('SIGTERM')
+    print(`an instance was stopped: exit code ${stopped?.code}, ${clients.failures.length} requests failed`)
     await first.start()
     await hasServed(first)
 
     const killedAt = Date.now()
     await second.end('SIGKILL')
     await delay(1_000)
-    say(`killed: ${crowd.failures.length} requests failed`)
+    print(`an instance was killed: ${clients.failures.length} requests failed`)
     await second.start()
     await hasServed(second)
 
     leaving.abort()
-    await dreaming
-    say(`no more dreams: ${crowd.open.length} of ${crowd.wishes.length} tasks are open`)
-    await until(() => crowd.open.length === 0, longestTakeoverMs).catch(() => undefined)
-    const course: Course = { crowd, exitCode, killedAt, killedPort: second.port }
-    const findings = [...await judge(course, nginx, stage.replicate.emulator.predictions), ...await tryEdges(nginx)]
-    return [...findings, ...await findLeaks(nginx)]
+    await creating
+    print(`no more creates: ${clients.open.length} of ${clients.tasks.length} tasks are open`)
+    await until(() => clients.open.length === 0, 'all tasks to end', { timeoutMs: maxTakeoverMs, signal: over.signal }).catch(() => undefined)
+    const record = { clients, stopCode: stopped?.code, killedAt, killedPort: second.port }
+    return [
+      ...await judge(record, nginx, emulator.predictions),
+      ...await checkEdgeCases(nginx),
+      ...await findLeaks(nginx)
+    ]
   } finally {
     leaving.abort()
-    await Promise.all([crowd.leave(), asking])
+    await Promise.all([clients.close(), checking])
   }
 
-  /** Answers of its own, through nginx, from now on. */
+  /** Waits until nginx has passed a request to this instance from now on. */
   async function hasServed ({ port }: Instance): Promise<void> {
     const before = (await nginx.accessLines()).length
-    await until(async () => (await nginx.accessLines()).slice(before).some(({ upstream }) => upstream.endsWith(`:${port}`)), 20_000)
+    await until(
+      async () => (await nginx.accessLines()).slice(before).some(({ upstream }) => upstream.endsWith(`:${port}`)),
+      `instance ${port} to serve`, { timeoutMs: 20_000, intervalMs: 100, signal: over.signal }
+    )
   }
 }
 
-/** The health check of nginx in compose.yaml. */
-async function askForReadiness (url: string, signal: AbortSignal): Promise<void> {
+/** Does what the health check of nginx in compose.yaml does. */
+async function checkReadiness (url: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     for (let count = 0; count < 3; count++) await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined)
-    await delay(1_000, undefined, { signal }).catch(() => undefined)
+    await pause(1_000, signal)
   }
 }
 
-async function until (condition: () => boolean | Promise<boolean>, ms: number): Promise<void> {
-  for (const giveUpAt = Date.now() + ms; !await condition(); await delay(100, undefined, { signal: over.signal })) {
-    if (Date.now() > giveUpAt) throw new Error(`Waited in vain for ${condition}`)
-  }
-}
-
-function say (what: string): void {
+function print (what: string): void {
   console.log(`${((performance.now() - startedAt) / 1000).toFixed(1)} s  ${what}`)
 }

@@ -1,14 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PredictionView } from '../../replicate-emulator/prediction.ts'
-import { marker, type Crowd } from './load-clients.ts'
+import { marker, type LoadClients } from './load-clients.ts'
 import type { AccessLine, Nginx } from './nginx.ts'
 
-/** What has happened. */
-export interface Course {
-  crowd: Crowd
-  /** of the instance that was told to stop */
-  exitCode: number | null
+/** What happened in the run. */
+export interface RunRecord {
+  clients: LoadClients
+  /** the exit code of the instance that was stopped */
+  stopCode: number | null | undefined
   /** ms since 1970 */
   killedAt: number
   killedPort: number
@@ -16,53 +16,53 @@ export interface Course {
 
 const noticedWithinMs = 3_000
 
-/** Everything that must not be, in words. */
-export async function judge (course: Course, nginx: Nginx, predictions: PredictionView[]): Promise<string[]> {
-  const { crowd, exitCode } = course
+/** @returns a sentence for everything that must not happen and did */
+export async function judge (record: RunRecord, nginx: Nginx, predictions: PredictionView[]): Promise<string[]> {
+  const { clients, stopCode } = record
   const lines = await nginx.accessLines()
   const retried = lines.filter(({ upstream_status: tries }) => tries.includes(','))
-  console.log(`${crowd.requests} requests, ${crowd.failures.length} failed, ${retried.length} retried; ${crowd.wishes.length} tasks: ` +
-    [...crowd.endings].map(([ending, count]) => `${count} ${ending}`).join(', '))
+  console.log(`${clients.requests} requests, ${clients.failures.length} failed, ${retried.length} retried; ${clients.tasks.length} tasks: ` +
+    [...clients.ends].map(([end, count]) => `${count} ${end}`).join(', '))
   return [
-    ...exitCode === 0 ? [] : [`the instance that was told to stop ended with ${exitCode}`],
-    ...unexcused(course),
-    ...strange(lines, course),
-    ...crowd.open.map(({ taskId }) => `task ${taskId} has not ended`),
-    ...[...crowd.endings].filter(([ending]) => ending !== 'completed').map(([ending, count]) => `${count} tasks ended as ${ending}`),
-    ...uncounted(crowd, predictions),
-    // A run in which nothing was tried proves nothing.
-    ...retried.length === 0 ? ['nginx never had to ask another instance'] : []
+    ...stopCode === 0 ? [] : [`the instance that was stopped ended with ${stopCode}`],
+    ...unexcusedFailures(record),
+    ...unexpectedLines(lines, record),
+    ...clients.open.map(({ taskId }) => `task ${taskId} has not ended`),
+    ...[...clients.ends].filter(([end]) => end !== 'completed').map(([end, count]) => `${count} tasks ended as ${end}`),
+    ...wrongPredictions(clients, predictions),
+    // A run without a retry proves nothing.
+    ...retried.length === 0 ? ['nginx never passed a request to a second instance'] : []
   ]
 }
 
-/** A POST that was on the killed instance is all that may fail: whether it was sent is not known, so nobody repeats it. */
-function unexcused ({ crowd, killedAt }: Course): string[] {
-  return crowd.failures
+/** Only a POST on the killed instance may fail: it is not known whether it arrived, so nginx does not repeat it. */
+function unexcusedFailures ({ clients, killedAt }: RunRecord): string[] {
+  return clients.failures
     .filter(({ method, at }) => method !== 'POST' || at < killedAt || at > killedAt + noticedWithinMs)
     .map(({ method, what, at }) => `a ${method} failed ${at - killedAt} ms after the kill: ${what}`)
 }
 
-function strange (lines: AccessLine[], { killedPort }: Course): string[] {
+function unexpectedLines (lines: AccessLine[], { killedPort }: RunRecord): string[] {
   return lines
     .filter(({ status, upstream }) => status !== '200' && !upstream.endsWith(`:${killedPort}`))
     .map((line) => `nginx logged ${JSON.stringify(line)}`)
 }
 
-/** Each task has one prediction; also a POST that failed may have made one, but not two. */
-function uncounted ({ wishes }: Crowd, predictions: PredictionView[]): string[] {
-  const made = Map.groupBy(predictions, ({ input }) => /moonlitwhale ([0-9a-f-]{36})/.exec(String(input.prompt))?.[1] ?? 'nobody')
+/** Each task has one prediction. A POST that failed may have made one as well, but not two. */
+function wrongPredictions ({ tasks }: LoadClients, predictions: PredictionView[]): string[] {
+  const made = Map.groupBy(predictions, ({ input }) => /moonlitwhale ([0-9a-f-]{36})/.exec(String(input.prompt))?.[1] ?? 'without a key')
   return [
-    ...wishes.filter(({ key }) => !made.has(key)).map(({ taskId }) => `task ${taskId} has no prediction`),
-    ...[...made].filter(([, alike]) => alike.length > 1).map(([key, alike]) => `dream ${key} cost ${alike.length} predictions`)
+    ...tasks.filter(({ key }) => !made.has(key)).map(({ taskId }) => `task ${taskId} has no prediction`),
+    ...[...made].filter(([, alike]) => alike.length > 1).map(([key, alike]) => `dream ${key} has ${alike.length} predictions`)
   ]
 }
 
-/** Whether nginx has written a dream anywhere. */
+/** @returns a sentence for each file of nginx that contains a dream */
 export async function findLeaks ({ folder }: Nginx): Promise<string[]> {
   const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
   const found = await Promise.all(files.map(async ({ name, parentPath }) => {
     const text = await readFile(join(parentPath, name), 'utf8')
-    return text.includes(marker) || text.includes('🐋') || text.includes('%F0%9F%90%8B') ? [`a dream is in nginx's file ${name}`] : []
+    return text.includes(marker) || text.includes('🐋') || text.includes('%F0%9F%90%8B') ? [`nginx's file ${name} contains a dream`] : []
   }))
   return found.flat()
 }

@@ -1,11 +1,14 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { newSecret, startReceiver, verified, type Received } from '../support/callback-receiver.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import type { ReceivedCallback } from '../../harness/callback-receiver.ts'
+import { startReceiver, verified } from '../support/callback-receiver.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
-import { ended, startEmulator, startService, statusOf, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, startEmulator, startService, statusOf } from '../support/service.ts'
 
-const secret = newSecret()
+const secret = newWebhookSecret()
 const callbackEnv = { CALLBACK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
 type App = Awaited<ReturnType<typeof startService>>['app']
 
@@ -18,7 +21,7 @@ function post (app: App, callbackUrl: string, { style = 'Cursed', headers = {} }
   return app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style, callback_url: callbackUrl }, headers })
 }
 
-async function received (all: Received[], count = 1): Promise<Received[]> {
+async function received (all: ReceivedCallback[], count = 1): Promise<ReceivedCallback[]> {
   return until(() => all.length >= count ? all : undefined, `${count} callbacks`)
 }
 
@@ -74,7 +77,7 @@ for (const [store, envOf] of Object.entries(stores)) {
       if (message === undefined) throw new Error('Nothing received')
       t.strictSame(verified(secret, message), { type: end, timestamp: task.updated_at, data: task })
       t.strictSame(Object.keys(JSON.parse(message.body).data), Object.keys(task))
-      t.match(message, { url: '/dreams?of=a-caller', headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
+      t.match(message, { address: told.url, headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
       ends.push(taskId)
     }
     const withNobody = (await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).json().task_id
@@ -102,7 +105,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     const env = { ...callbackEnv, ...await envOf(t), REPLICATE_API_URL: apiUrl }
     const told = await startReceiver(t, 'silence', 204)
     const first = await runService(t, env)
-    const response = await fetch(`${await first.url()}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
+    const response = await fetch(`${await first.listeningUrl()}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
     const { task_id: taskId } = await response.json() as { task_id: string }
     await received(told.received, 1)
     await first.end('SIGKILL')

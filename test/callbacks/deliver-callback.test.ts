@@ -3,9 +3,10 @@ import { deliverCallback, callbackSchedule } from '../../services/callbacks/deli
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 import { CallbackSigner } from '../../services/callbacks/callback-message.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
-import { newSecret, startReceiver, verified } from '../support/callback-receiver.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import { startReceiver, verified } from '../support/callback-receiver.ts'
 
-const secret = newSecret()
+const secret = newWebhookSecret()
 
 function aTask (callbackUrl: string | null): Task {
   return { ...newTask('A whale', 'Cursed', 840, 1_000, callbackUrl), state: 'failed', failure: 'canceled' }
@@ -82,12 +83,12 @@ t.test('each attempt is one log line, which holds neither the address nor the dr
 
 t.test('every secret signs while one takes the place of another', async (t) => {
   const { url, received } = await startReceiver(t)
-  const newer = newSecret()
+  const newer = newWebhookSecret()
   const task = aTask(url)
   await scene(t, `${secret} ${newer}`).attempt(task)
   const [message] = received
   if (message === undefined) throw new Error('Nothing received')
   for (const known of [secret, newer]) t.match(verified(known, message), { type: 'video.failed', data: { task_id: task.id } })
-  t.throws(() => verified(newSecret(), message), { name: 'Error' })
+  t.throws(() => verified(newWebhookSecret(), message), { name: 'Error' })
   t.throws(() => verified(secret, { ...message, body: message.body.replace('failed', 'completed') }))
 })

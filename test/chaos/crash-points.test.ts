@@ -5,8 +5,10 @@ import t, { type Test } from 'tap'
 import { freePort } from '../../harness/free-port.ts'
 import { ServiceProcess } from '../../chaos/instance-process.ts'
 import { killPoints, stopPoints, type KillPoint, type StrikePoint } from '../../chaos/crash-points.ts'
-import { newSecret, startReceiver } from '../support/callback-receiver.ts'
-import { startEmulator, testEnvironment, until } from '../support/service.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import { startReceiver } from '../support/callback-receiver.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator, testEnvironment } from '../support/service.ts'
 
 /** `owed` are the deliveries on disk, `told` the callbacks that were received. */
 const leftBehind: Record<KillPoint, { stage: string, marked: boolean, bound: boolean, owed: number, predictions: number, told: number }> = {
@@ -51,7 +53,7 @@ async function dreamOnce (t: Test, point: StrikePoint) {
   const url = `http://127.0.0.1:${port}`
   const service = new ServiceProcess({
     env: {
-      ...testEnvironment, PORT: String(port), DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true'
+      ...testEnvironment, PORT: String(port), DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newWebhookSecret(), ALLOW_PRIVATE_CALLBACKS: 'true'
     },
     strike: { point, occurrence: 1 },
     log

@@ -5,8 +5,9 @@ import { promisify } from 'node:util'
 import { Webhook } from 'standardwebhooks'
 import t, { type Test } from 'tap'
 import { freePort } from '../../harness/free-port.ts'
-import { newSecret } from '../support/callback-receiver.ts'
-import { startService, until } from '../support/service.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import { until } from '../../harness/until.ts'
+import { startService } from '../support/service.ts'
 import { startFlakyProxy, type Trouble } from './flaky-proxy.ts'
 
 const document = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')
@@ -63,8 +64,8 @@ for (const { language, program, file } of examples) {
   })
 
   t.test(`the receiver in ${language} believes what the service sends, and nothing else`, async (t) => {
-    const [secret, port] = [newSecret(), await freePort()]
-    const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: `${newSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
+    const [secret, port] = [newWebhookSecret(), await freePort()]
+    const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: `${newWebhookSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
     const path = `${t.testdir()}/${file}`
     await writeFile(path, examplesIn(language)[1])
     const child = spawn(program, [path], { env: { PATH: process.env.PATH, CALLBACK_SECRET: secret, PORT: String(port) }, stdio: ['ignore', 'pipe', 'inherit'] })

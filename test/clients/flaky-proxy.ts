@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
+import { listen } from '../../harness/listen.ts'
 
 /** What happens on the way: `reset` and `cut` happen after the service has done what it was asked. */
 export type Trouble = 'reset' | 'cut' | 'html' | 'html-200' | 'busy' | 'refused'
@@ -42,12 +41,10 @@ export async function startFlakyProxy (t: Test, target: string, troubles: Record
     response.write(body.subarray(0, 10), () => response.destroy())
   }
 
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
+  const port = await listen(proxy)
   t.teardown(() => {
     proxy.closeAllConnections()
     proxy.close()
   })
-  const { port } = proxy.address() as AddressInfo
   return { url: `http://127.0.0.1:${port}`, received, left }
 }

@@ -4,7 +4,8 @@ import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 /** Sooner than an instance that says nothing is missed: its last word is at most 3 s old, and 10 s are waited for the next. */
 const beforeItIsMissedMs = 6_000
@@ -42,7 +43,7 @@ t.test('an instance that is told to stop hands its tasks to the others at once',
   const handedOn = createdBy(leaver)
   leaveOut(leaver)
   t.equal((await leaver.end('SIGTERM')).code, 0)
-  await until(async () => (await jobs(handedOn)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to go on', beforeItIsMissedMs)
+  await until(async () => (await jobs(handedOn)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to go on', { timeoutMs: beforeItIsMissedMs })
   t.same(new Set((await jobs(handedOn)).map(({ message }) => message)), new Set(['handed back']))
   await finishAll()
   const tasks = await ended(taskIds)
@@ -54,7 +55,7 @@ t.test('an instance that was frozen finds its leases lost, leaves its tasks to t
   const { post, ended, finishAll, leaveOut, jobs, emulator, instances } = await startCluster(t, endless)
   const taskIds = await post(30)
   const sleeper = await busiest(instances, 30)
-  const url = await sleeper.url()
+  const url = await sleeper.listeningUrl()
   const taken = createdBy(sleeper)
   sleeper.signal('SIGSTOP')
   leaveOut(sleeper)
@@ -77,7 +78,7 @@ async function startCluster (t: Test, emulatorOptions: EmulatorOptions = {}) {
   const { emulator, apiUrl } = await startEmulator(t, emulatorOptions)
   const env = { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl }
   const instances = await Promise.all(Array.from({ length: 3 }, () => runService(t, env)))
-  const urls = new Map(await Promise.all(instances.map(async (instance) => [instance, await instance.url()] as const)))
+  const urls = new Map(await Promise.all(instances.map(async (instance) => [instance, await instance.listeningUrl()] as const)))
   const finishAll = async () => {
     await Promise.all(emulator.predictions.map(({ id }) => fetch(`${new URL(apiUrl).origin}/emulator/predictions/${id}/finish`, {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"status":"succeeded"}'

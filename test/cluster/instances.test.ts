@@ -6,7 +6,8 @@ import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import { cancelVideo } from '../../services/generation/cancel-video.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { ended, postDream, startEmulator, statusOf, testEnvironment, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
 /** Instances of the service in front of one emulator and on one database. They look at predictions once a minute only. */
 async function startInstances (t: Test, options: EmulatorOptions, ...envs: Array<Record<string, string>>) {

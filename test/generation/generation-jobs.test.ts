@@ -7,7 +7,8 @@ import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-s
 import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { ended, postDream, startEmulator, startService, statusOf, testEnvironment, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Fault } from '../../replicate-emulator/fault.ts'
-import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 t.test('reads that fail in any way delay a task and end nothing', async (t) => {
   const { app, emulator } = await startService(t)

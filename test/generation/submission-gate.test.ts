@@ -1,5 +1,6 @@
 import t from 'tap'
-import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 t.jobs = 3
 
@@ -83,6 +84,6 @@ t.test('a task that is canceled while it waits takes no place at the gate, and n
   const waiting = await Promise.all(Array.from({ length: 5 }, () => postDream(app)))
   await until(() => app.generationJobs.inFlight === 6 || undefined, 'all to wait at the gate')
   for (const taskId of waiting) await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
-  await until(() => app.generationJobs.inFlight === 1 || undefined, 'the canceled ones to leave', 20_000)
+  await until(() => app.generationJobs.inFlight === 1 || undefined, 'the canceled ones to leave', { timeoutMs: 20_000 })
   t.equal(emulator.calls.create, 1)
 })

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 const publicUrl = 'https://dreams.example'
 

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import { maxLingeringBytes } from '../../services/http/lingering-close.ts'
 import { buildEdgeApp } from '../support/edge-app.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
-import { startService, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startService } from '../support/service.ts'
 
 const MiB = 1024 * 1024
 const head = (path: string, headers: string) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n`

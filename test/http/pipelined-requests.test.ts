@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { buildEdgeApp } from '../support/edge-app.ts'
 import { listenRaw, readAnswer, readAnswers } from '../support/raw-exchange.ts'
-import { until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
 
 const large = 'x'.repeat(200_000)
 

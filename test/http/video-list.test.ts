@@ -2,7 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { ended, postDream, startService, statusOf, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 interface Page { items: TaskView[], next_cursor: string | null }
 

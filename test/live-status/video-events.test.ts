@@ -7,7 +7,8 @@ import type { TaskView } from '../../services/tasks/task-view.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
 import { TaskSubscriptions } from '../../services/live-status/task-subscriptions.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { ended, postDream, startService, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService } from '../support/service.ts'
 
 interface StatusEvent { id: string, task: TaskView }
 

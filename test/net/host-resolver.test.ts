@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 import { HostResolver } from '../../services/net/host-resolver.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 type Record4or6 = 1 | 28
 const types = { A: 1, AAAA: 28 } as const

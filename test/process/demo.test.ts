@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { until } from '../support/service.ts'
+import { NodeProcess } from '../../harness/node-process.ts'
+import { until } from '../../harness/until.ts'
 
 t.test('the demo takes free ports, prints what becomes of a dream with its progress, and leaves no file behind', async (t) => {
   const folder = t.testdir()
@@ -19,17 +19,14 @@ t.test('the demo takes free ports, prints what becomes of a dream with its progr
   t.match(demo.output(), new RegExp(`${taskId} Animated: processing \\d+ %`))
   t.equal((await fetch(last)).status, 200)
   t.notMatch(demo.output().split('nothing is left behind')[1], 'whale')
-  demo.child.kill('SIGTERM')
-  const [code] = await demo.closed
-  t.equal(code, 0)
+  t.equal((await demo.end('SIGTERM')).code, 0)
   t.same(await readdir(folder), [])
 })
 
 t.test('a port that was asked for and is taken is one line', async (t) => {
   const port = await occupy(t, 0)
   const demo = runDemo(t, { PORT: String(port), EMULATOR_PORT: '0' })
-  const [code] = await demo.closed
-  t.equal(code, 1)
+  t.equal((await demo.end()).code, 1)
   t.match(demo.output(), new RegExp(`^The demo cannot listen on 127\\.0\\.0\\.1, PORT ${port}: [^\\n]*\\n$`))
 })
 
@@ -43,16 +40,8 @@ async function occupy (t: Test, port: number): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : port
 }
 
-function runDemo (t: Test, env: Record<string, string>) {
-  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, new URL('../../scripts/demo.ts', import.meta.url).pathname], {
-    env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe']
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output += text })
-  const closed = once(child, 'close')
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await closed
-  })
-  return { child, closed, output: () => output }
+function runDemo (t: Test, env: Record<string, string>): NodeProcess {
+  const demo = new NodeProcess({ args: ['scripts/demo.ts'], env })
+  t.teardown(() => demo.kill())
+  return demo
 }

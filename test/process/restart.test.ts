@@ -1,7 +1,8 @@
 import t from 'tap'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 const post = async (url: string): Promise<string> => {
   const response = await fetch(`${url}/generate-video?dream=A%20whale&style=Cursed`, { method: 'POST' })
@@ -14,7 +15,7 @@ t.test('after kill -9 every task goes on where it was, and no prediction is made
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 60_000 })
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const first = await runService(t, env)
-  const firstUrl = await first.url()
+  const firstUrl = await first.listeningUrl()
   const taskIds = await Promise.all(Array.from({ length: 20 }, () => post(firstUrl)))
   await until(async () => {
     const tasks = await Promise.all(taskIds.map((taskId) => read(firstUrl, taskId)))
@@ -24,7 +25,7 @@ t.test('after kill -9 every task goes on where it was, and no prediction is made
 
   emulator.settings.generationMs = 50
   const second = await runService(t, env)
-  const secondUrl = await second.url()
+  const secondUrl = await second.listeningUrl()
   const late = await post(secondUrl)
   for (const { id } of emulator.predictions.slice(0, 20)) {
     await fetch(`${apiUrl.replace('/v1', '')}/emulator/predictions/${id}/finish`, {
@@ -46,12 +47,12 @@ t.test('a task that nobody had taken yet is taken after a restart', async (t) =>
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   emulator.addFault({ call: 'create', kind: 'status', status: 429, retry_after: 600 })
   const first = await runService(t, env)
-  const taskId = await post(await first.url())
+  const taskId = await post(await first.listeningUrl())
   await until(() => emulator.calls.create > 0 || undefined, 'the first try')
   t.equal((await first.end('SIGTERM')).code, 0)
   emulator.clearFaults()
   const second = await runService(t, env)
-  const url = await second.url()
+  const url = await second.listeningUrl()
   await until(async () => (await read(url, taskId)).status === 'completed' || undefined, 'the video')
   t.equal(emulator.predictions.length, 1)
 })
@@ -60,18 +61,18 @@ t.test('SIGTERM does not wait for a generation, and waits for the answer to a cr
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000, latencyMs: 1_000 })
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const first = await runService(t, env)
-  const taskId = await post(await first.url())
+  const taskId = await post(await first.listeningUrl())
   await until(() => emulator.calls.create > 0 || undefined, 'the create to be under way')
   t.equal((await first.end('SIGTERM')).code, 0)
   const second = await runService(t, env)
-  t.equal((await read(await second.url(), taskId)).status, 'processing')
+  t.equal((await read(await second.listeningUrl(), taskId)).status, 'processing')
   t.equal(emulator.predictions.length, 1)
 })
 
 t.test('a stopping instance says so and serves everything else for SHUTDOWN_DELAY_SECONDS', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl, SHUTDOWN_DELAY_SECONDS: '2' })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   t.equal((await fetch(`${url}/readyz`)).status, 200)
   service.signal('SIGTERM')
   const refusal = await until(async () => {
@@ -87,7 +88,7 @@ t.test('a start that cannot succeed says why in sentences', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const running = await runService(t, env)
-  const taken = new URL(await running.url()).port
+  const taken = new URL(await running.listeningUrl()).port
   const cases: Array<[Record<string, string>, RegExp]> = [
     [env, /^[^\n]*in use by another Dreamreel process[^\n]*\n$/],
     [{ ...env, DATA_DIR: ':memory:', PORT: taken }, /^[^\n]*EADDRINUSE[^\n]*\n$/m],

@@ -6,16 +6,17 @@ import { buildApp } from '../../app.ts'
 import { ConfigError, describeMisspelt, readConfig } from '../../config.ts'
 import { startLine } from '../../start-line.ts'
 import { openTerminalOutput } from '../../services/runtime/terminal-output.ts'
-import { newSecret } from '../support/callback-receiver.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, testEnvironment, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator, testEnvironment } from '../support/service.ts'
 
 const said = (output: string) => output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
 
 t.test('a line of each start says what runs, and another one what is misspelt', async (t) => {
   const { apiUrl } = await startEmulator(t)
-  const service = await runService(t, { REPLICATE_API_URL: apiUrl, REPLICATE_API_TOKNE: 'a-secret-word', CALLBACK_SECRET: newSecret() })
-  const url = await service.url()
+  const service = await runService(t, { REPLICATE_API_URL: apiUrl, REPLICATE_API_TOKNE: 'a-secret-word', CALLBACK_SECRET: newWebhookSecret() })
+  const url = await service.listeningUrl()
   const up = await until(() => said(service.output()).find(({ msg }) => msg === 'Dreamreel is up'), 'the line of the start')
   t.match(up, {
     level: 30,

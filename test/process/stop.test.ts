@@ -6,7 +6,8 @@ import t, { type Test } from 'tap'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 import { startSilentProxy } from '../support/silent-proxy.ts'
 
 const endless = { generationMs: 600_000 }
@@ -110,7 +111,7 @@ async function start (t: Test, backend: 'SQLite' | 'PostgreSQL', emulatorOptions
   const service = await runService(t, {
     REPLICATE_API_URL: apiUrl, ...databaseUrl === undefined ? { DATA_DIR: t.testdir() } : { DATABASE_URL: through(proxy.port, databaseUrl) }, ...env
   })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   const post = async (query = dream): Promise<string> => {
     const response = await fetch(url + query, { method: 'POST' })
     return (await response.json() as { task_id: string }).task_id

@@ -3,7 +3,7 @@ import t from 'tap'
 import { ConfigError, readConfig } from '../../config.ts'
 import { formatEnvExample, replaceConfigurationTable } from '../../scripts/config-documents.ts'
 import { buildOpenApiDocument } from '../../scripts/openapi-document.ts'
-import { newSecret } from '../support/callback-receiver.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startService } from '../support/service.ts'
 
 const committed = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
@@ -35,11 +35,11 @@ t.test('every fault of the configuration is named at once, and no token', async 
 
 t.test('a secret that cannot sign ends the start, several that can are taken', async (t) => {
   const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', CALLBACK_SECRET: secret })
-  for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newSecret()},${newSecret()}`, `${newSecret()}  ${newSecret()}`, `${newSecret()} `]) {
+  for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newWebhookSecret()},${newWebhookSecret()}`, `${newWebhookSecret()}  ${newWebhookSecret()}`, `${newWebhookSecret()} `]) {
     const thrown = t.throws(() => read(secret), { message: /- CALLBACK_SECRET must be whsec_/ }) as ConfigError
     t.notOk(thrown.message.includes(secret))
   }
-  const both = `${newSecret()} ${newSecret()}`
+  const both = `${newWebhookSecret()} ${newWebhookSecret()}`
   t.match(read(both), { CALLBACK_SECRET: both, ALLOW_PRIVATE_CALLBACKS: false })
   t.throws(() => readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'yes' }), { message: /ALLOW_PRIVATE_CALLBACKS must be true or false/ })
   t.match(readConfig({ REPLICATE_API_TOKEN: 'x', ALLOW_PRIVATE_CALLBACKS: 'true' }), { ALLOW_PRIVATE_CALLBACKS: true })

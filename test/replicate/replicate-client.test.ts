@@ -6,7 +6,8 @@ import { LocalCallBudget } from '../../services/rate-limit/call-budget.ts'
 import { CallLimiter } from '../../services/rate-limit/call-limiter.ts'
 import { ProviderClock } from '../../services/replicate/provider-clock.ts'
 import { createReplicateClient, type CreateOptions, type ReplicateClient, type ReplicateClientOptions } from '../../services/replicate/replicate-client.ts'
-import { answer, closedPort, startScriptedServer, type Script } from '../support/scripted-server.ts'
+import { closedPort } from '../../harness/listen.ts'
+import { answer, startScriptedServer, type Script } from '../support/scripted-server.ts'
 
 const request = { model: 'luma/ray', input: { prompt: 'A whale' }, cancelAfterSeconds: 840 }
 const prediction = { id: 'abc123', status: 'starting', created_at: '2026-11-24T08:00:00.123456Z' }

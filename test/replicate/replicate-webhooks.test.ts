@@ -6,7 +6,8 @@ import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import { openRaw, readAnswer, type RawAnswer } from '../support/raw-exchange.ts'
-import { ended, postDream, startEmulator, statusOf, testEnvironment, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
 /** A port that is free: the service's own address has to be known before it listens. */
 async function freePort (): Promise<number> {

@@ -5,7 +5,8 @@ import { collectSecrets } from '../../config.ts'
 import { createRedactor } from '../../services/runtime/redact-secrets.ts'
 import { answer, startScriptedServer } from '../support/scripted-server.ts'
 import { runService } from '../support/running-service.ts'
-import { ended, postDream, startService, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { ended, postDream, startService } from '../support/service.ts'
 
 const token = 'my"very\\own+token/of=Replicate'
 const webhookSecret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
@@ -66,7 +67,7 @@ t.test('a start that fails says nothing of the password, and the files of the st
 
   const dataDir = join(t.testdir(), 'new', 'data')
   const service = await runService(t, { DATA_DIR: dataDir, REPLICATE_API_URL: 'http://127.0.0.1:1/v1' })
-  await service.url()
+  await service.listeningUrl()
   const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
   t.equal(modeOf(dataDir), '700')
   for (const file of ['dreamreel.db', 'dreamreel.db-wal']) t.equal(modeOf(join(dataDir, file)), '600', file)

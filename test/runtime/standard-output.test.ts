@@ -2,7 +2,8 @@ import { Writable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { PipedOutput } from '../../services/runtime/standard-output.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 /** More than a pipe and the reader's own buffer hold, by far. */
 const requests = 2_000
@@ -65,15 +66,15 @@ t.test('what is left is waited for at the end, no longer than is said, and not w
 
 t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', async (t) => {
   const { service, ask } = await start(t)
-  service.readLog(false)
+  service.readOutput(false)
   for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
-  service.readLog(true)
+  service.readOutput(true)
   await until(() => service.output().split('"status":404').length - 1 === requests || undefined, 'every line')
   t.equal((await service.end('SIGTERM')).code, 0)
 })
 
 t.test('a reader of the log that stalls for good does not keep the process from ending, nor one that goes away', async (t) => {
-  for (const leave of ['readLog', 'closeLog'] as const) {
+  for (const leave of ['readOutput', 'closeOutput'] as const) {
     const { service, ask } = await start(t)
     service[leave](false)
     for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
@@ -84,7 +85,7 @@ t.test('a reader of the log that stalls for good does not keep the process from 
 async function start (t: Test) {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { REPLICATE_API_URL: apiUrl })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   const ask = async () => {
     const response = await fetch(url + missing, { signal: AbortSignal.timeout(noHangMs) })
     await response.arrayBuffer()

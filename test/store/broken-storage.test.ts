@@ -5,7 +5,8 @@ import t from 'tap'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask } from '../../services/tasks/task.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 const pageBytes = 4_096
 const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())
@@ -49,7 +50,7 @@ t.test('a damaged page ends readiness and creates, loudly and once', async (t) =
 t.test('a service on a damaged file says so where it is asked', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { DATA_DIR: await damagedFolder(t.testdir()), REPLICATE_API_URL: apiUrl })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   await until(async () => (await fetch(`${url}/readyz`)).status === 503 || undefined, 'readiness to end')
   t.equal((await fetch(`${url}/generate-video?dream=A+whale&style=Cursed`, { method: 'POST' })).status, 503)
   t.equal((await fetch(`${url}/livez`)).status, 200)

@@ -7,8 +7,9 @@ import { readConfig } from '../../config.ts'
 import { databasePlace } from '../../services/store/database-place.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { runService } from '../support/running-service.ts'
-import { answer, closedPort, startScriptedServer } from '../support/scripted-server.ts'
-import { until } from '../support/service.ts'
+import { closedPort } from '../../harness/listen.ts'
+import { answer, startScriptedServer } from '../support/scripted-server.ts'
+import { until } from '../../harness/until.ts'
 
 const password = 'a-secret-word'
 

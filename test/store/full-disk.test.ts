@@ -2,20 +2,22 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
 import type { TaskView } from '../../services/tasks/task-view.ts'
-import { newSecret, startReceiver } from '../support/callback-receiver.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import { startReceiver } from '../support/callback-receiver.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 t.test('a full disk refuses what is new, delays what is under way, and loses nothing', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
   const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   const post = () => fetch(`${url}/generate-video?dream=A%20whale&style=Animated`, { method: 'POST' })
   const { task_id: taskId } = await (await post()).json() as { task_id: string }
   const status = async () => await (await fetch(`${url}/video-status/${taskId}`)).json() as TaskView
   await until(async () => (await status()).status === 'processing' || undefined, 'the prediction to be bound')
 
-  service.limitFiles(1)
+  await service.limitFileSize(1)
   const refused = await post()
   t.equal(refused.status, 503)
   t.equal(refused.headers.get('retry-after'), '5')
@@ -24,7 +26,7 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
   await until(() => service.output().includes('a task waits for it') || undefined, 'the end of the task to meet the full disk')
   t.equal((await status()).status, 'processing')
 
-  service.limitFiles('unlimited')
+  await service.limitFileSize('unlimited')
   await until(async () => (await status()).status === 'completed' || undefined, 'the video')
   t.equal((await post()).status, 200)
   await until(() => emulator.predictions.length === 2 || undefined, 'the second prediction')
@@ -33,19 +35,19 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
 t.test('who has taken a callback is not told again because the disk is full just then', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const dataDir = t.testdir()
-  const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
+  const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newWebhookSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
   const service = await runService(t, env)
-  const url = await service.url()
+  const url = await service.listeningUrl()
   let answer = () => {}
   const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
   const post = () => fetch(`${url}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
   await post()
   await until(() => told.received.length === 1 || undefined, 'the callback')
 
-  service.limitFiles(1)
+  await service.limitFileSize(1)
   answer()
   await until(() => service.output().includes('a callback waits to be settled') || undefined, 'the full disk to be met')
-  service.limitFiles('unlimited')
+  await service.limitFileSize('unlimited')
   t.equal((await post()).status, 200)
   await until(() => told.received.length === 2 || undefined, 'the second callback')
   t.equal((await service.end('SIGTERM')).code, 0)
@@ -59,10 +61,10 @@ t.test('a log file on the full disk costs log lines and nothing else', async (t)
   const { apiUrl } = await startEmulator(t)
   const folder = t.testdir()
   const service = await runService(t, { DATA_DIR: folder, REPLICATE_API_URL: apiUrl, LOG_LEVEL: 'debug' }, `${folder}/log`)
-  const url = await service.url()
-  service.limitFiles(1)
+  const url = await service.listeningUrl()
+  await service.limitFileSize(1)
   for (let request = 0; request < 5; request++) t.equal((await fetch(`${url}/readyz`)).status, 200)
-  service.limitFiles('unlimited')
+  await service.limitFileSize('unlimited')
   t.equal((await fetch(`${url}/livez`)).status, 200)
   await until(() => service.output().includes('"/livez"') || undefined, 'the log to go on')
   t.equal((await service.end('SIGTERM')).code, 0)

@@ -3,7 +3,8 @@ import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { startEmulator, testEnvironment, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator, testEnvironment } from '../support/service.ts'
 
 const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
   SQLite: async () => ({}),

@@ -11,7 +11,8 @@ import { isOpen, newTask, type Transition, type Task } from '../../services/task
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 
 const now = Date.now
 const silent = () => {}
@@ -37,7 +38,7 @@ t.test('a folder moves to PostgreSQL, and every open task goes on there from whe
   t.same(await openTasksOf(dataDir), byId(open))
 
   const service = await runService(t, { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl })
-  await service.url()
+  await service.listeningUrl()
   const tasks = await until(async () => {
     const seen = await tasksThere()
     return seen.every((task) => !isOpen(task)) ? seen : undefined
@@ -141,7 +142,7 @@ t.test('a move that cannot be made says why in a sentence', async (t) => {
   const folders = t.testdir({ used: {}, broken: { 'dreamreel.db': 'This is no database. '.repeat(500) } })
   const [dataDir, broken, databaseUrl] = [join(folders, 'used'), join(folders, 'broken'), await createDatabase(t)]
   const { apiUrl } = await startEmulator(t)
-  await (await runService(t, { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl })).url()
+  await (await runService(t, { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl })).listeningUrl()
   const cases: Array<[Record<string, string>, RegExp]> = [
     [{ DATA_DIR: dataDir, DATABASE_URL: databaseUrl }, /^[^\n]*in use by another Dreamreel process[^\n]*\n$/],
     [{ DATA_DIR: '/nowhere', DATABASE_URL: databaseUrl }, /^DATA_DIR \/nowhere holds no tasks[^\n]*\n$/],

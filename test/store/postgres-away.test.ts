@@ -4,7 +4,8 @@ import { PostgresServer } from '../../harness/postgres-server.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { runService } from '../support/running-service.ts'
-import { startEmulator, until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
+import { startEmulator } from '../support/service.ts'
 import { startSilentProxy } from '../support/silent-proxy.ts'
 
 /** Only what hangs takes so long. */
@@ -106,7 +107,7 @@ t.test('connections that are cut again and again while requests run are nobodyâ€
   await Promise.all([posts, cuts])
   // A claim whose answer was cut off is noticed when its lease runs out.
   const stages = async () => (await client.query('select stage, count(*)::int as tasks from task group by stage')).rows
-  await until(async () => (await stages()).every(({ stage }) => stage === 'completed' || stage === 'failed') || undefined, 'every task to end', 60_000)
+  await until(async () => (await stages()).every(({ stage }) => stage === 'completed' || stage === 'failed') || undefined, 'every task to end', { timeoutMs: 60_000 })
   t.same(await stages(), [{ stage: 'completed', tasks: taskIds.length }])
   t.equal(emulator.predictions.length, taskIds.length)
 })
@@ -130,7 +131,7 @@ async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
   const proxy = await startSilentProxy(t, postgres.port)
   const databaseUrl = postgres.url.replace(`:${postgres.port}`, `:${proxy.port}`)
   const service = await runService(t, { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl })
-  const url = await service.url()
+  const url = await service.listeningUrl()
   const request = async (path: string, method = 'GET') => {
     const response = await fetch(`${url}${path}`, { method, signal: AbortSignal.timeout(noHangMs) })
     return { status: response.status, headers: response.headers, body: await response.json() as TaskView & { task_id: string } }

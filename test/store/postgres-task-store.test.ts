@@ -6,7 +6,7 @@ import { isOpen, newTask } from '../../services/tasks/task.ts'
 import { transitionTask } from '../../services/generation/held-task.ts'
 import { databaseError, onStatements } from '../support/pg-statements.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
 import { testTaskStore } from './task-store-contract.ts'
 
 const write = () => {}

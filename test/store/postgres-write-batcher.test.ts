@@ -1,6 +1,6 @@
 import t from 'tap'
 import { WriteGroup } from '../../services/store/postgres/postgres-write-batcher.ts'
-import { until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
 
 /** Writes of numbers, each group held up until it is let go. */
 function holdUp (options: { mostInGroup?: number, longestWaitMs?: number } = {}) {

@@ -4,7 +4,7 @@ import { newTask } from '../../services/tasks/task.ts'
 import type { TaskNews } from '../../services/store/task-event.ts'
 import { databaseError, onStatements } from '../support/pg-statements.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { until } from '../support/service.ts'
+import { until } from '../../harness/until.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 

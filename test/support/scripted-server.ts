@@ -1,6 +1,7 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
+import { listen } from '../../harness/listen.ts'
 
 export interface ReceivedRequest {
   method: string
@@ -9,7 +10,7 @@ export interface ReceivedRequest {
   body: string
 }
 
-/** Does with the connection whatever the test is about, once a request is there completely. */
+/** Called with each complete request: it does with the connection what the test is about. */
 export type Script = (socket: Socket, request: ReceivedRequest) => void
 
 /**
@@ -33,25 +34,13 @@ export async function startScriptedServer (t: Test, script: Script, onConnection
       script(socket, request)
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  const port = await listen(server)
   t.teardown(async () => {
     for (const socket of sockets) socket.destroy()
     server.close()
     await once(server, 'close')
   })
-  const { port } = server.address() as AddressInfo
   return { port, origin: `http://127.0.0.1:${port}`, received, sockets }
-}
-
-/** A port of 127.0.0.1 on which nobody listens. */
-export async function closedPort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** The bytes of an answer; the connection stays open after it. */

@@ -1,20 +1,20 @@
 import type { FastifyInstance } from 'fastify'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
-import { buildEmulator, type EmulatorOptions } from '../../replicate-emulator/app.ts'
+import * as harness from '../../harness/emulator.ts'
+import { until } from '../../harness/until.ts'
+import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 
-/** The emulator on a free port, gone when the test ends. */
+/** A fast emulator on a free port, closed when the test ends. */
 export async function startEmulator (t: Test, options: EmulatorOptions = {}) {
-  const emulator = buildEmulator({ generationMs: 50, startingMs: 10, rateLimits: false, ...options })
-  t.teardown(() => emulator.close())
-  const apiUrl = `${await emulator.listen({ port: 0, host: '127.0.0.1' })}/v1`
-  return { emulator: emulator.emulator, apiUrl }
+  const { emulator, apiUrl, close } = await harness.startEmulator({ generationMs: 50, startingMs: 10, rateLimits: false, ...options })
+  t.teardown(close)
+  return { emulator, apiUrl }
 }
 
-/** What every test of the service starts from: nothing on disk, and no waiting of seconds. */
+/** The settings of every test of the service: nothing on disk, and no waits of seconds. */
 export const testEnvironment = {
   REPLICATE_API_TOKEN: 'test-token',
   DATA_DIR: ':memory:',
@@ -26,7 +26,7 @@ export const testEnvironment = {
   REPLICATE_READS_PER_MINUTE: '100000'
 }
 
-/** The service in front of an emulator, with every line that it logs. */
+/** The service in this process, with an emulator and every line that it logs. Both are closed when the test ends. */
 export async function startService (t: Test, { emulator: options = {}, env = {} }: { emulator?: EmulatorOptions, env?: Record<string, string> } = {}) {
   const { emulator, apiUrl } = await startEmulator(t, options)
   const logLines: string[] = []
@@ -53,13 +53,4 @@ export function ended (app: FastifyInstance, taskId: string): Promise<TaskView> 
     const task = await statusOf(app, taskId)
     return task.status === 'completed' || task.status === 'failed' ? task : undefined
   }, `task ${taskId} to end`)
-}
-
-/** What `look` gives as soon as it gives something. The limit ends a test that would hang for ever; it is below the minute of the net under webhooks. */
-export async function until<T> (look: () => T | undefined | Promise<T | undefined>, what: string, withinMs = 40_000): Promise<T> {
-  for (const giveUpAt = Date.now() + withinMs; Date.now() < giveUpAt; await delay(5)) {
-    const found = await look()
-    if (found !== undefined) return found
-  }
-  throw new Error(`Waited in vain for ${what}`)
 }

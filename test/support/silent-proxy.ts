@@ -1,8 +1,8 @@
-import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
+import { listen } from '../../harness/listen.ts'
 
-/** A way to a port of 127.0.0.1 on which bytes can get lost in both directions, as behind a cable that was pulled. */
+/** A proxy to a port of 127.0.0.1 that can lose bytes in both directions, as if a cable had been pulled. */
 export async function startSilentProxy (t: Test, port: number) {
   const sockets = new Set<Socket>()
   let isSilent = false
@@ -18,12 +18,11 @@ export async function startSilentProxy (t: Test, port: number) {
     const server = connect(port, '127.0.0.1')
     pass(client, server)
     pass(server, client)
-  }).listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
+  })
+  const ownPort = await listen(proxy)
   t.teardown(() => {
     for (const socket of sockets) socket.destroy()
     proxy.close()
   })
-  const { port: ownPort } = proxy.address() as AddressInfo
   return { port: ownPort, silence: (silent: boolean) => { isSilent = silent } }
 }
