@@ -14,10 +14,10 @@ export interface CallbacksOptions {
 /** An instance that stops waits as long for a receiver that does not answer. */
 const timeoutMs = 10_000
 /** Longer than that, and than noting an answer in a store that is away. */
-const settled = { byMs: 21_000 }
+const drain = { byMs: 21_000 }
 /** Hosts that hang hold up the others only when there are more of them than 16: each has so many under way, and as many wait. */
-const mostAtHost = 16
-const mostAtOnce = 16 * 2 * mostAtHost
+const maxPerHost = 16
+const maxConcurrent = 16 * 2 * maxPerHost
 const claimIntervalMs = 2_000
 
 /** Tells callback addresses of the end of their tasks, from the moment the instance is ready until it closes. */
@@ -31,10 +31,10 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
     userAgent: `Dreamreel/${packageJson.version}`,
     log
   }
-  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), mostAtOnce, mostAtHost, claimIntervalMs, log })
+  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), maxConcurrent, maxPerHost, claimIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
   // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
   let stopped: Promise<void> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = runner.stop() })
-  app.addHook('onClose', () => app.shutdownTimer.waitFor('answers to callbacks', stopped, settled))
+  app.addHook('onClose', () => app.shutdownTimer.waitFor('answers to callbacks', stopped, drain))
 }, { name: 'callbacks', dependencies: ['lifecycle', 'task-store'] })

@@ -63,7 +63,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     log
   })
   taskStore.onNews((news) => {
-    taskChanges.hear(news)
+    taskChanges.notify(news)
     if (news.kind === 'gap') predictionWatch.refreshAllTasks()
     else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.pollNow(taskId)
     else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.refreshTask(taskId)

@@ -7,22 +7,22 @@ declare module 'fastify' {
   }
 }
 
-const lookIntervalMs = 15_000
+const pollIntervalMs = 15_000
 
 /** Tells waiting requests of this instance when a task changes. They end before the server closes: it waits for them. */
 export default fp(async (app) => {
   const subscriptions = new TaskSubscriptions()
-  app.taskStore.onNews((news) => subscriptions.hear(news))
+  app.taskStore.onNews((news) => subscriptions.notify(news))
   app.decorate('taskSubscriptions', subscriptions)
-  let looking: Promise<void> | undefined
+  let polling: Promise<void> | undefined
   const timer = setInterval(() => {
-    looking ??= subscriptions.look((taskId) => app.taskStore.get(taskId))
+    polling ??= subscriptions.poll((taskId) => app.taskStore.get(taskId))
       .catch((err: unknown) => app.log.debug({ err }, 'Could not read the tasks that requests wait for; looking again soon'))
-      .finally(() => { looking = undefined })
-  }, lookIntervalMs).unref()
+      .finally(() => { polling = undefined })
+  }, pollIntervalMs).unref()
   app.addHook('preClose', async () => {
     clearInterval(timer)
     subscriptions.stop()
   })
-  app.addHook('onClose', async () => looking)
+  app.addHook('onClose', async () => polling)
 }, { name: 'live-status', dependencies: ['task-store'] })

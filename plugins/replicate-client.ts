@@ -50,8 +50,8 @@ export default fp<ReplicateAccess>(async (app, config) => {
   // Only where the service really listens: documents and most tests are made of an instance that does not.
   app.addHook('onListen', async () => accountCheck.start())
   // Not awaited: the hook that stops the jobs comes later.
-  let looked: Promise<void> = Promise.resolve()
-  app.addHook('preClose', async () => { looked = accountCheck.stop() })
-  app.addHook('onClose', () => looked)
+  let checked: Promise<void> = Promise.resolve()
+  app.addHook('preClose', async () => { checked = accountCheck.stop() })
+  app.addHook('onClose', () => checked)
   app.addHook('onClose', () => app.shutdownTimer.waitFor('calls to Replicate', replicate.close(), closed))
 }, { name: 'replicate-client', dependencies: ['lifecycle', 'task-store'] })

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { IncomingHttpHeaders } from 'node:http'
 import { problem, problemResponses } from '../errors.ts'
-import { readCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
+import { parseCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
 import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
 import { parsePrefer } from '../services/http/prefer.ts'
 import { InvalidValue, transformQuery } from '../services/http/query-string.ts'
@@ -117,7 +117,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   })
 
   function parseCallback (text: string): string | InvalidValue {
-    const read = readCallbackUrl(text, callbackRules)
+    const read = parseCallbackUrl(text, callbackRules)
     return read.ok ? read.url : new InvalidValue(read.fault)
   }
 

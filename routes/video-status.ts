@@ -72,7 +72,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
         if (task === undefined) throw problem('task_not_found')
         const ms = giveUpAt - performance.now()
         if (!isOpen(task) || ms <= 0 || request.signal.aborted || taskSubscriptions.isStopping) return task
-        await subscription.next(ms, request.signal)
+        await subscription.waitForChange(ms, request.signal)
         if (taskSubscriptions.isStopping) return task
       }
     } finally {

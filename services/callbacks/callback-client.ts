@@ -1,6 +1,6 @@
 import type { LookupFunction } from 'node:net'
 import { buildConnector, Client } from 'undici'
-import { readCallbackUrl } from './callback-url.ts'
+import { parseCallbackUrl } from './callback-url.ts'
 import { HostResolver } from '../net/host-resolver.ts'
 import { isPublicAddress } from '../net/ip-address.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
@@ -16,13 +16,13 @@ export interface CallbackClientOptions {
 }
 
 /** What a callback address said. `reason` is the code of what went wrong on the way, or of why it may not be called. */
-export type CallbackAnswer =
+export type CallbackResult =
   | { outcome: 'answered', status: number, retryAfterMs: number | undefined }
   | { outcome: 'unreachable', reason: string }
 
 const maxHeaderSize = 16 * 1024
 /** Heads of 1xx before that of the answer. There may be any number, and a process that reads a flood of them does nothing else. */
-const mostInterim = 4
+const maxInterimResponses = 4
 
 /**
  * Posts to addresses that strangers chose. The address that is connected to is the one that was checked, whatever the
@@ -30,17 +30,17 @@ const mostInterim = 4
  */
 export class CallbackClient {
   #options
-  #names
+  #resolver
 
   constructor (options: CallbackClientOptions) {
     this.#options = options
-    this.#names = new HostResolver({ allowPrivate: options.allowPrivate, servers: options.nameServers })
+    this.#resolver = new HostResolver({ allowPrivate: options.allowPrivate, servers: options.nameServers })
   }
 
   /** Never rejects. */
-  async post (address: string, headers: Record<string, string>, body: string): Promise<CallbackAnswer> {
+  async post (address: string, headers: Record<string, string>, body: string): Promise<CallbackResult> {
     // What was allowed when the address was given may not be any more.
-    const read = readCallbackUrl(address, { canSign: true, ...this.#options })
+    const read = parseCallbackUrl(address, { canSign: true, ...this.#options })
     if (!read.ok) return { outcome: 'unreachable', reason: read.fault.type }
     const { origin, pathname, search } = new URL(read.url)
     const over = new AbortController()
@@ -48,13 +48,13 @@ export class CallbackClient {
     const { timeoutMs } = this.#options
     const timer = setTimeout(() => over.abort(new DOMException(`No answer within ${timeoutMs} ms`, 'TimeoutError')), timeoutMs)
     // One for each call: what is kept open to a stranger only costs.
-    const client = new Client(origin, { connect: this.#connectorFor(signal), maxHeaderSize })
+    const client = new Client(origin, { connect: this.#createConnector(signal), maxHeaderSize })
     try {
-      const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: atMost(mostInterim) })
+      const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: limitInterimResponses(maxInterimResponses) })
       answer.body.on('error', () => {})
       return { outcome: 'answered', status: answer.statusCode, retryAfterMs: parseRetryAfter(answer.headers) }
     } catch (error) {
-      return { outcome: 'unreachable', reason: reasonOf(error) }
+      return { outcome: 'unreachable', reason: readErrorCode(error) }
     } finally {
       clearTimeout(timer)
       // A name may still be looked up.
@@ -64,14 +64,14 @@ export class CallbackClient {
   }
 
   /** An address instead of a name is not looked up: `post` refuses it before. */
-  #connectorFor (signal: AbortSignal) {
-    const { allowPrivate, timeoutMs: timeout, lookup = this.#lookupFor(signal) } = this.#options
+  #createConnector (signal: AbortSignal) {
+    const { allowPrivate, timeoutMs: timeout, lookup = this.#createLookup(signal) } = this.#options
     return buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
   }
 
-  #lookupFor (signal: AbortSignal): LookupFunction {
+  #createLookup (signal: AbortSignal): LookupFunction {
     return (hostname, { all }, callback) => {
-      this.#names.resolve(hostname, signal).then((addresses) => {
+      this.#resolver.resolve(hostname, signal).then((addresses) => {
         const [first] = addresses
         if (all) callback(null, addresses)
         else callback(null, first?.address ?? '', first?.family)
@@ -84,15 +84,15 @@ class NotPublicError extends Error {
   readonly code = 'not_public'
 }
 
-class TooManyInterimError extends Error {
+class TooManyInterimResponsesError extends Error {
   readonly code = 'too_many_interim'
 }
 
 /** What is thrown ends the request. */
-function atMost (limit: number): () => void {
+function limitInterimResponses (limit: number): () => void {
   let count = 0
   return () => {
-    if (++count > limit) throw new TooManyInterimError()
+    if (++count > limit) throw new TooManyInterimResponsesError()
   }
 }
 
@@ -109,7 +109,7 @@ export function publicOnly (lookup: LookupFunction): LookupFunction {
   }
 }
 
-function reasonOf (error: unknown): string {
+function readErrorCode (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }

@@ -17,7 +17,7 @@ export const CallbackMessageSchema = Type.Object({
 })
 
 /** The same words at every attempt: a task that has ended never changes. */
-export function callbackMessage (task: Task): Static<typeof CallbackMessageSchema> {
+export function createCallbackMessage (task: Task): Static<typeof CallbackMessageSchema> {
   const data = presentTask(task)
   return { type: task.state === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
 }
@@ -35,7 +35,7 @@ export class CallbackSigner {
    * @param id of the message, the same at every attempt
    * @param at the time of the attempt
    */
-  headersFor (id: string, body: string, at: Date): Record<string, string> {
+  sign (id: string, body: string, at: Date): Record<string, string> {
     return {
       'webhook-id': id,
       'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)),

@@ -1,7 +1,7 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { CallbackDeliveries, CallbackDelivery, NextAttempt } from '../store/callback-deliveries.ts'
 import { ClaimLoop } from '../runtime/claim-loop.ts'
-import { HostPlaces } from './host-places.ts'
+import { HostLimiter } from './host-limiter.ts'
 import type { Log } from '../runtime/log.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
@@ -10,27 +10,27 @@ export interface CallbackRunnerOptions {
   /** Makes one attempt. @returns when to make the next one; undefined where it is over */
   deliverCallback: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
   /** how many are held at a time, under way or waiting for others of their host */
-  mostAtOnce: number
+  maxConcurrent: number
   /** how many are under way to one host at a time */
-  mostAtHost: number
+  maxPerHost: number
   /** how often, in ms, to look for attempts that have become due */
   claimIntervalMs: number
   log: Log
 }
 
-const storeAway = { firstMs: 200, maxMs: 10_000 }
+const storeBackoff = { firstMs: 200, maxMs: 10_000 }
 
 /** Makes the deliveries of a store as they become due, from its start until it is stopped. */
 export class CallbackRunner {
   #options
   #claims
   #running = new Map<string, Promise<void>>()
-  #places
+  #hostLimiter
   #stopping = new AbortController()
 
   constructor (options: CallbackRunnerOptions) {
     this.#options = options
-    this.#places = new HostPlaces({ mostAtHost: options.mostAtHost, now: () => performance.now() })
+    this.#hostLimiter = new HostLimiter({ maxPerHost: options.maxPerHost, now: () => performance.now() })
     const { deliveries, claimIntervalMs, log } = options
     this.#claims = new ClaimLoop({ claim: () => this.#claim(), claimIntervalMs, log })
     deliveries.onDue(() => this.#claims.wake())
@@ -43,26 +43,26 @@ export class CallbackRunner {
   /** Waits for the answers of what has been sent, which are bounded, so that nobody is told twice. */
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('The instance is stopping'))
-    this.#places.close()
+    this.#hostLimiter.close()
     await this.#claims.stop()
     await Promise.all(this.#running.values())
   }
 
   async #claim (): Promise<void> {
-    const { deliveries, mostAtOnce } = this.#options
-    const free = mostAtOnce - this.#running.size
+    const { deliveries, maxConcurrent } = this.#options
+    const free = maxConcurrent - this.#running.size
     if (free <= 0) return
     const claimed = await deliveries.claim(free)
     // Whose lease was lost and came back is on its way already, and is settled with the lease of now.
-    for (const delivery of claimed.filter(({ id }) => !this.#running.has(id))) this.#carry(delivery)
+    for (const delivery of claimed.filter(({ id }) => !this.#running.has(id))) this.#run(delivery)
     if (claimed.length === free) this.#claims.wake()
   }
 
-  #carry (delivery: CallbackDelivery): void {
+  #run (delivery: CallbackDelivery): void {
     const done = this.#deliver(delivery)
       .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
       .finally(() => {
-        const wasFull = this.#running.size >= this.#options.mostAtOnce
+        const wasFull = this.#running.size >= this.#options.maxConcurrent
         this.#running.delete(delivery.id)
         if (wasFull) this.#claims.wake()
       })
@@ -70,19 +70,19 @@ export class CallbackRunner {
   }
 
   async #deliver (delivery: CallbackDelivery): Promise<void> {
-    const host = hostOf(delivery)
-    const later = await this.#places.enter(host)
-    if (later !== undefined) return await this.#settle(delivery, { ...later, attempt: delivery.attempt })
+    const host = readHost(delivery)
+    const later = await this.#hostLimiter.acquire(host)
+    if (later !== undefined) return await this.#recordAttempt(delivery, { ...later, attempt: delivery.attempt })
     const startedAt = performance.now()
     try {
-      await this.#settle(delivery, await this.#options.deliverCallback(delivery))
+      await this.#recordAttempt(delivery, await this.#options.deliverCallback(delivery))
     } finally {
-      if (this.#places.leave(host, performance.now() - startedAt)) this.#claims.wake()
+      if (this.#hostLimiter.release(host, performance.now() - startedAt)) this.#claims.wake()
     }
   }
 
   /** A store that is away is no reason to tell anybody twice, while the process lives: the last try is made when it stops. */
-  async #settle (delivery: CallbackDelivery, next: NextAttempt | undefined): Promise<void> {
+  async #recordAttempt (delivery: CallbackDelivery, next: NextAttempt | undefined): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#options.deliveries.settle(delivery, next)
@@ -90,12 +90,12 @@ export class CallbackRunner {
         const { signal } = this.#stopping
         if (!(err instanceof StoreUnavailableError) || signal.aborted) throw err
         if (attempt === 0) this.#options.log.warn({ err, task_id: delivery.task.id }, 'The task store is away; a callback waits to be settled')
-        await wait(backoffDelay(attempt, storeAway), signal).catch(() => undefined)
+        await wait(backoffDelay(attempt, storeBackoff), signal).catch(() => undefined)
       }
     }
   }
 }
 
-function hostOf ({ task: { callbackUrl } }: CallbackDelivery): string {
+function readHost ({ task: { callbackUrl } }: CallbackDelivery): string {
   return URL.parse(callbackUrl ?? '')?.host ?? ''
 }

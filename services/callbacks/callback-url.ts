@@ -26,36 +26,36 @@ export type CallbackUrl =
  * Reads an address that a caller wants to be called at. Where its name leads is looked at when it is called.
  * @returns the address in its normal form, without a fragment
  */
-export function readCallbackUrl (text: string, { canSign, allowPrivate }: CallbackRules): CallbackUrl {
-  const no = (fault: keyof typeof faults): CallbackUrl => ({ ok: false, fault: faults[fault] })
-  if (!canSign) return no('unsigned')
+export function parseCallbackUrl (text: string, { canSign, allowPrivate }: CallbackRules): CallbackUrl {
+  const refuse = (fault: keyof typeof faults): CallbackUrl => ({ ok: false, fault: faults[fault] })
+  if (!canSign) return refuse('unsigned')
   const url = URL.parse(text)
-  if (url?.protocol !== 'https:' && !(allowPrivate && url?.protocol === 'http:')) return no(allowPrivate ? 'notHttp' : 'notHttps')
-  if (holdsUserInfo(text)) return no('credentials')
-  if (!isHost(url.hostname)) return no('host')
-  if (!allowPrivate && url.port !== '') return no('port')
-  if (!allowPrivate && !mayBePublic(url)) return no('notPublic')
+  if (url?.protocol !== 'https:' && !(allowPrivate && url?.protocol === 'http:')) return refuse(allowPrivate ? 'notHttp' : 'notHttps')
+  if (hasUserInfo(text)) return refuse('credentials')
+  if (!isHost(url.hostname)) return refuse('host')
+  if (!allowPrivate && url.port !== '') return refuse('port')
+  if (!allowPrivate && !couldBePublic(url)) return refuse('notPublic')
   url.hash = ''
   return { ok: true, url: url.href }
 }
 
 /** `new URL` leaves an empty user name out, and takes a backslash for a slash; line breaks and tabs count for nothing. */
-function holdsUserInfo (text: string): boolean {
+function hasUserInfo (text: string): boolean {
   const authority = /^[^:]*:[/\\]*([^/\\?#]*)/.exec(text.replace(/[\t\n\r]/g, ''))?.[1]
   return authority?.includes('@') ?? false
 }
 
-const longestHost = 253
+const maxHostLength = 253
 const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 
 /** An address, or a name as DNS can hold it; `new URL` takes empty labels and other characters as well. */
 function isHost (hostname: string): boolean {
   if (hostname.startsWith('[')) return true
   const name = hostname.replace(/\.$/, '')
-  return name.length <= longestHost && name.split('.').every((part) => label.test(part))
+  return name.length <= maxHostLength && name.split('.').every((part) => label.test(part))
 }
 
-function mayBePublic ({ hostname }: URL): boolean {
+function couldBePublic ({ hostname }: URL): boolean {
   const host = hostname.replace(/^\[|\]$/g, '')
   return isIP(host) === 0 ? !/(^|\.)localhost\.?$/.test(host) : isPublicAddress(host)
 }

@@ -1,6 +1,6 @@
-import type { CallbackAnswer, CallbackClient } from './callback-client.ts'
+import type { CallbackClient, CallbackResult } from './callback-client.ts'
 import type { CallbackDelivery } from '../store/callback-deliveries.ts'
-import { callbackMessage, type CallbackSigner } from './callback-message.ts'
+import { createCallbackMessage, type CallbackSigner } from './callback-message.ts'
 import type { Log } from '../runtime/log.ts'
 
 export interface DeliverCallbackOptions {
@@ -17,7 +17,7 @@ const minute = 60 * second
 const hour = 60 * minute
 export const callbackSchedule = [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour] as const
 
-const longestRetryAfterMs = 24 * hour
+const maxRetryAfterMs = 24 * hour
 /** A tenth at most, only ever later: those who failed together do not return together. */
 const jitter = 0.1
 
@@ -25,32 +25,32 @@ const jitter = 0.1
 export async function deliverCallback ({ task, attempt }: CallbackDelivery, options: DeliverCallbackOptions): Promise<{ inMs: number } | undefined> {
   if (task.callbackUrl === null) throw new Error(`Task ${task.id} has nobody to tell`)
   const { client, signer, schedule, userAgent, log } = options
-  const body = JSON.stringify(callbackMessage(task))
-  const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.headersFor(task.id, body, new Date()) }
-  const answer = await client.post(task.callbackUrl, headers, body)
-  const next = nextAttempt(answer, schedule[attempt - 1])
-  const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...loggable(answer) }
-  if (isDelivered(answer)) log.info(details, 'Callback delivered')
-  else if (isGone(answer)) log.info(details, 'Callback not wanted any more')
+  const body = JSON.stringify(createCallbackMessage(task))
+  const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.sign(task.id, body, new Date()) }
+  const result = await client.post(task.callbackUrl, headers, body)
+  const next = scheduleNext(result, schedule[attempt - 1])
+  const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...describeResult(result) }
+  if (isDelivered(result)) log.info(details, 'Callback delivered')
+  else if (isGone(result)) log.info(details, 'Callback not wanted any more')
   else if (next !== undefined) log.warn({ ...details, next_in_s: Math.round(next.inMs / second) }, 'Callback not delivered; trying again')
   else log.error(details, 'Callback not delivered, and given up')
   return next
 }
 
-function nextAttempt (answer: CallbackAnswer, delayMs: number | undefined): { inMs: number } | undefined {
-  if (isDelivered(answer) || isGone(answer) || delayMs === undefined) return undefined
-  const asked = answer.outcome === 'answered' ? answer.retryAfterMs ?? 0 : 0
-  return { inMs: Math.max(delayMs, Math.min(asked, longestRetryAfterMs)) * (1 + jitter * Math.random()) }
+function scheduleNext (result: CallbackResult, delayMs: number | undefined): { inMs: number } | undefined {
+  if (isDelivered(result) || isGone(result) || delayMs === undefined) return undefined
+  const asked = result.outcome === 'answered' ? result.retryAfterMs ?? 0 : 0
+  return { inMs: Math.max(delayMs, Math.min(asked, maxRetryAfterMs)) * (1 + jitter * Math.random()) }
 }
 
-function isDelivered (answer: CallbackAnswer): boolean {
-  return answer.outcome === 'answered' && answer.status >= 200 && answer.status < 300
+function isDelivered (result: CallbackResult): boolean {
+  return result.outcome === 'answered' && result.status >= 200 && result.status < 300
 }
 
-function isGone (answer: CallbackAnswer): boolean {
-  return answer.outcome === 'answered' && answer.status === 410
+function isGone (result: CallbackResult): boolean {
+  return result.outcome === 'answered' && result.status === 410
 }
 
-function loggable (answer: CallbackAnswer) {
-  return answer.outcome === 'answered' ? { status: answer.status } : { reason: answer.reason }
+function describeResult (result: CallbackResult) {
+  return result.outcome === 'answered' ? { status: result.status } : { reason: result.reason }
 }

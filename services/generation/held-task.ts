@@ -17,7 +17,7 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 /** Tells when a task has changed, here or on another instance. */
 export interface TaskChanges {
   /** @returns `next` resolves when the task may have changed, when `ms` have passed or when the signal is aborted; `close` it in the end */
-  subscribe (taskId: string): { next (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
+  subscribe (taskId: string): { waitForChange (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
 }
 
 export interface GenerationOptions {

@@ -67,7 +67,7 @@ function abortOnTaskChange (task: Task, context: GenerationContext): { signal: A
   /** Never rejects: a store that is away is asked again at the next news. */
   async function abortWhenChanged (): Promise<void> {
     while (!stopped.signal.aborted && !waiting.signal.aborted) {
-      await changes.next(waitingRefreshMs, stopped.signal)
+      await changes.waitForChange(waitingRefreshMs, stopped.signal)
       const current = stopped.signal.aborted ? task : await context.taskStore.get(task.id).catch(() => task)
       if (current?.version !== task.version) waiting.abort(new TaskChangedError())
     }
@@ -166,7 +166,7 @@ export async function resolveAmbiguousSubmission (task: Task, context: Generatio
     let current: Task | undefined = await markIfSenderIsGone(task, context)
     while (current?.state === 'submitting') {
       if (remainingMs(task, context) === 0) return await failTask(current, 'submission_unknown', context)
-      await changes.next(Math.min(remainingMs(task, context), refreshMs), context.signal)
+      await changes.waitForChange(Math.min(remainingMs(task, context), refreshMs), context.signal)
       context.signal.throwIfAborted()
       current = await context.taskStore.get(task.id)
     }

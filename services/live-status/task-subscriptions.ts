@@ -8,15 +8,15 @@ export interface TaskSubscription {
    * Resolves at once where the task may have changed since the last call, else as soon as it does, when `ms` have passed,
    * when the signal is aborted, or when the instance stops. Never rejects. True where it is worth reading again.
    */
-  next (ms: number, signal: AbortSignal): Promise<boolean>
+  waitForChange (ms: number, signal: AbortSignal): Promise<boolean>
   /** Notes which revision has been read last, undefined where reading failed: a look wakes who has seen another one. */
-  saw (revision: number | undefined): void
+  noteRevision (revision: number | undefined): void
   close (): void
 }
 
-interface Subscriber { isDue: boolean, seen: number | undefined, wake: () => void }
+interface Subscriber { isDue: boolean, revision: number | undefined, wake: () => void }
 
-const readsAtOnce = 500
+const maxConcurrentReads = 500
 
 /**
  * Who waits for which task on this instance. Waiting costs no query: news, from here and from the other instances, say
@@ -38,12 +38,12 @@ export class TaskSubscriptions {
 
   /** Subscribe first, then read the task: no change is missed between the two. */
   subscribe (taskId: string): TaskSubscription {
-    const subscriber: Subscriber = { isDue: false, seen: undefined, wake: () => {} }
+    const subscriber: Subscriber = { isDue: false, revision: undefined, wake: () => {} }
     const others = this.#subscribers.get(taskId) ?? new Set()
     this.#subscribers.set(taskId, others.add(subscriber))
     return {
-      next: (ms, signal) => this.#next(subscriber, ms, signal),
-      saw: (revision) => { subscriber.seen = revision },
+      waitForChange: (ms, signal) => this.#waitForChange(subscriber, ms, signal),
+      noteRevision: (revision) => { subscriber.revision = revision },
       close: () => {
         others.delete(subscriber)
         if (others.size === 0 && this.#subscribers.get(taskId) === others) this.#subscribers.delete(taskId)
@@ -51,7 +51,7 @@ export class TaskSubscriptions {
     }
   }
 
-  hear (news: TaskNews): void {
+  notify (news: TaskNews): void {
     if (news.kind === 'prompted') return
     const sets = news.kind === 'gap' ? this.#subscribers.values() : news.taskIds.map((taskId) => this.#subscribers.get(taskId))
     for (const subscribers of sets) {
@@ -63,13 +63,13 @@ export class TaskSubscriptions {
    * Reads every awaited task once, however many wait for it, and wakes who has not seen it as it is: the net below news
    * that were lost and reads that failed.
    */
-  async look (read: (taskId: string) => Promise<Task | undefined>): Promise<void> {
+  async poll (read: (taskId: string) => Promise<Task | undefined>): Promise<void> {
     const taskIds = Array.from(this.#subscribers.keys())
-    for (let start = 0; start < taskIds.length && !this.isStopping; start += readsAtOnce) {
-      await Promise.all(taskIds.slice(start, start + readsAtOnce).map(async (taskId) => {
+    for (let start = 0; start < taskIds.length && !this.isStopping; start += maxConcurrentReads) {
+      await Promise.all(taskIds.slice(start, start + maxConcurrentReads).map(async (taskId) => {
         const revision = (await read(taskId))?.revision
         for (const subscriber of this.#subscribers.get(taskId) ?? []) {
-          if (revision === undefined || subscriber.seen !== revision) wake(subscriber)
+          if (revision === undefined || subscriber.revision !== revision) wake(subscriber)
         }
       }))
     }
@@ -78,11 +78,11 @@ export class TaskSubscriptions {
   /** Wakes all who wait, for good. */
   stop (): void {
     this.#stopping.abort()
-    this.hear({ kind: 'gap' })
+    this.notify({ kind: 'gap' })
   }
 
-  async #next (subscriber: Subscriber, ms: number, signal: AbortSignal): Promise<boolean> {
-    if (!subscriber.isDue && !this.isStopping && !signal.aborted) await woken(subscriber, ms, signal)
+  async #waitForChange (subscriber: Subscriber, ms: number, signal: AbortSignal): Promise<boolean> {
+    if (!subscriber.isDue && !this.isStopping && !signal.aborted) await waitForWake(subscriber, ms, signal)
     const { isDue } = subscriber
     subscriber.isDue = false
     return isDue
@@ -94,16 +94,16 @@ function wake (subscriber: Subscriber): void {
   subscriber.wake()
 }
 
-function woken (subscriber: Subscriber, ms: number, signal: AbortSignal): Promise<void> {
+function waitForWake (subscriber: Subscriber, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const settle = (): void => {
+    const finish = (): void => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', settle)
+      signal.removeEventListener('abort', finish)
       subscriber.wake = () => {}
       resolve()
     }
-    const timer = setTimeout(settle, Math.min(ms, maxTimerMs))
-    signal.addEventListener('abort', settle)
-    subscriber.wake = settle
+    const timer = setTimeout(finish, Math.min(ms, maxTimerMs))
+    signal.addEventListener('abort', finish)
+    subscriber.wake = finish
   })
 }

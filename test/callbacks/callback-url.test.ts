@@ -1,12 +1,12 @@
 import t from 'tap'
-import { readCallbackUrl } from '../../services/callbacks/callback-url.ts'
+import { parseCallbackUrl } from '../../services/callbacks/callback-url.ts'
 import { isPublicAddress } from '../../services/net/ip-address.ts'
 
 const strict = { canSign: true, allowPrivate: false }
 const lenient = { canSign: true, allowPrivate: true }
 
 function faultOf (text: string, rules = strict): string | undefined {
-  const read = readCallbackUrl(text, rules)
+  const read = parseCallbackUrl(text, rules)
   return read.ok ? undefined : read.fault.type
 }
 
@@ -19,7 +19,7 @@ t.test('an https address at port 443 of a public host is taken, in its normal fo
     'https://8.8.8.8/': 'https://8.8.8.8/',
     'https://[2606:4700::1111]/': 'https://[2606:4700::1111]/'
   }
-  for (const [text, url] of Object.entries(taken)) t.same(readCallbackUrl(text, strict), { ok: true, url })
+  for (const [text, url] of Object.entries(taken)) t.same(parseCallbackUrl(text, strict), { ok: true, url })
 })
 
 t.test('any other address is refused, and said why', async (t) => {

@@ -123,21 +123,21 @@ t.test('a stream gives its sign of life without reading, stays while the store i
   let text = ''
   const done = (async () => {
     const { signal } = new AbortController()
-    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, signal, signOfLifeMs: 5 })) text += part
+    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, signal, heartbeatMs: 5 })) text += part
   })()
   const comments = () => text.split('\n:\n').length - 1
   await until(() => comments() >= 3 || undefined, 'signs of life')
   t.equal(reads, 1)
   isAway = true
-  taskSubscriptions.hear({ kind: 'gap' })
+  taskSubscriptions.notify({ kind: 'gap' })
   const seen = comments()
   await until(() => comments() >= seen + 3 || undefined, 'signs of life while the store is away')
   t.equal(reads, 2)
-  await t.rejects(taskSubscriptions.look(get), { name: 'StoreUnavailableError' })
+  await t.rejects(taskSubscriptions.poll(get), { name: 'StoreUnavailableError' })
   isAway = false
   // The news of its end was lost.
   task = { ...task, state: 'failed', failure: 'canceled', revision: 2 }
-  await taskSubscriptions.look(get)
+  await taskSubscriptions.poll(get)
   await done
   t.match(text, /id: 2\ndata: .*"canceled"/)
   t.equal(taskSubscriptions.size, 0)
