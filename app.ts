@@ -73,7 +73,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(videoEventsRoutes)
   await app.register(cancelVideoRoutes)
   await app.register(videoListRoutes, { isPrivate: isLoopback(config.HOST) })
-  if (app.replicateWebhooks.areOn) await app.register(replicateWebhookRoutes)
+  if (app.replicateWebhooks.isEnabled) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)
   return app
 }

@@ -39,7 +39,7 @@ try {
   })
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
-  app.log.info(startLine(config, app.replicateWebhooks.areOn, app.addresses()), 'Dreamreel is up')
+  app.log.info(startLine(config, app.replicateWebhooks.isEnabled, app.addresses()), 'Dreamreel is up')
   // Otherwise only a process that ends by itself would leave it behind.
   flushCompileCache()
 } catch (error) {

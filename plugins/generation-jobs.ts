@@ -47,7 +47,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const intentTtlMs = createTimeoutMs / 3
   const submissionSearch = new SubmissionSearch({ ...given, taskStore, replicate, providerClock, intentTtlMs, log, signal })
   const taskChanges = new TaskSubscriptions()
-  const webhookFor = (taskId: string) => replicateWebhooks.addressFor(taskId)
+  const webhookFor = (taskId: string) => replicateWebhooks.urlFor(taskId)
   const generation = {
     ...given, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
   }

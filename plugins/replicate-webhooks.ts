@@ -16,9 +16,9 @@ export interface WebhookAccess {
 
 /** Knows Replicate's webhooks from forged ones, from the moment the instance is ready. */
 export default fp<WebhookAccess>(async (app, { REPLICATE_WEBHOOKS: mode, REPLICATE_WEBHOOK_SECRET: secret, PUBLIC_URL: publicUrl = '' }) => {
-  const areOn = mode === 'on' || (mode === 'auto' && publicUrl.startsWith('https:'))
+  const isEnabled = mode === 'on' || (mode === 'auto' && publicUrl.startsWith('https:'))
   const { replicate, log } = app
-  const webhooks = new ReplicateWebhooks({ publicUrl: areOn ? publicUrl : null, secret, replicate, log })
+  const webhooks = new ReplicateWebhooks({ publicUrl: isEnabled ? publicUrl : null, secret, replicate, log })
   app.decorate('replicateWebhooks', webhooks)
   app.addHook('onReady', async () => webhooks.start())
   app.addHook('onClose', () => webhooks.stop())

@@ -7,26 +7,26 @@ import { BodyBudget } from '../services/http/body-budget.ts'
 import { receiveWebhook } from '../services/generation/receive-webhook.ts'
 import { parsePrediction } from '../services/replicate/prediction.ts'
 import { parseJson } from '../services/replicate/replicate-failure.ts'
-import type { Authenticity, WebhookHeaders } from '../services/replicate/replicate-webhooks.ts'
+import type { WebhookVerdict, WebhookHeaders } from '../services/replicate/replicate-webhooks.ts'
 
 /** A prediction with long logs. */
 const bodyLimit = 8 * 1024 * 1024
 /** For all webhooks under way together: some thousands of the usual size, or four of the largest. */
 const budgetBytes = 4 * bodyLimit
 
-type Received = { authenticity: Authenticity, body: Buffer } | 'too_large' | 'budget_exhausted'
+type Received = { authenticity: WebhookVerdict, body: Buffer } | 'too_large' | 'budget_exhausted'
 
 /** Where Replicate reports the end of a prediction. The body is read as it comes: its signature covers the raw bytes. */
 const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, predictionWatch, replicateWebhooks, replicate, log } = app
-  const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.addressFor(taskId) }
+  const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.urlFor(taskId) }
   const budget = new BodyBudget(budgetBytes)
   const verifyBody = (body: Buffer, headers: WebhookHeaders): Received => ({ authenticity: replicateWebhooks.verify(body, headers), body })
 
   // Anyone can send to this address: what the headers give away is answered before the body is read.
   app.addHook('onRequest', (request, _reply, done) => {
     if (Number(request.headers['content-length'] ?? 0) > bodyLimit) done(problem('payload_too_large'))
-    else done(toProblem(replicateWebhooks.foresee(request.headers)))
+    else done(toProblem(replicateWebhooks.checkHeaders(request.headers)))
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', ({ headers }: FastifyRequest, payload: IncomingMessage) => budget.read(payload, bodyLimit, (body) => verifyBody(body, headers)))
@@ -57,7 +57,7 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   })
 }
 
-function toProblem (authenticity: Authenticity | undefined): ProblemError | undefined {
+function toProblem (authenticity: WebhookVerdict | undefined): ProblemError | undefined {
   switch (authenticity) {
     case 'forged': return problem('webhook_not_authentic')
     case 'unverifiable': return problem('webhook_unverifiable')

@@ -17,7 +17,7 @@ export type CancelOutcome =
   | { outcome: 'missing' }
 
 /** A cancel is answered without Replicate's answer if that takes longer. */
-const upstreamTimeoutMs = 5_000
+const cancelTimeoutMs = 5_000
 
 /**
  * Ends a task at any point of its life, its prediction as well. Whoever works on the task cancels a prediction that is
@@ -39,6 +39,6 @@ export async function cancelVideo (taskId: string, options: CancelVideoOptions):
 
 async function cancelPrediction (taskId: string, predictionId: string, { predictionWatch, replicate, log }: CancelVideoOptions): Promise<void> {
   if (predictionWatch.refreshTask(taskId)) return
-  const { outcome } = await replicate.cancel(predictionId, { signal: AbortSignal.timeout(upstreamTimeoutMs) })
+  const { outcome } = await replicate.cancel(predictionId, { signal: AbortSignal.timeout(cancelTimeoutMs) })
   log.info({ prediction_id: predictionId, outcome }, 'Asked Replicate to cancel a prediction')
 }

@@ -1,5 +1,5 @@
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
-import { predictionVerdict } from '../replicate/prediction-verdict.ts'
+import { judgePrediction } from '../replicate/prediction-verdict.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { resolveAmbiguousSubmission, submitTask } from './submit-task.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
@@ -57,7 +57,7 @@ async function applyPrediction (read: ReadOutcome, task: Task, context: Generati
     context.log.debug({ task_id: task.id, ...failureLogFields(read.failure, task) }, 'A prediction could not be read; reading it again')
     return task
   }
-  const verdict = predictionVerdict(read.prediction, {
+  const verdict = judgePrediction(read.prediction, {
     apiUrl: context.replicateApiUrl, now: context.now(), deadlineAt: task.deadlineAt
   })
   switch (verdict.verdict) {

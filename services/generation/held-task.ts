@@ -4,7 +4,7 @@ import type { Log } from '../runtime/log.ts'
 import type { StyleModels } from '../replicate/models.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
 import type { ProviderClock } from '../replicate/provider-clock.ts'
-import { loggableWords } from '../replicate/redact-prompt.ts'
+import { redactPrompt } from '../replicate/redact-prompt.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
@@ -75,12 +75,12 @@ export async function transitionTask (task: Task, move: Transition, { taskStore,
   }
 }
 
-/** @param said the provider's words, for the log */
-export async function failTask (task: Task, failure: TaskFailureCode, context: GenerationContext, said?: { words: string }): Promise<Task | undefined> {
+/** @param cause the provider's message, for the log */
+export async function failTask (task: Task, failure: TaskFailureCode, context: GenerationContext, cause?: { message: string }): Promise<Task | undefined> {
   const failed = await transitionTask(task, { type: 'fail', failure }, context)
   if (failed.applied) {
-    const words = said && loggableWords(said.words, task.dream)
-    context.log.warn({ task_id: task.id, prediction_id: task.predictionId, error_code: failure, provider_words: words }, 'Task failed')
+    const message = cause && redactPrompt(cause.message, task.dream)
+    context.log.warn({ task_id: task.id, prediction_id: task.predictionId, error_code: failure, provider_message: message }, 'Task failed')
   }
   return failed.task
 }
@@ -128,6 +128,6 @@ export function remainingMs (task: Task, { now }: GenerationContext): number {
 }
 
 /** A failure as it may stand in a log line about the task. */
-export function failureLogFields ({ code, status, words }: UpstreamFailure, { dream }: Task) {
-  return { error_code: code, provider_status: status, provider_words: loggableWords(words, dream) }
+export function failureLogFields ({ code, status, message }: UpstreamFailure, { dream }: Task) {
+  return { error_code: code, provider_status: status, provider_message: redactPrompt(message, dream) }
 }

@@ -159,8 +159,8 @@ export class SubmissionGate {
     this.#failures++
     if (!isRefused && this.#failures < failureThreshold && !this.#isHalfOpen) return
     if (this.#openings === 0) {
-      const { status, words } = answer.failure
-      this.#options.log.warn({ provider_status: status, provider_words: words }, 'Replicate takes no predictions; tasks wait until it does')
+      const { status, message } = answer.failure
+      this.#options.log.warn({ provider_status: status, provider_message: message }, 'Replicate takes no predictions; tasks wait until it does')
     }
     this.#openBreaker(isRefused ? 'provider_account' : 'provider_unavailable')
   }

@@ -58,7 +58,7 @@ function findNewestCreation (predictions: Iterable<Prediction>, now: number | nu
 async function readSpan ({ from, until }: Span, found: Map<string, Prediction>, replicate: ReplicateClient, signal: AbortSignal): Promise<UpstreamFailure | undefined> {
   let cursor: string | null | undefined
   for (let pages = 0; cursor !== null; pages++) {
-    if (pages === maxPages) return { code: 'provider_error', status: null, words: 'The list has no end', retryAfterMs: null }
+    if (pages === maxPages) return { code: 'provider_error', status: null, message: 'The list has no end', retryAfterMs: null }
     const page = await readPage({ createdAfter: from, createdBefore: until, cursor }, replicate, signal)
     if (page.outcome !== 'page') return page.failure
     for (const prediction of page.predictions) found.set(prediction.id, prediction)

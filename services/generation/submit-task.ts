@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
-import { inputFor } from '../replicate/models.ts'
+import { buildInput } from '../replicate/models.ts'
 import type { Prediction } from '../replicate/prediction.ts'
-import { loggableWords } from '../replicate/redact-prompt.ts'
+import { redactPrompt } from '../replicate/redact-prompt.ts'
 import type { CreateOutcome } from '../replicate/outcomes.ts'
 import { promptFor } from '../tasks/styles.ts'
 import type { Transition, SubmissionIntent, Task } from '../tasks/task.ts'
@@ -105,7 +105,7 @@ async function ensureProviderClock ({ providerClock, replicate, signal }: Genera
 
 function buildSubmission (task: Task, { models, now, providerClock, webhookFor }: GenerationContext): SubmissionIntent {
   const model = models[task.style]
-  const input = inputFor(model, promptFor(task.style, task.dream), randomInt(2 ** 31))
+  const input = buildInput(model, promptFor(task.style, task.dream), randomInt(2 ** 31))
   return { startedAt: now(), providerStartedAt: providerClock.now(), model, input, webhook: webhookFor(task.id), isAmbiguous: false }
 }
 
@@ -198,5 +198,5 @@ function isForbidden (answer: CreateOutcome | undefined): boolean {
 /** What others than this task's log lines may hold of the answer. */
 function redactOutcome (answer: CreateOutcome, { dream }: Task): CreateOutcome {
   if (!('failure' in answer)) return answer
-  return { ...answer, failure: { ...answer.failure, words: loggableWords(answer.failure.words, dream) } }
+  return { ...answer, failure: { ...answer.failure, message: redactPrompt(answer.failure.message, dream) } }
 }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { essenceOfOutput } from '../replicate/prediction-output.ts'
+import { extractUrls } from '../replicate/prediction-output.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 
 export interface UnclaimedResultsOptions {
@@ -38,5 +38,5 @@ export class UnclaimedResults {
 
 /** Cloned, for a part of a text can hold all of it in memory. */
 function keepEssentials (prediction: Prediction): Prediction {
-  return structuredClone({ ...prediction, input: null, logs: '', output: essenceOfOutput(prediction.output) })
+  return structuredClone({ ...prediction, input: null, logs: '', output: extractUrls(prediction.output) })
 }

@@ -9,9 +9,9 @@ export interface AccountCheckOptions {
   retry?: { firstMs: number, maxMs: number }
 }
 
-const usualRetry = { firstMs: 2_000, maxMs: 60_000 }
+const defaultRetry = { firstMs: 2_000, maxMs: 60_000 }
 /** About a minute and a half; after that the first dream will tell. */
-const mostLooks = 6
+const maxChecks = 6
 
 /**
  * Looks once, in the background, whether Replicate takes the token: a wrong one would else be noticed at the first dream.
@@ -20,7 +20,7 @@ const mostLooks = 6
 export class AccountCheck {
   #options
   #stopping = new AbortController()
-  #looking: Promise<void> | undefined
+  #checking: Promise<void> | undefined
 
   constructor (options: AccountCheckOptions) {
     this.#options = options
@@ -28,7 +28,7 @@ export class AccountCheck {
 
   /** Returns at once. */
   start (): void {
-    this.#looking ??= this.#look().catch((err: unknown) => {
+    this.#checking ??= this.#check().catch((err: unknown) => {
       if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not look whether Replicate takes REPLICATE_API_TOKEN')
     })
   }
@@ -36,22 +36,22 @@ export class AccountCheck {
   /** Resolves when the look that is under way has been given up. */
   async stop (): Promise<void> {
     this.#stopping.abort()
-    await this.#looking
+    await this.#checking
   }
 
-  async #look (): Promise<void> {
-    const { replicate, log, retry = usualRetry } = this.#options
+  async #check (): Promise<void> {
+    const { replicate, log, retry = defaultRetry } = this.#options
     const { signal } = this.#stopping
     for (let look = 1; ; look++) {
       const account = await replicate.account({ signal })
       signal.throwIfAborted()
       if (account.outcome === 'accepted') return log.info({}, 'Replicate takes REPLICATE_API_TOKEN')
-      const { status, words } = account.failure
+      const { status, message } = account.failure
       if (status === 401 || status === 403) {
         return log.error({ provider_status: status }, 'Replicate refuses REPLICATE_API_TOKEN: no video can be made until the service is started with a valid one, from the page “API tokens” of your account')
       }
-      if (look === 1) log.warn({ provider_status: status, provider_words: words }, 'Replicate cannot be asked whether it takes REPLICATE_API_TOKEN; tasks wait until it answers')
-      if (look === mostLooks) return log.warn({ provider_status: status, provider_words: words }, 'Replicate still does not say whether it takes REPLICATE_API_TOKEN; this is not asked again')
+      if (look === 1) log.warn({ provider_status: status, provider_message: message }, 'Replicate cannot be asked whether it takes REPLICATE_API_TOKEN; tasks wait until it answers')
+      if (look === maxChecks) return log.warn({ provider_status: status, provider_message: message }, 'Replicate still does not say whether it takes REPLICATE_API_TOKEN; this is not asked again')
       await wait(backoffDelay(look - 1, retry), signal)
     }
   }

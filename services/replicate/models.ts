@@ -23,7 +23,7 @@ const declaredInputs: Record<string, readonly string[]> = {
 
 /** A dream is watched on a phone; every model of the table that declares `aspect_ratio` knows this one. */
 const portrait = '9:16'
-const highestSeed = 2 ** 31 - 1
+const maxSeed = 2 ** 31 - 1
 
 /** The model of each style, `owner/name` or `owner/name:version`. */
 export type StyleModels = Readonly<Record<Style, string>>
@@ -63,9 +63,9 @@ export function parseModel (model: string): ParsedModel {
  * What the model is given: the prompt, and of portrait format and seed what it declares.
  * @param seed a whole number from 0 to 2^31 - 1, kept with the task so that its prediction can be told from another's
  */
-export function inputFor (model: string, prompt: string, seed: number): Record<string, unknown> {
-  if (!Number.isInteger(seed) || seed < 0 || seed > highestSeed) throw new RangeError(`A seed cannot be ${seed}`)
-  const { owner, name } = usableModel(model)
+export function buildInput (model: string, prompt: string, seed: number): Record<string, unknown> {
+  if (!Number.isInteger(seed) || seed < 0 || seed > maxSeed) throw new RangeError(`A seed cannot be ${seed}`)
+  const { owner, name } = requireModel(model)
   const declared = declaredInputs[`${owner}/${name}`] ?? []
   return {
     prompt,
@@ -76,13 +76,13 @@ export function inputFor (model: string, prompt: string, seed: number): Record<s
 
 /** Where a prediction of the model is created, below the API's base, and the `version` that the body has to name. */
 export function predictionsPath (model: string): { path: string, version?: string } {
-  const { owner, name, version } = usableModel(model)
+  const { owner, name, version } = requireModel(model)
   return version === undefined
     ? { path: `/models/${owner}/${name}/predictions` }
     : { path: '/predictions', version: model }
 }
 
-function usableModel (model: string) {
+function requireModel (model: string) {
   const parsed = parseModel(model)
   if (!parsed.ok) throw new TypeError(`The model ${model} ${parsed.fault}`)
   return parsed

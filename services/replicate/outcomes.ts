@@ -1,7 +1,7 @@
 import type { Exchange, HttpResponse } from '../net/http-exchange.ts'
 import { parsePrediction, type Prediction } from './prediction.ts'
 import { isWebhookSecret } from '../net/webhook-secret.ts'
-import { createCertainty, failureOfAnswer, failureOfBreak, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
+import { classifyCreate, failureFromAnswer, failureFromError, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
 
 /**
  * - `created`: there is a prediction, and this is it
@@ -32,52 +32,52 @@ export type SecretOutcome =
   | { outcome: 'unavailable', failure: UpstreamFailure }
 
 export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
-export type Called = { outcome: 'answered', response: HttpResponse } | Unavailable
+export type CallOutcome = { outcome: 'answered', response: HttpResponse } | Unavailable
 
 /** What became of a create; where there is no answer, only whether it was sent tells. */
-export function outcomeOfCreate (sent: Exchange): CreateOutcome {
+export function parseCreateOutcome (sent: Exchange): CreateOutcome {
   switch (sent.outcome) {
-    case 'answered': return answerToCreate(sent.response)
-    case 'failed': return { outcome: sent.sent ? 'unknown' : 'deferred', failure: failureOfBreak(sent.error) }
+    case 'answered': return parseCreateAnswer(sent.response)
+    case 'failed': return { outcome: sent.sent ? 'unknown' : 'deferred', failure: failureFromError(sent.error) }
     case 'withdrawn': return sent
   }
 }
 
-function answerToCreate (answer: HttpResponse): CreateOutcome {
-  const prediction = predictionIn(answer)
+function parseCreateAnswer (answer: HttpResponse): CreateOutcome {
+  const prediction = parsePredictionAnswer(answer)
   if (prediction !== undefined) return { outcome: 'created', prediction }
-  return { outcome: createCertainty(answer), failure: failureOfAnswer(answer) }
+  return { outcome: classifyCreate(answer), failure: failureFromAnswer(answer) }
 }
 
 /** A prediction with another id than asked for answers nothing. */
-export function readOutcome (id: string, called: Called): ReadOutcome {
+export function parseReadOutcome (id: string, called: CallOutcome): ReadOutcome {
   if (called.outcome !== 'answered') return called
-  const prediction = predictionIn(called.response)
+  const prediction = parsePredictionAnswer(called.response)
   if (prediction?.id === id) return { outcome: 'found', prediction }
-  const failure = failureOfAnswer(called.response)
+  const failure = failureFromAnswer(called.response)
   return { outcome: called.response.status === 404 ? 'missing' : 'unavailable', failure }
 }
 
 /** A page whose `next` cannot be read is not taken for the last one: whoever searches all pages must not stop there. */
-export function listOutcome (called: Called): ListOutcome {
+export function parseListOutcome (called: CallOutcome): ListOutcome {
   if (called.outcome !== 'answered') return called
   const { response } = called
   const page = isSuccess(response) ? parseJson(response.body) : undefined
-  if (!isPage(page)) return unavailable(failureOfAnswer(response))
+  if (!isPage(page)) return unavailable(failureFromAnswer(response))
   const predictions = page.results.map(parsePrediction).filter((prediction) => prediction !== undefined)
   return { outcome: 'page', predictions, next: page.next ?? null }
 }
 
-export function accountOutcome (called: Called): AccountOutcome {
+export function parseAccountOutcome (called: CallOutcome): AccountOutcome {
   if (called.outcome !== 'answered') return called
-  return isSuccess(called.response) ? { outcome: 'accepted' } : unavailable(failureOfAnswer(called.response))
+  return isSuccess(called.response) ? { outcome: 'accepted' } : unavailable(failureFromAnswer(called.response))
 }
 
-export function secretOutcome (called: Called): SecretOutcome {
+export function parseSecretOutcome (called: CallOutcome): SecretOutcome {
   if (called.outcome !== 'answered') return called
   const said = isSuccess(called.response) ? parseJson(called.response.body) : undefined
   if (typeof said !== 'object' || said === null || !('key' in said) || typeof said.key !== 'string' || !isWebhookSecret(said.key)) {
-    return unavailable(failureOfAnswer(called.response))
+    return unavailable(failureFromAnswer(called.response))
   }
   return { outcome: 'found', secret: said.key }
 }
@@ -91,6 +91,6 @@ function isPage (page: unknown): page is { results: unknown[], next?: string | n
   return !('next' in page) || page.next === null || typeof page.next === 'string'
 }
 
-function predictionIn (answer: HttpResponse): Prediction | undefined {
+function parsePredictionAnswer (answer: HttpResponse): Prediction | undefined {
   return isSuccess(answer) ? parsePrediction(parseJson(answer.body)) : undefined
 }

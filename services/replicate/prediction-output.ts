@@ -1,18 +1,18 @@
 /**
- * The video in a prediction's output: `foreign` names one on a host that is not believed, which must be neither
+ * The video in a prediction's output: `untrusted` names one on a host that is not trusted, which must be neither
  * fetched nor handed on; `nothing` is an output without anything that could be a video.
  */
 export type FoundVideo =
   | { found: 'video', url: string }
-  | { found: 'foreign', url: string }
+  | { found: 'untrusted', url: string }
   | { found: 'nothing' }
 
-const deepest = 8
-const mostValues = 1_000
-const longestAddress = 2_048
+const maxDepth = 8
+const maxValues = 1_000
+const maxUrlLength = 2_048
 
-const preferred = ['mp4', 'webm', 'mov']
-const noVideo = new Set([
+const preferredExtensions = ['mp4', 'webm', 'mov']
+const nonVideoExtensions = new Set([
   'png', 'jpg', 'jpeg', 'webp', 'gif', 'bmp', 'svg', 'avif', 'heic', 'tif', 'tiff', 'ico',
   'wav', 'mp3', 'ogg', 'oga', 'opus', 'flac', 'm4a', 'aac',
   'json', 'txt', 'csv', 'md', 'html', 'htm', 'xml', 'log', 'srt', 'vtt', 'yaml', 'yml', 'pdf',
@@ -22,30 +22,30 @@ const noVideo = new Set([
 /**
  * Looks through an output of any shape; of several videos the best kind counts (.mp4, .webm, .mov, then an address
  * that does not say), of the same kind the first.
- * @param apiUrl the address of the API: where it is not Replicate's own, files of its origin are believed
+ * @param apiUrl the address of the API: where it is not Replicate's own, files of its origin are trusted
  * @returns the address normalised, at most 2,048 characters
  */
 export function findVideo (output: unknown, apiUrl: string): FoundVideo {
-  const videos = addressesIn(output).filter((url) => !noVideo.has(endingOf(url)))
-  const believed = videos.filter((url) => isBelieved(url, new URL(apiUrl)))
-  const best = believed.sort((a, b) => rankOf(a) - rankOf(b))[0]
+  const videos = collectUrls(output).filter((url) => !nonVideoExtensions.has(extension(url)))
+  const trusted = videos.filter((url) => isTrusted(url, new URL(apiUrl)))
+  const best = trusted.sort((a, b) => rank(a) - rank(b))[0]
   if (best !== undefined) return { found: 'video', url: best.href }
-  const [foreign] = videos
-  return foreign === undefined ? { found: 'nothing' } : { found: 'foreign', url: foreign.href }
+  const [untrusted] = videos
+  return untrusted === undefined ? { found: 'nothing' } : { found: 'untrusted', url: untrusted.href }
 }
 
 /** What `findVideo` looks at of an output, in a form that holds nothing else; it finds the same in it. */
-export function essenceOfOutput (output: unknown): string[] {
-  return addressesIn(output).map(({ href }) => href)
+export function extractUrls (output: unknown): string[] {
+  return collectUrls(output).map(({ href }) => href)
 }
 
 /** In the order of the output. What lies deeper or behind more than the bounds is not looked at. */
-function addressesIn (output: unknown): URL[] {
+function collectUrls (output: unknown): URL[] {
   const found: URL[] = []
-  let left = mostValues
+  let left = maxValues
   const visit = (value: unknown, depth: number): void => {
-    if (left-- <= 0 || depth > deepest) return
-    if (typeof value === 'string') found.push(...addressOf(value))
+    if (left-- <= 0 || depth > maxDepth) return
+    if (typeof value === 'string') found.push(...parseUrl(value))
     else if (typeof value === 'object' && value !== null) {
       for (const key in value) visit(Reflect.get(value, key), depth + 1)
     }
@@ -54,13 +54,13 @@ function addressesIn (output: unknown): URL[] {
   return found
 }
 
-function addressOf (text: string): URL[] {
-  const url = text.length > longestAddress ? null : URL.parse(text)
-  if (url === null || url.href.length > longestAddress) return []
+function parseUrl (text: string): URL[] {
+  const url = text.length > maxUrlLength ? null : URL.parse(text)
+  if (url === null || url.href.length > maxUrlLength) return []
   return url.protocol === 'https:' || url.protocol === 'http:' ? [url] : []
 }
 
-function isBelieved (url: URL, api: URL): boolean {
+function isTrusted (url: URL, api: URL): boolean {
   if (url.username !== '' || url.password !== '') return false
   if (api.hostname !== 'api.replicate.com' && url.origin === api.origin) return true
   if (url.protocol !== 'https:' || url.port !== '') return false
@@ -68,11 +68,11 @@ function isBelieved (url: URL, api: URL): boolean {
   return url.hostname === 'replicate.delivery' || url.hostname.endsWith('.replicate.delivery')
 }
 
-function endingOf ({ pathname }: URL): string {
+function extension ({ pathname }: URL): string {
   return /\.([a-z0-9]+)$/i.exec(pathname)?.[1]?.toLowerCase() ?? ''
 }
 
-function rankOf (url: URL): number {
-  const rank = preferred.indexOf(endingOf(url))
-  return rank === -1 ? preferred.length : rank
+function rank (url: URL): number {
+  const rank = preferredExtensions.indexOf(extension(url))
+  return rank === -1 ? preferredExtensions.length : rank
 }

@@ -5,7 +5,7 @@ const tailLength = 4_000
 const bar = /(?<![\d.])(\d{1,3})%\|[^|\r\n]{0,200}\|\s*\d+(?:\.\d+)?[kMG]?\/\d+/g
 
 /** Percent done, a whole number from 0 to 100, by the last progress bar of a prediction's logs; null without one. */
-export function progressOf (logs: string): number | null {
+export function parseProgress (logs: string): number | null {
   let percent: number | null = null
   for (const [, digits] of logs.slice(-tailLength).matchAll(bar)) {
     const said = Number(digits)

@@ -1,14 +1,14 @@
 import { findVideo } from './prediction-output.ts'
-import { progressOf } from './prediction-progress.ts'
+import { parseProgress } from './prediction-progress.ts'
 import type { Prediction } from './prediction.ts'
-import { boundedWords, codeOfWords } from './replicate-failure.ts'
+import { truncateMessage, classifyMessage } from './replicate-failure.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
-/** What a prediction means for its task. `words` are the provider's or ours, for the log only. */
+/** What a prediction means for its task. `message` is the provider's or ours, for the log only. */
 export type PredictionVerdict =
   | { verdict: 'running', progress: number | null }
   | { verdict: 'succeeded', videoUrl: string }
-  | { verdict: 'failed', code: TaskFailureCode, words: string }
+  | { verdict: 'failed', code: TaskFailureCode, message: string }
 
 export interface VerdictContext {
   /** the address of Replicate's API, which says whose files are believed */
@@ -25,37 +25,37 @@ export interface VerdictContext {
 const deadlineToleranceMs = 2_000
 
 /** A status that nobody has heard of is not final: the deadline ends what never ends. */
-export function predictionVerdict (prediction: Prediction, context: VerdictContext): PredictionVerdict {
+export function judgePrediction (prediction: Prediction, context: VerdictContext): PredictionVerdict {
   switch (prediction.status) {
-    case 'succeeded': return verdictOfSuccess(prediction, context)
-    case 'failed': return verdictOfFailure(prediction)
+    case 'succeeded': return judgeSuccess(prediction, context)
+    case 'failed': return judgeFailure(prediction)
     case 'canceled':
-    case 'aborted': return verdictOfCancel(prediction, context)
-    default: return { verdict: 'running', progress: progressOf(prediction.logs) }
+    case 'aborted': return judgeCancel(prediction, context)
+    default: return { verdict: 'running', progress: parseProgress(prediction.logs) }
   }
 }
 
-function verdictOfSuccess ({ output, dataRemoved }: Prediction, { apiUrl }: VerdictContext): PredictionVerdict {
+function judgeSuccess ({ output, dataRemoved }: Prediction, { apiUrl }: VerdictContext): PredictionVerdict {
   if (dataRemoved) return failed('no_output', 'Succeeded, but its files are wiped')
   const video = findVideo(output, apiUrl)
   switch (video.found) {
     case 'video': return { verdict: 'succeeded', videoUrl: video.url }
-    case 'foreign': return failed('provider_error', `Succeeded with a file on a host that is not believed: ${video.url}`)
+    case 'untrusted': return failed('provider_error', `Succeeded with a file on a host that is not believed: ${video.url}`)
     case 'nothing': return failed('no_output', 'Succeeded without a video')
   }
 }
 
-function verdictOfFailure ({ error }: Prediction): PredictionVerdict {
-  const words = error ?? 'Failed without saying why'
-  return failed(codeOfWords(words) ?? 'provider_error', words)
+function judgeFailure ({ error }: Prediction): PredictionVerdict {
+  const message = error ?? 'Failed without saying why'
+  return failed(classifyMessage(message) ?? 'provider_error', message)
 }
 
 /** Nobody here asked for it: a task that was cancelled here has ended already and is not judged any more. */
-function verdictOfCancel ({ status, error }: Prediction, { now, deadlineAt }: VerdictContext): PredictionVerdict {
+function judgeCancel ({ status, error }: Prediction, { now, deadlineAt }: VerdictContext): PredictionVerdict {
   const overdue = now >= deadlineAt - deadlineToleranceMs
   return failed(overdue ? 'deadline_exceeded' : 'provider_error', error ?? `The prediction is ${status}`)
 }
 
-function failed (code: TaskFailureCode, words: string): PredictionVerdict {
-  return { verdict: 'failed', code, words: boundedWords(words) }
+function failed (code: TaskFailureCode, message: string): PredictionVerdict {
+  return { verdict: 'failed', code, message: truncateMessage(message) }
 }

@@ -26,9 +26,9 @@ export interface Prediction {
 }
 
 const idPattern = '^[A-Za-z0-9_-]{1,128}$'
-const longestError = 2_000
-const earliestTime = Date.parse('2000-01-01T00:00:00Z')
-const latestTime = Date.parse('2200-01-01T00:00:00Z')
+const maxErrorLength = 2_000
+const minTime = Date.parse('2000-01-01T00:00:00Z')
+const maxTime = Date.parse('2200-01-01T00:00:00Z')
 const endStatuses = new Set(['succeeded', 'failed', 'canceled', 'aborted'])
 
 /** Only what nothing works without is insisted on: Replicate adds members, and leaves out those without a value. */
@@ -68,25 +68,25 @@ export function parsePrediction (value: unknown): Prediction | undefined {
   return {
     id: value.id,
     status: value.status,
-    model: stringOrNull(value.model),
-    version: stringOrNull(value.version),
+    model: parseString(value.model),
+    version: parseString(value.version),
     // What is left of a wiped one is an empty object, which says nothing.
-    input: value.data_removed === true ? null : recordOrNull(value.input),
+    input: value.data_removed === true ? null : parseRecord(value.input),
     output: value.output ?? null,
-    logs: stringOrNull(value.logs) ?? '',
-    error: errorWords(value.error),
-    source: stringOrNull(value.source),
+    logs: parseString(value.logs) ?? '',
+    error: parseError(value.error),
+    source: parseString(value.source),
     dataRemoved: value.data_removed === true,
-    createdAt: timeOrNull(value.created_at),
-    webhook: stringOrNull(value.webhook)
+    createdAt: parseTime(value.created_at),
+    webhook: parseString(value.webhook)
   }
 }
 
-function stringOrNull (value: unknown): string | null {
+function parseString (value: unknown): string | null {
   return typeof value === 'string' ? value : null
 }
 
-function recordOrNull (value: unknown): Record<string, unknown> | null {
+function parseRecord (value: unknown): Record<string, unknown> | null {
   return isRecord(value) ? value : null
 }
 
@@ -94,13 +94,13 @@ function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function errorWords (error: unknown): string | null {
+function parseError (error: unknown): string | null {
   if (error === undefined || error === null) return null
-  return (typeof error === 'string' ? error : jsonOf(error)).slice(0, longestError)
+  return (typeof error === 'string' ? error : stringifySafely(error)).slice(0, maxErrorLength)
 }
 
 /** JSON that could be read can still be nested too deeply to be written. */
-export function jsonOf (value: unknown): string {
+export function stringifySafely (value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch {
@@ -109,7 +109,7 @@ export function jsonOf (value: unknown): string {
 }
 
 /** A time that nothing can have been made at is none: it would stretch what is searched for to thousands of years. */
-function timeOrNull (value: unknown): number | null {
+function parseTime (value: unknown): number | null {
   const ms = typeof value === 'string' ? Date.parse(value) : NaN
-  return ms >= earliestTime && ms <= latestTime ? ms : null
+  return ms >= minTime && ms <= maxTime ? ms : null
 }

@@ -6,12 +6,12 @@ import { exchange, type Exchange, type ExchangeRequest } from '../net/http-excha
 import { predictionsPath } from './models.ts'
 import { isPredictionId } from './prediction.ts'
 import {
-  accountOutcome, listOutcome, outcomeOfCreate, readOutcome, secretOutcome, unavailable,
-  type AccountOutcome, type Called, type CreateOutcome, type ListOutcome, type ReadOutcome, type SecretOutcome
+  parseAccountOutcome, parseListOutcome, parseCreateOutcome, parseReadOutcome, parseSecretOutcome, unavailable,
+  type AccountOutcome, type CallOutcome, type CreateOutcome, type ListOutcome, type ReadOutcome, type SecretOutcome
 } from './outcomes.ts'
 import type { ProviderClock } from './provider-clock.ts'
 import { createRedactor } from '../runtime/redact-secrets.ts'
-import { failureOfBreak, isSuccess, limitNewsOf, type UpstreamFailure } from './replicate-failure.ts'
+import { failureFromError, isSuccess, parseRateLimit, type UpstreamFailure } from './replicate-failure.ts'
 
 export interface ReplicateClientOptions {
   /** the API's base address, its version included, like https://api.replicate.com/v1 */
@@ -77,9 +77,9 @@ export interface ReplicateClient {
   close (): Promise<void>
 }
 
-const leastCancelAfterSeconds = 5
+const minCancelAfterSeconds = 5
 /** Calls beyond wait for a connection, within their time. */
-const mostConnections = 128
+const maxConnections = 128
 /**
  * Idle connections are dropped sooner than servers do it (5 s is the shortest usual), or than the server says: a
  * create on a connection that is being closed is one more create of which nobody knows whether it arrived.
@@ -94,7 +94,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
   // call is ever moved to another connection once it is sent. No interceptors: nothing is repeated or redirected.
   const pool = new Pool(api.origin, {
     ...keepAlive,
-    connections: mostConnections,
+    connections: maxConnections,
     pipelining: 1,
     allowH2: false,
     connect: { timeout: connectTimeoutMs },
@@ -110,21 +110,21 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
 
   async function create (request: CreateRequest, { signal, shouldSend, timeoutMs = createTimeoutMs }: CreateOptions = {}): Promise<CreateOutcome> {
     const { path, version } = predictionsPath(request.model)
-    const cancelAfter = Math.max(leastCancelAfterSeconds, Math.floor(request.cancelAfterSeconds))
+    const cancelAfter = Math.max(minCancelAfterSeconds, Math.floor(request.cancelAfterSeconds))
     const sent = await exchangeHeard(creates, {
       method: 'POST',
       path: base + path,
       headers: { ...headers, 'content-type': 'application/json', 'cancel-after': `${cancelAfter}s` },
-      body: bodyOf(request, version),
+      body: createBody(request, version),
       timeoutMs: Math.min(timeoutMs, createTimeoutMs),
       signal,
       shouldSend
     })
-    return outcomeOfCreate(sent)
+    return parseCreateOutcome(sent)
   }
 
   /** Calls that may be made twice: all but the create. */
-  async function call (method: ExchangeRequest['method'], path: string, { signal }: CallOptions = {}): Promise<Called> {
+  async function call (method: ExchangeRequest['method'], path: string, { signal }: CallOptions = {}): Promise<CallOutcome> {
     try {
       await reads.turn(signal)
     } catch {
@@ -134,7 +134,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
       const sent = await exchangeHeard(reads, { method, path, headers, timeoutMs: readTimeoutMs, signal })
       switch (sent.outcome) {
         case 'answered': return sent
-        case 'failed': return unavailable(failureOfBreak(sent.error))
+        case 'failed': return unavailable(failureFromError(sent.error))
         case 'withdrawn': return unavailable(notWaited())
       }
     } finally {
@@ -147,31 +147,31 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     const sent = await exchange(pool, request)
     if (sent.outcome !== 'answered') return sent
     clock.observe(sent.response.headers.date, { sentAt, receivedAt: performance.now() })
-    limiter.believe(limitNewsOf(sent.response))
+    limiter.believe(parseRateLimit(sent.response))
     // Before the words are cut to their length: what is left of a token would not be recognised.
     return isSuccess(sent.response) ? sent : { ...sent, response: { ...sent.response, body: redact(sent.response.body) } }
   }
 
   async function get (id: string, callOptions?: CallOptions): Promise<ReadOutcome> {
-    return readOutcome(id, await call('GET', predictionPath(id), callOptions))
+    return parseReadOutcome(id, await call('GET', predictionPath(id), callOptions))
   }
 
   async function cancel (id: string, callOptions?: CallOptions): Promise<ReadOutcome> {
-    return readOutcome(id, await call('POST', `${predictionPath(id)}/cancel`, callOptions))
+    return parseReadOutcome(id, await call('POST', `${predictionPath(id)}/cancel`, callOptions))
   }
 
   async function list (query: ListQuery, callOptions?: CallOptions): Promise<ListOutcome> {
     const path = query.cursor === undefined ? listPath(query) : cursorPath(query.cursor)
-    if (path === undefined) return unavailable(failureOfBreak(new Error('The next page is not at our API’s address')))
-    return listOutcome(await call('GET', path, callOptions))
+    if (path === undefined) return unavailable(failureFromError(new Error('The next page is not at our API’s address')))
+    return parseListOutcome(await call('GET', path, callOptions))
   }
 
   async function account (callOptions?: CallOptions): Promise<AccountOutcome> {
-    return accountOutcome(await call('GET', `${base}/account`, callOptions))
+    return parseAccountOutcome(await call('GET', `${base}/account`, callOptions))
   }
 
   async function webhookSecret (callOptions?: CallOptions): Promise<SecretOutcome> {
-    return secretOutcome(await call('GET', `${base}/webhooks/default/secret`, callOptions))
+    return parseSecretOutcome(await call('GET', `${base}/webhooks/default/secret`, callOptions))
   }
 
   function predictionPath (id: string): string {
@@ -210,10 +210,10 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
 }
 
 function notWaited (): UpstreamFailure {
-  return failureOfBreak(new Error('The caller did not wait for the answer'))
+  return failureFromError(new Error('The caller did not wait for the answer'))
 }
 
-function bodyOf ({ input, webhook }: CreateRequest, version: string | undefined): string {
+function createBody ({ input, webhook }: CreateRequest, version: string | undefined): string {
   return JSON.stringify({
     ...(version === undefined ? {} : { version }),
     input,

@@ -1,6 +1,6 @@
 import type { LimitNews } from '../rate-limit/call-limiter.ts'
 import type { HttpResponse } from '../net/http-exchange.ts'
-import { jsonOf } from './prediction.ts'
+import { stringifySafely } from './prediction.ts'
 import { parseRetryAfter, secondsToMs } from '../net/retry-after.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
@@ -10,7 +10,7 @@ export interface UpstreamFailure {
   /** of HTTP; null where there was no answer */
   status: number | null
   /** The provider's words, at most 500 characters: for the log, never for a client. */
-  words: string
+  message: string
   /** how long the provider asks us to stay away, at most ten minutes */
   retryAfterMs: number | null
 }
@@ -43,28 +43,28 @@ const otherMeanings: Record<number, Meaning> = {
 const unreadable: Meaning = { code: 'provider_error', create: 'unknown' }
 
 /** What the words of an error mean, of a prediction and of an answer; the first that fits. */
-const wordings: { words: RegExp, code: TaskFailureCode }[] = [
-  { words: /\bE005\b/, code: 'content_policy' },
-  { words: /\(code: PA\)/i, code: 'provider_unavailable' },
-  { words: /\bE(1001|6716)\b/, code: 'provider_error' }, // out of memory, not started in time
-  { words: /\bnsfw\b|(?<!case[ -])\bsensitive\b|\bmoderat(ed|ion)\b|\bcontent[ _-]polic/i, code: 'content_policy' }
+const messagePatterns: { pattern: RegExp, code: TaskFailureCode }[] = [
+  { pattern: /\bE005\b/, code: 'content_policy' },
+  { pattern: /\(code: PA\)/i, code: 'provider_unavailable' },
+  { pattern: /\bE(1001|6716)\b/, code: 'provider_error' }, // out of memory, not started in time
+  { pattern: /\bnsfw\b|(?<!case[ -])\bsensitive\b|\bmoderat(ed|ion)\b|\bcontent[ _-]polic/i, code: 'content_policy' }
 ]
 
-const longestWords = 500
-const longestRetryAfterMs = 600_000
+const maxMessageLength = 500
+const maxRetryAfterMs = 600_000
 
 /** The meaning of words that Replicate uses for a failure; undefined where they name nothing that we know. */
-export function codeOfWords (words: string): TaskFailureCode | undefined {
-  return wordings.find((wording) => wording.words.test(words))?.code
+export function classifyMessage (message: string): TaskFailureCode | undefined {
+  return messagePatterns.find(({ pattern }) => pattern.test(message))?.code
 }
 
-export function boundedWords (words: string): string {
-  return words.replace(/\s+/g, ' ').trim().slice(0, longestWords)
+export function truncateMessage (message: string): string {
+  return message.replace(/\s+/g, ' ').trim().slice(0, maxMessageLength)
 }
 
 /** What an answer that is no success means for a create. A success is `unknown`: it is asked where it is unreadable. */
-export function createCertainty ({ status }: HttpResponse): CreateCertainty {
-  return meaningOf(status).create
+export function classifyCreate ({ status }: HttpResponse): CreateCertainty {
+  return lookUpMeaning(status).create
 }
 
 export function isSuccess ({ status }: HttpResponse): boolean {
@@ -72,33 +72,33 @@ export function isSuccess ({ status }: HttpResponse): boolean {
 }
 
 /** The failure that a complete answer tells: no success, or one that is of no use. */
-export function failureOfAnswer (answer: HttpResponse): UpstreamFailure {
+export function failureFromAnswer (answer: HttpResponse): UpstreamFailure {
   const { status, headers, body } = answer
   const problem = parseJson(body)
-  const words = wordsOf(answer, problem)
-  const { code } = meaningOf(status)
+  const message = extractMessage(answer, problem)
+  const { code } = lookUpMeaning(status)
   return {
-    code: code === 'invalid_input' && codeOfWords(words) === 'content_policy' ? 'content_policy' : code,
+    code: code === 'invalid_input' && classifyMessage(message) === 'content_policy' ? 'content_policy' : code,
     status,
-    words: boundedWords(words) || `An empty answer of status ${status}`,
-    retryAfterMs: retryAfterOf(headers, problem)
+    message: truncateMessage(message) || `An empty answer of status ${status}`,
+    retryAfterMs: readRetryDelay(headers, problem)
   }
 }
 
 /** The failure of a request without a complete answer. */
-export function failureOfBreak (error: Error): UpstreamFailure {
+export function failureFromError (error: Error): UpstreamFailure {
   const code = 'code' in error ? `${error.code}: ` : ''
-  return { code: 'provider_unavailable', status: null, words: boundedWords(code + error.message), retryAfterMs: null }
+  return { code: 'provider_unavailable', status: null, message: truncateMessage(code + error.message), retryAfterMs: null }
 }
 
 /** What any answer, also a success, says of the limit on calls. */
-export function limitNewsOf ({ status, headers, body }: HttpResponse): LimitNews {
+export function parseRateLimit ({ status, headers, body }: HttpResponse): LimitNews {
   const isAsking = status === 429 || status === 503
   return {
     exceeded: status === 429,
-    remaining: wholeNumber(headers['ratelimit-remaining']),
-    resetMs: boundedDelay(secondsToMs(headers['ratelimit-reset'])),
-    retryAfterMs: isAsking ? retryAfterOf(headers, parseJson(body)) : null
+    remaining: parseWholeNumber(headers['ratelimit-remaining']),
+    resetMs: clampDelay(secondsToMs(headers['ratelimit-reset'])),
+    retryAfterMs: isAsking ? readRetryDelay(headers, parseJson(body)) : null
   }
 }
 
@@ -111,41 +111,41 @@ export function parseJson (text: string): unknown {
   }
 }
 
-function meaningOf (status: number): Meaning {
+function lookUpMeaning (status: number): Meaning {
   return meanings[status] ?? otherMeanings[Math.floor(status / 100)] ?? unreadable
 }
 
 /** A success of no use is not quoted: it may be the prediction of somebody else, with their dream in it. */
-function wordsOf (answer: HttpResponse, problem: unknown): string {
+function extractMessage (answer: HttpResponse, problem: unknown): string {
   if (isSuccess(answer)) return `An answer of status ${answer.status} and ${answer.body.length} characters is of no use`
-  return problemWords(problem) ?? answer.body
+  return extractProblemMessage(problem) ?? answer.body
 }
 
-function problemWords (problem: unknown): string | undefined {
+function extractProblemMessage (problem: unknown): string | undefined {
   if (typeof problem !== 'object' || problem === null) return undefined
   const { title, detail, invalid_fields: fields } = problem as { [member: string]: unknown }
-  const said = [title, detail].filter((words) => typeof words === 'string')
-  if (Array.isArray(fields)) said.push(jsonOf(fields))
-  return said.length > 0 ? said.join(': ') : undefined
+  const parts = [title, detail].filter((message) => typeof message === 'string')
+  if (Array.isArray(fields)) parts.push(stringifySafely(fields))
+  return parts.length > 0 ? parts.join(': ') : undefined
 }
 
-function retryAfterOf (headers: HttpResponse['headers'], problem: unknown): number | null {
-  return boundedDelay(parseRetryAfter(headers) ?? delayOfBody(problem) ?? delayOfLimit(headers))
+function readRetryDelay (headers: HttpResponse['headers'], problem: unknown): number | null {
+  return clampDelay(parseRetryAfter(headers) ?? parseBodyDelay(problem) ?? parseLimitDelay(headers))
 }
 
-function boundedDelay (ms: number | undefined): number | null {
-  return ms === undefined ? null : Math.min(Math.max(0, Math.ceil(ms)), longestRetryAfterMs)
+function clampDelay (ms: number | undefined): number | null {
+  return ms === undefined ? null : Math.min(Math.max(0, Math.ceil(ms)), maxRetryAfterMs)
 }
 
-function wholeNumber (text: unknown): number | null {
+function parseWholeNumber (text: unknown): number | null {
   return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : null
 }
 
-function delayOfBody (problem: unknown): number | undefined {
+function parseBodyDelay (problem: unknown): number | undefined {
   if (typeof problem !== 'object' || problem === null || !('retry_after' in problem)) return undefined
   return secondsToMs(problem.retry_after)
 }
 
-function delayOfLimit (headers: HttpResponse['headers']): number | undefined {
+function parseLimitDelay (headers: HttpResponse['headers']): number | undefined {
   return headers['ratelimit-remaining'] === '0' ? secondsToMs(headers['ratelimit-reset']) : undefined
 }

@@ -13,50 +13,50 @@ export interface ReplicateWebhooksOptions {
 }
 
 /** `unverifiable`: what it is signed with is not known yet. */
-export type Authenticity = 'authentic' | 'forged' | 'unverifiable'
+export type WebhookVerdict = 'authentic' | 'forged' | 'unverifiable'
 
 /** By lower-case name. */
 export type WebhookHeaders = Record<string, string | string[] | undefined>
 
 const retry = { firstMs: 1_000, maxMs: 60_000 }
 /** An account's secret can be changed: a signature that does not fit is a reason to ask again, but not each one. */
-const askAgainMs = 60_000
+const minRefetchMs = 60_000
 
 /** Replicate's reports of predictions that have ended: where they are to be sent, and whether one is Replicate's. */
 export class ReplicateWebhooks {
   #options
   #secret: string | undefined
   #stopping = new AbortController()
-  #asking: Promise<void> | undefined
-  #askedAt = -Infinity
+  #fetching: Promise<void> | undefined
+  #fetchedAt = -Infinity
 
   constructor (options: ReplicateWebhooksOptions) {
     this.#options = options
     this.#secret = options.secret
   }
 
-  get areOn (): boolean {
+  get isEnabled (): boolean {
     return this.#options.publicUrl !== null
   }
 
   /** Where Replicate reports the end of the task's prediction; null where it is not asked to. */
-  addressFor (taskId: string): string | null {
+  urlFor (taskId: string): string | null {
     const { publicUrl } = this.#options
     return publicUrl === null ? null : `${publicUrl}/webhooks/replicate/${taskId}`
   }
 
   /** Asks for the secret where it is not given, until it is known. */
   start (): void {
-    if (this.areOn && this.#secret === undefined) this.#ask()
+    if (this.isEnabled && this.#secret === undefined) this.#fetchSecret()
   }
 
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('The instance is stopping'))
-    await this.#asking
+    await this.#fetching
   }
 
   /** What can be said before the body has come; undefined where the body has to be seen. */
-  foresee (headers: WebhookHeaders): 'forged' | 'unverifiable' | undefined {
+  checkHeaders (headers: WebhookHeaders): 'forged' | 'unverifiable' | undefined {
     if (readSignature(headers) === undefined) return 'forged'
     return this.#secret === undefined ? 'unverifiable' : undefined
   }
@@ -65,28 +65,28 @@ export class ReplicateWebhooks {
    * By Standard Webhooks: a signature over id, time and the raw body, at most 5 minutes old or ahead.
    * @param headers with `webhook-id`, `webhook-timestamp`, `webhook-signature`
    */
-  verify (body: Buffer, headers: WebhookHeaders): Authenticity {
+  verify (body: Buffer, headers: WebhookHeaders): WebhookVerdict {
     const signature = readSignature(headers)
     if (signature === undefined) return 'forged'
     if (this.#secret === undefined) return 'unverifiable'
     if (isSigned(body, signature, this.#secret)) return 'authentic'
-    if (this.#options.secret === undefined && performance.now() - this.#askedAt > askAgainMs) this.#ask()
+    if (this.#options.secret === undefined && performance.now() - this.#fetchedAt > minRefetchMs) this.#fetchSecret()
     return 'forged'
   }
 
-  #ask (): void {
-    this.#asking ??= this.#askUntilKnown()
+  #fetchSecret (): void {
+    this.#fetching ??= this.#fetchUntilKnown()
       .catch((err: unknown) => {
         if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not ask for the secret of webhooks')
       })
-      .finally(() => { this.#asking = undefined })
+      .finally(() => { this.#fetching = undefined })
   }
 
-  async #askUntilKnown (): Promise<void> {
+  async #fetchUntilKnown (): Promise<void> {
     const { replicate, log } = this.#options
     const { signal } = this.#stopping
     for (let attempt = 0; ; attempt++) {
-      this.#askedAt = performance.now()
+      this.#fetchedAt = performance.now()
       const answer = await replicate.webhookSecret({ signal })
       signal.throwIfAborted()
       if (answer.outcome === 'found') {

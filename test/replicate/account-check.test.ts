@@ -22,7 +22,7 @@ t.test('a token that Replicate takes is said once', async (t) => {
 
 t.test('a Replicate that cannot be reached is a warning, and neither readiness nor the stop waits for it', async (t) => {
   const { app, lineWith } = await listening(t, { env: { REPLICATE_API_URL: `http://127.0.0.1:${await closedPort()}/v1` } })
-  t.match(await lineWith('Replicate cannot be asked'), { level: 40, provider_words: /ECONNREFUSED/ })
+  t.match(await lineWith('Replicate cannot be asked'), { level: 40, provider_message: /ECONNREFUSED/ })
   t.equal((await app.inject('/readyz')).statusCode, 200)
 })
 
@@ -40,7 +40,7 @@ t.test('an instance that does not listen asks nothing', async (t) => {
   t.equal(emulator.calls.account, 0)
 })
 
-const away: AccountOutcome = { outcome: 'unavailable', failure: { code: 'provider_unavailable', status: 503, words: 'later', retryAfterMs: null } }
+const away: AccountOutcome = { outcome: 'unavailable', failure: { code: 'provider_unavailable', status: 503, message: 'later', retryAfterMs: null } }
 
 for (const { answers, calls, said, title } of [
   { title: 'while Replicate is away it is asked a few times, and no more', answers: [], calls: 6, said: [/cannot be asked/, /not asked again/] },

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { inputFor, parseModel, predictionsPath, styleModels } from '../../services/replicate/models.ts'
+import { buildInput, parseModel, predictionsPath, styleModels } from '../../services/replicate/models.ts'
 import { promptFor, styles } from '../../services/tasks/styles.ts'
 
 const hash = 'a1'.repeat(32)
@@ -46,12 +46,12 @@ t.test('a model gets only the inputs that it declares', async (t) => {
     'someone/dreams': { prompt: 'A whale' },
     'constructor/toString': { prompt: 'A whale' }
   }
-  for (const [model, input] of Object.entries(cases)) t.same(inputFor(model, 'A whale', 7), input, model)
+  for (const [model, input] of Object.entries(cases)) t.same(buildInput(model, 'A whale', 7), input, model)
 })
 
 t.test('a seed is a whole number that every model can take', async (t) => {
-  t.match(inputFor('google/veo-3', 'A whale', 2 ** 31 - 1), { seed: 2_147_483_647 })
-  for (const seed of [-1, 0.5, 2 ** 31, NaN]) t.throws(() => inputFor('luma/ray', 'A whale', seed), RangeError, String(seed))
+  t.match(buildInput('google/veo-3', 'A whale', 2 ** 31 - 1), { seed: 2_147_483_647 })
+  for (const seed of [-1, 0.5, 2 ** 31, NaN]) t.throws(() => buildInput('luma/ray', 'A whale', seed), RangeError, String(seed))
 })
 
 t.test('the prompt is the style’s, a full stop and the dream as it was told', async (t) => {

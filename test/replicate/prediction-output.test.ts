@@ -71,7 +71,7 @@ t.test('files of any other host are not', async (t) => {
     'https://api.replicate.com:8443/v1/files/abc',
     'https://169.254.169.254/latest/meta-data',
     'http://127.0.0.1:4000/files/a.mp4'
-  ]) t.same(findVideo(url, replicate), { found: 'foreign', url: new URL(url).href }, url)
+  ]) t.same(findVideo(url, replicate), { found: 'untrusted', url: new URL(url).href }, url)
 })
 
 t.test('another API’s files are believed from exactly its origin', async (t) => {
@@ -79,7 +79,7 @@ t.test('another API’s files are believed from exactly its origin', async (t) =
   t.same(findVideo(url, emulator), { found: 'video', url })
   for (const foreign of ['http://127.0.0.1:4001/files/a.mp4', 'https://127.0.0.1:4000/files/a.mp4', 'http://127.0.0.1/files/a.mp4',
     'http://localhost:4000/files/a.mp4', 'http://user@127.0.0.1:4000/files/a.mp4']) {
-    t.same(findVideo(foreign, emulator), { found: 'foreign', url: foreign }, foreign)
+    t.same(findVideo(foreign, emulator), { found: 'untrusted', url: foreign }, foreign)
   }
 })
 

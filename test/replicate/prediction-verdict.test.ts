@@ -1,5 +1,5 @@
 import t from 'tap'
-import { predictionVerdict } from '../../services/replicate/prediction-verdict.ts'
+import { judgePrediction } from '../../services/replicate/prediction-verdict.ts'
 import { parsePrediction } from '../../services/replicate/prediction.ts'
 
 const video = 'https://replicate.delivery/xezq/abc/output.mp4'
@@ -8,7 +8,7 @@ const context = { apiUrl: 'https://api.replicate.com/v1', now: 1_000_000, deadli
 function verdictOf (members: { status: string, [member: string]: unknown }, now = context.now) {
   const prediction = parsePrediction({ id: 'abc', ...members })
   if (prediction === undefined) throw new Error('The test’s prediction is none')
-  return predictionVerdict(prediction, { ...context, now })
+  return judgePrediction(prediction, { ...context, now })
 }
 
 t.test('a prediction that has not ended is running, also by a word that nobody has heard of', async (t) => {
@@ -44,7 +44,7 @@ t.test('a failed prediction fails by what its words name', async (t) => {
 
 t.test('the words of a verdict are bounded', async (t) => {
   const verdict = verdictOf({ status: 'failed', error: 'x'.repeat(5_000) })
-  t.equal(verdict.verdict === 'failed' && verdict.words.length, 500)
+  t.equal(verdict.verdict === 'failed' && verdict.message.length, 500)
 })
 
 t.test('a prediction that ended unasked is overdue from a moment before the deadline on, else an error', async (t) => {

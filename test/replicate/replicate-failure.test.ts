@@ -1,10 +1,10 @@
 import t from 'tap'
-import { codeOfWords, failureOfAnswer, failureOfBreak } from '../../services/replicate/replicate-failure.ts'
+import { classifyMessage, failureFromAnswer, failureFromError } from '../../services/replicate/replicate-failure.ts'
 
 const date = 'Tue, 24 Nov 2026 08:00:00 GMT'
 
 function retryAfter (headers: Record<string, string>, body: unknown = ''): number | null {
-  return failureOfAnswer({ status: 429, headers, body: JSON.stringify(body) }).retryAfterMs
+  return failureFromAnswer({ status: 429, headers, body: JSON.stringify(body) }).retryAfterMs
 }
 
 t.test('how long to stay away is read from the header, the body or the limit, in this order', async (t) => {
@@ -41,32 +41,32 @@ t.test('nonsense about how long to stay away is nothing', async (t) => {
 
 t.test('the words of a failure are bounded, on one line, and never empty', async (t) => {
   const answer = { status: 422, headers: {} }
-  t.equal(failureOfAnswer({ ...answer, body: '<html>\n  <b>Oh</b>\n</html>' }).words, '<html> <b>Oh</b> </html>')
-  t.equal(failureOfAnswer({ ...answer, body: JSON.stringify({ title: 'Bad', detail: 'x'.repeat(9_000) }) }).words.length, 500)
-  t.match(failureOfAnswer({ ...answer, body: '' }).words, 'status 422')
-  t.match(failureOfAnswer({
+  t.equal(failureFromAnswer({ ...answer, body: '<html>\n  <b>Oh</b>\n</html>' }).message, '<html> <b>Oh</b> </html>')
+  t.equal(failureFromAnswer({ ...answer, body: JSON.stringify({ title: 'Bad', detail: 'x'.repeat(9_000) }) }).message.length, 500)
+  t.match(failureFromAnswer({ ...answer, body: '' }).message, 'status 422')
+  t.match(failureFromAnswer({
     ...answer, body: JSON.stringify({ detail: 'Bad', invalid_fields: [{ field: 'input.seed', description: 'not declared' }] })
-  }).words, /Bad.*input\.seed.*not declared/)
+  }).message, /Bad.*input\.seed.*not declared/)
 })
 
 t.test('a broken request is told by its error’s code', async (t) => {
   const error = Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' })
-  t.same(failureOfBreak(error), {
-    code: 'provider_unavailable', status: null, words: 'ECONNREFUSED: connect failed', retryAfterMs: null
+  t.same(failureFromError(error), {
+    code: 'provider_unavailable', status: null, message: 'ECONNREFUSED: connect failed', retryAfterMs: null
   })
 })
 
 t.test('a status that nobody has heard of is an error of the provider’s', async (t) => {
   for (const status of [299, 304, 418, 600, 999]) {
-    t.match(failureOfAnswer({ status, headers: {}, body: '' }), { code: 'provider_error', status }, String(status))
+    t.match(failureFromAnswer({ status, headers: {}, body: '' }), { code: 'provider_error', status }, String(status))
   }
 })
 
 t.test('only a refused input can be against the content policy', async (t) => {
   const body = JSON.stringify({ detail: 'The input was flagged as sensitive (E005)' })
-  t.equal(failureOfAnswer({ status: 400, headers: {}, body }).code, 'content_policy')
-  t.equal(failureOfAnswer({ status: 401, headers: {}, body }).code, 'provider_account')
-  t.equal(failureOfAnswer({ status: 503, headers: {}, body }).code, 'provider_unavailable')
+  t.equal(failureFromAnswer({ status: 400, headers: {}, body }).code, 'content_policy')
+  t.equal(failureFromAnswer({ status: 401, headers: {}, body }).code, 'provider_account')
+  t.equal(failureFromAnswer({ status: 503, headers: {}, body }).code, 'provider_unavailable')
 })
 
 t.test('the provider’s own words are known by what they name', async (t) => {
@@ -80,12 +80,12 @@ t.test('the provider’s own words are known by what they name', async (t) => {
     'Model names are case-sensitive': undefined,
     'CUDA error: device-side assert triggered': undefined
   }
-  for (const [words, code] of Object.entries(cases)) t.equal(codeOfWords(words), code, words)
+  for (const [message, code] of Object.entries(cases)) t.equal(classifyMessage(message), code, message)
 })
 
 t.test('an answer of any shape is a failure, and never thrown', async (t) => {
   const deep = '['.repeat(30_000) + ']'.repeat(30_000)
   for (const body of ['{"retry_after":{"toString":1}}', `{"invalid_fields":[${deep}]}`, `{"detail":${deep}}`]) {
-    t.equal(failureOfAnswer({ status: 429, headers: {}, body }).code, 'provider_rate_limited')
+    t.equal(failureFromAnswer({ status: 429, headers: {}, body }).code, 'provider_rate_limited')
   }
 })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { inputFor } from '../../services/replicate/models.ts'
+import { buildInput } from '../../services/replicate/models.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { promptFor } from '../../services/tasks/styles.ts'
@@ -170,7 +170,7 @@ async function lifeIn (store: TaskStore, apiUrl: string) {
     const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now()))
     if (state === 'queued') return task
     if (state === 'failed') return moved(task, { type: 'fail', failure: 'provider_error' })
-    const input = inputFor(model, promptFor(task.style, task.dream), index)
+    const input = buildInput(model, promptFor(task.style, task.dream), index)
     const marked = await moved(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null, providerStartedAt: null, isAmbiguous: false } })
     if (state === 'unsent') return marked
     const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
