@@ -13,6 +13,7 @@ import replicateWebhooks from './plugins/replicate-webhooks.ts'
 import requestLog from './plugins/request-log.ts'
 import taskStore from './plugins/task-store.ts'
 import cancelVideoRoutes from './routes/cancel-video.ts'
+import deleteVideoRoutes from './routes/delete-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
@@ -72,7 +73,9 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(videoStatusRoutes)
   await app.register(videoEventsRoutes)
   await app.register(cancelVideoRoutes)
-  await app.register(videoListRoutes, { isPrivate: isLoopback(config.HOST) })
+  const isLoopbackOnly = isLoopback(config.HOST)
+  await app.register(videoListRoutes, { isLoopbackOnly })
+  await app.register(deleteVideoRoutes, { isLoopbackOnly })
   if (app.replicateWebhooks.isEnabled) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)
   return app

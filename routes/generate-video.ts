@@ -5,12 +5,13 @@ import { problem, problemResponses } from '../errors.ts'
 import { parseCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
 import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
 import { parsePrefer } from '../services/http/prefer.ts'
-import { InvalidValue, transformQuery } from '../services/http/query-string.ts'
+import { InvalidValue } from '../services/http/query-string.ts'
 import type { Style } from '../services/tasks/styles.ts'
 import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
-import { pollAfterSeconds } from './poll-after.ts'
+import { transformQuery } from './transform-query.ts'
+import { pollAfterSeconds } from './video-status.ts'
 
 export interface GenerateVideoRouteOptions {
   deadlineSeconds: number

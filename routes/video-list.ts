@@ -2,16 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 import type { Style } from '../services/tasks/styles.ts'
-import { isOpen, type TaskStatus } from '../services/tasks/task.ts'
+import type { TaskStatus } from '../services/tasks/task.ts'
 import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { decodeCursor, encodeCursor } from '../services/http/list-cursor.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
-import { loadTask, TaskParamsSchema } from './load-task.ts'
-
-export interface VideoListRouteOptions {
-  /** Whether only the machine itself can reach the service: without keys an id is all that keeps dreams apart. */
-  isPrivate: boolean
-}
+import { allowLoopbackOnly, type LoopbackOnlyOptions } from './loopback-only.ts'
 
 const defaultItems = 20
 const maxItems = 100
@@ -28,11 +23,11 @@ export const TaskListSchema = Type.Object({
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'Leads to the next page; null on the last' })
 }, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
 
-/** All tasks, and their removal: for operators. */
-const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async (app, { isPrivate }) => {
+/** Lists all tasks, for operators. */
+const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (app, { isLoopbackOnly }) => {
   const { taskStore } = app
   ignoreBodies(app)
-  app.addHook('onRequest', (_request, _reply, done) => done(isPrivate ? undefined : problem('keys_required')))
+  allowLoopbackOnly(app, isLoopbackOnly)
 
   app.get('/video-status', {
     schema: {
@@ -55,27 +50,6 @@ const videoListRoutes: FastifyPluginAsyncTypebox<VideoListRouteOptions> = async 
     const items = tasks.slice(0, most)
     const last = items.at(-1)
     return { items: items.map(presentTask), next_cursor: tasks.length > most && last !== undefined ? encodeCursor(last.id) : null }
-  })
-
-  app.delete('/video-status/:task_id', {
-    schema: {
-      operationId: 'deleteVideo',
-      summary: 'Delete a video',
-      description: 'Removes a task that has ended, with all that is stored of it. Without API keys only for callers on the machine itself.',
-      tags: ['Videos'],
-      params: TaskParamsSchema,
-      response: {
-        204: { ...Type.Null(), description: 'The task is gone' },
-        ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'payload_too_large', 'store_unavailable')
-      }
-    }
-  }, async (request, reply) => {
-    const task = await loadTask(request, taskStore)
-    if (isOpen(task)) throw problem('task_not_finished')
-    // False: another request has deleted it since it was read here. It is gone, as was asked for.
-    await taskStore.remove(task)
-    reply.code(204)
-    return null
   })
 }
 

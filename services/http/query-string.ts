@@ -56,16 +56,3 @@ function decode (text: string): string | undefined {
     return undefined
   }
 }
-
-/**
- * A `preValidation` hook that puts something else in the place of a member of the query that is text, so that the schema
- * checks that and the handler sees nothing else.
- */
-export function transformQuery (name: string, read: (text: string) => string | InvalidValue) {
-  return (request: { query: unknown }, _reply: unknown, done: () => void): void => {
-    const query = request.query as Record<string, unknown>
-    const value = query[name]
-    if (typeof value === 'string') query[name] = read(value)
-    done()
-  }
-}

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { parseQueryString, transformQuery, InvalidValue } from '../../services/http/query-string.ts'
+import { transformQuery } from '../../routes/transform-query.ts'
+import { InvalidValue, parseQueryString } from '../../services/http/query-string.ts'
 
 function parse (text: string): Record<string, unknown> {
   return { ...parseQueryString(text) }

@@ -1,0 +1,37 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { problem, problemResponses } from '../errors.ts'
+import { isOpen } from '../services/tasks/task.ts'
+import { ignoreBodies } from './ignore-bodies.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
+import { allowLoopbackOnly, type LoopbackOnlyOptions } from './loopback-only.ts'
+
+/** Deletes a task that has ended, for operators. */
+const deleteVideoRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (app, { isLoopbackOnly }) => {
+  const { taskStore } = app
+  ignoreBodies(app)
+  allowLoopbackOnly(app, isLoopbackOnly)
+
+  app.delete('/video-status/:task_id', {
+    schema: {
+      operationId: 'deleteVideo',
+      summary: 'Delete a video',
+      description: 'Removes a task that has ended, with all that is stored of it. Without API keys only for callers on the machine itself.',
+      tags: ['Videos'],
+      params: TaskParamsSchema,
+      response: {
+        204: { ...Type.Null(), description: 'The task is gone' },
+        ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'payload_too_large', 'store_unavailable')
+      }
+    }
+  }, async (request, reply) => {
+    const task = await loadTask(request, taskStore)
+    if (isOpen(task)) throw problem('task_not_finished')
+    // False: another request has deleted it since it was read here. It is gone, as was asked for.
+    await taskStore.remove(task)
+    reply.code(204)
+    return null
+  })
+}
+
+export default deleteVideoRoutes
