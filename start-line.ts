@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import packageJson from './package.json' with { type: 'json' }
-import { databasePlace } from './services/store/database-place.ts'
+import { databaseAddress } from './services/store/database-address.ts'
 import { styleModels, type ModelChoice } from './services/replicate/models.ts'
 
 /** The part of the configuration that an operator wants to see in the log of each start; none of it is secret. */
@@ -39,7 +39,7 @@ function formatAddress (listening: AddressInfo | string): string {
 }
 
 function describeStore ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: StartLineConfig): string {
-  if (databaseUrl !== undefined) return `PostgreSQL ${databasePlace(databaseUrl)}`
+  if (databaseUrl !== undefined) return `PostgreSQL ${databaseAddress(databaseUrl)}`
   return dataDir === ':memory:' ? 'SQLite in memory: tasks are gone at the end' : `SQLite in ${resolve(dataDir)}`
 }
 

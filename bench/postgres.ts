@@ -1,7 +1,7 @@
 import autocannon from 'autocannon'
 import pg from 'pg'
 import { newTask } from '../services/tasks/task.ts'
-import { rowOf, taskColumns } from '../services/store/task-row.ts'
+import { taskToRow, taskColumns } from '../services/store/task-row.ts'
 import { connections, creates, median, megabytes, postOne, startEmulator, startService } from './setup.ts'
 
 const rounds = 5
@@ -43,7 +43,7 @@ export async function measureOpenTasks (client: pg.Client, databaseUrl: string, 
 async function fill (client: pg.Client, open: number): Promise<void> {
   const columns = taskColumns.join(', ')
   for (let made = 0; made < open; made += 1_000) {
-    const tasks = Array.from({ length: 1_000 }, () => rowOf(newTask('A whale', 'Realistic', 86_400, Date.now())))
+    const tasks = Array.from({ length: 1_000 }, () => taskToRow(newTask('A whale', 'Realistic', 86_400, Date.now())))
     await client.query(`insert into task (${columns}) select ${columns} from json_populate_recordset(null::task, $1)`, [JSON.stringify(tasks)])
     await client.query("insert into pgboss.job (id, name, retry_limit, retry_delay, heartbeat_seconds, expire_seconds, keep_until, policy) select id::uuid, 'generate', 1000000, 0, 10, 86399, now() + interval '1 year', 'standard' from unnest($1::text[]) as id", [tasks.map(({ id }) => id)])
   }

@@ -62,11 +62,11 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     now,
     log
   })
-  taskStore.onNews((news) => {
-    taskChanges.notify(news)
-    if (news.kind === 'gap') predictionWatch.refreshAllTasks()
-    else if (news.kind === 'prompted') for (const taskId of news.taskIds) predictionWatch.pollNow(taskId)
-    else if (!news.isOwn) for (const taskId of news.taskIds) predictionWatch.refreshTask(taskId)
+  taskStore.onEvent((event) => {
+    taskChanges.notify(event)
+    if (event.kind === 'resync') predictionWatch.refreshAllTasks()
+    else if (event.kind === 'poll_requested') for (const taskId of event.taskIds) predictionWatch.pollNow(taskId)
+    else if (!event.isLocal) for (const taskId of event.taskIds) predictionWatch.refreshTask(taskId)
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)

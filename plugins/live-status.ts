@@ -12,7 +12,7 @@ const pollIntervalMs = 15_000
 /** Tells waiting requests of this instance when a task changes. They end before the server closes: it waits for them. */
 export default fp(async (app) => {
   const subscriptions = new TaskSubscriptions()
-  app.taskStore.onNews((news) => subscriptions.notify(news))
+  app.taskStore.onEvent((event) => subscriptions.notify(event))
   app.decorate('taskSubscriptions', subscriptions)
   let polling: Promise<void> | undefined
   const timer = setInterval(() => {

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { IncomingHttpHeaders } from 'node:http'
 import { problem, problemResponses } from '../errors.ts'
 import { parseCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
-import { bareKey, fingerprintOf, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
+import { unquoteKey, fingerprintRequest, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
 import { parsePrefer } from '../services/http/prefer.ts'
 import { InvalidValue } from '../services/http/query-string.ts'
 import type { Style } from '../services/tasks/styles.ts'
@@ -126,8 +126,8 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     if (header === undefined) {
       await taskStore.create(task)
     } else {
-      const request = { scope: '', key: bareKey(header), fingerprint: fingerprintOf(task), code }
-      const once = await taskStore.createOnce(task, request)
+      const request = { scope: '', key: unquoteKey(header), fingerprint: fingerprintRequest(task), code }
+      const once = await taskStore.createIdempotent(task, request)
       if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
       if (once.outcome === 'task_deleted') throw problem('idempotency_key_task_deleted')
       if (once.outcome === 'replayed') return { taskId: once.taskId, code: once.code, isReplayed: true }

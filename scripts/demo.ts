@@ -73,7 +73,7 @@ function printChanges (app: FastifyInstance): void {
     if (status === 'completed' || status === 'failed') lastLines.delete(taskId)
     else lastLines.set(taskId, line)
   }
-  app.taskStore.onNews((news) => {
+  app.taskStore.onEvent((news) => {
     if (news.kind !== 'changed') return
     for (const taskId of news.taskIds) print(taskId).catch((error: unknown) => console.error(error))
   })

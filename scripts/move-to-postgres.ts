@@ -2,11 +2,11 @@ import { inspect } from 'node:util'
 import { readConfig, collectSecrets } from '../config.ts'
 import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
 import { createRedactor } from '../services/runtime/redact-secrets.ts'
-import { sqliteResultOf } from '../services/store/sqlite/sqlite-database.ts'
+import { sqliteResultCode } from '../services/store/sqlite/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/sqlite-task-store.ts'
 import { StartError } from '../services/runtime/start-error.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
-import { takeOver, takeOverKeys } from '../services/store/postgres/import-tasks.ts'
+import { importTasks, importKeys } from '../services/store/postgres/import-tasks.ts'
 import { StoreUnavailableError } from '../services/store/store-errors.ts'
 
 /**
@@ -43,14 +43,14 @@ async function moveAll (folder: TaskFolder, database: PostgresDatabase): Promise
   const moved: Moved = { taken: 0, open: 0, known: 0, refused: [] }
   const deliveries = folder.deliveries(Date.now())
   for (const batch of folder.tasks(batchSize)) {
-    const { taken, known, refused } = await takeOver(batch, deliveries, database)
+    const { imported: taken, existing: known, conflicting: refused } = await importTasks(batch, deliveries, database)
     moved.taken += taken.length
     moved.open += taken.filter(isOpen).length
     moved.known += known.length
     moved.refused.push(...refused)
   }
   // A client that sends its request again after the move is given the task it has.
-  for (const batch of folder.keys(batchSize)) await takeOverKeys(batch, database)
+  for (const batch of folder.keys(batchSize)) await importKeys(batch, database)
   return moved
 }
 
@@ -66,7 +66,7 @@ function report (dataDir: string, { taken, open, known, refused }: Moved): void 
 function sentenceOf (error: unknown): string {
   if (error instanceof StartError) return error.message
   if (error instanceof StoreUnavailableError) return `PostgreSQL could not take the tasks (${messageOf(error.cause)}). Run this again: it goes on where it was.`
-  return sqliteResultOf(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${messageOf(error)}`
+  return sqliteResultCode(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${messageOf(error)}`
 }
 
 function messageOf (error: unknown): string {

@@ -85,7 +85,7 @@ export class CallbackRunner {
   async #recordAttempt (delivery: CallbackDelivery, next: NextAttempt | undefined): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#options.deliveries.settle(delivery, next)
+        return await this.#options.deliveries.finishAttempt(delivery, next)
       } catch (err) {
         const { signal } = this.#stopping
         if (!(err instanceof StoreUnavailableError) || signal.aborted) throw err

@@ -115,7 +115,7 @@ export async function cancelUnwanted (predictionId: string, task: Task, context:
 
 async function claimPrediction (predictionId: string, task: Task, { taskStore }: GenerationContext): Promise<'this' | 'another' | 'unknown'> {
   try {
-    return await taskStore.claimPrediction(predictionId, task.id) ? 'this' : 'another'
+    return await taskStore.recordPredictionOwner(predictionId, task.id) ? 'this' : 'another'
   } catch (error) {
     if (error instanceof StoreUnavailableError) return 'unknown'
     throw error

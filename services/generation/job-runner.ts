@@ -55,7 +55,7 @@ export class JobRunner {
     this.#options = options
     const { claimIntervalMs, log } = options
     this.#claims = new ClaimLoop({ claim: () => this.#claim(), claimIntervalMs, log })
-    options.taskStore.onLost((taskId) => {
+    options.taskStore.onLeaseLost((taskId) => {
       const running = this.#running.get(taskId)
       if (running === undefined) return
       running.isLost = true

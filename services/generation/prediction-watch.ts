@@ -6,12 +6,12 @@ import { sweepPredictions, type PredictionRef } from '../replicate/prediction-sw
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
-import type { InFlight, TaskStore } from '../store/task-store.ts'
+import type { InFlightPrediction, TaskStore } from '../store/task-store.ts'
 
 export interface PredictionWatchOptions {
   replicate: ReplicateClient
   /** Knows what all instances wait for, and which of them sweeps. */
-  taskStore: Pick<TaskStore, 'inFlight' | 'takeSweep' | 'prompt'>
+  taskStore: Pick<TaskStore, 'listInFlight' | 'acquireSweep' | 'requestPoll'>
   /** ms from one read of a prediction to its next, longer where the limit on calls does not allow it */
   pollIntervalMs: number
   /** The same for one whose end is reported: the reads are only the net below the reports. */
@@ -223,7 +223,7 @@ export class PredictionWatch {
     for (const watcher of all) clearTimeout(watcher.timer)
     try {
       // A little early, so that whoever swept last is not turned away by a hair.
-      if (await taskStore.takeSweep(pollIntervalMs * 0.9)) await this.#sweepForAll()
+      if (await taskStore.acquireSweep(pollIntervalMs * 0.9)) await this.#sweepForAll()
       await this.#readAll(all.filter(({ createdAt }) => createdAt === null))
     } finally {
       const sinceMs = performance.now() - (this.#nextSweepAt - pollIntervalMs)
@@ -233,7 +233,7 @@ export class PredictionWatch {
 
   async #sweepForAll (): Promise<void> {
     const { taskStore, replicate, signal } = this.#options
-    const inFlight = await taskStore.inFlight()
+    const inFlight = await taskStore.listInFlight()
     const sweep = await sweepPredictions(inFlight.flatMap(toPredictionRef), replicate, signal)
     if (signal.aborted) return
     for (const prediction of sweep.seen.filter((seen) => !lacksOutput(seen))) {
@@ -247,7 +247,7 @@ export class PredictionWatch {
       ...this.#countMissed(sweep.unread)
     ])
     const others = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toRead.has(id)) && !this.#watchers.has(id))
-    if (others.length > 0) await taskStore.prompt(others.map(({ taskId }) => taskId))
+    if (others.length > 0) await taskStore.requestPoll(others.map(({ taskId }) => taskId))
     await this.#readAll(Array.from(this.#watchers.values()).filter(({ predictionId }) => toRead.has(predictionId)))
   }
 
@@ -272,7 +272,7 @@ function lacksOutput ({ status, output }: Prediction): boolean {
   return status === 'succeeded' && output === null
 }
 
-function toPredictionRef ({ predictionId, predictionCreatedAt }: InFlight): PredictionRef[] {
+function toPredictionRef ({ predictionId, predictionCreatedAt }: InFlightPrediction): PredictionRef[] {
   return predictionCreatedAt === null ? [] : [{ predictionId, createdAt: predictionCreatedAt }]
 }
 

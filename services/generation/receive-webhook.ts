@@ -32,7 +32,7 @@ export async function receiveWebhook (taskId: string, prediction: Prediction, op
   for (let task = await taskStore.get(taskId); task !== undefined; task = await taskStore.get(taskId)) {
     if (task.predictionId === prediction.id) {
       if (!isOpen(task)) return 'ignored'
-      if (!predictionWatch.publish(prediction)) await taskStore.prompt([taskId])
+      if (!predictionWatch.publish(prediction)) await taskStore.requestPoll([taskId])
       return 'heard'
     }
     const ours = task.submission?.webhook ?? webhookFor(taskId)
@@ -49,13 +49,13 @@ export async function receiveWebhook (taskId: string, prediction: Prediction, op
  */
 async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: ReceiveWebhookOptions): Promise<WebhookOutcome> {
   const { id } = prediction
-  if (((await taskStore.predictionOwners([id])).get(id) ?? taskId) !== taskId) return 'ignored'
+  if (((await taskStore.findPredictionOwners([id])).get(id) ?? taskId) !== taskId) return 'ignored'
   if (!isEnded(prediction)) {
     const { outcome } = await replicate.cancel(id, { signal: AbortSignal.timeout(cancelTimeoutMs) })
     log.info({ task_id: taskId, prediction_id: id, outcome }, 'Asked Replicate to cancel a prediction')
     if (outcome === 'unavailable') return 'unwanted'
   }
-  await taskStore.claimPrediction(id, taskId)
+  await taskStore.recordPredictionOwner(id, taskId)
   return 'unwanted'
 }
 

@@ -106,7 +106,7 @@ export class SubmissionGate {
   async #runWithinLimit (create: () => Promise<CreateOutcome | undefined>, late: AbortSignal): Promise<boolean> {
     const { creates } = this.#options.replicate
     const openings = this.#openings
-    await creates.turn(late)
+    await creates.acquire(late)
     try {
       if (openings !== this.#openings) return false
       const outcome = await create()
@@ -114,7 +114,7 @@ export class SubmissionGate {
       if (openings === this.#openings) this.#record(outcome)
       return true
     } finally {
-      creates.done()
+      creates.release()
     }
   }
 

@@ -75,7 +75,7 @@ export class SubmissionSearch {
   /** Resolves when the search has ended, after the signal was aborted; another instance goes on at once. */
   async stop (): Promise<void> {
     await this.#running
-    await this.#options.taskStore.releaseSearchTurn().catch((err: unknown) => {
+    await this.#options.taskStore.releaseSearchLease().catch((err: unknown) => {
       this.#options.log.debug({ err }, 'The turn to search could not be released; it expires')
     })
   }
@@ -122,7 +122,7 @@ export class SubmissionSearch {
   /** @returns ms until the next search */
   async #search (): Promise<number> {
     const { taskStore, now } = this.#options
-    const isOurTurn = await taskStore.takeSearchTurn(turnTtlMs)
+    const isOurTurn = await taskStore.acquireSearchLease(turnTtlMs)
     const open = isOurTurn ? await this.#loadSubmissions() : []
     const searched = open.filter(({ state }) => state !== 'awaiting_answer')
     if (searched.length === 0) {
@@ -146,7 +146,7 @@ export class SubmissionSearch {
 
   async #loadSubmissions (): Promise<Array<OpenSubmission & { task: Task }>> {
     const { taskStore, providerClock, replicate, now, signal } = this.#options
-    const tasks = await taskStore.unresolved(now())
+    const tasks = await taskStore.listUnresolvedSubmissions(now())
     if (tasks.length > 0 && providerClock.now() === null) await replicate.account({ signal })
     return tasks.flatMap((task) => this.#toOpenSubmission(task))
   }
@@ -180,7 +180,7 @@ export class SubmissionSearch {
   async #match (listing: Listing) {
     const { taskStore } = this.#options
     const open = await this.#loadSubmissions()
-    const owners = await taskStore.predictionOwners(listing.predictions.map(({ id }) => id))
+    const owners = await taskStore.findPredictionOwners(listing.predictions.map(({ id }) => id))
     const free = listing.predictions.filter(({ id }) => !owners.has(id))
     const candidates = await this.#loadCandidates(free, open)
     return { ...matchSubmissions(open, candidates), tasks: new Map(open.map(({ task }) => [task.id, task])) }
@@ -218,7 +218,7 @@ export class SubmissionSearch {
       const { outcome } = await replicate.cancel(id, { signal })
       log.info({ task_id: taskId, prediction_id: id, outcome }, 'Asked Replicate to cancel a prediction')
       // Noted only afterwards, so that a cancel that did not get through is tried again.
-      if (outcome !== 'unavailable' && tasks.has(taskId)) await taskStore.claimPrediction(id, taskId)
+      if (outcome !== 'unavailable' && tasks.has(taskId)) await taskStore.recordPredictionOwner(id, taskId)
     }
   }
 

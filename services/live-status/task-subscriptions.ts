@@ -1,5 +1,5 @@
 import { maxTimerMs } from '../runtime/backoff.ts'
-import type { TaskNews } from '../store/task-event.ts'
+import type { TaskEvent } from '../store/task-event.ts'
 import type { Task } from '../tasks/task.ts'
 
 /** Somebody who wants to know when a task changes. Close it in the end. */
@@ -51,9 +51,9 @@ export class TaskSubscriptions {
     }
   }
 
-  notify (news: TaskNews): void {
-    if (news.kind === 'prompted') return
-    const sets = news.kind === 'gap' ? this.#subscribers.values() : news.taskIds.map((taskId) => this.#subscribers.get(taskId))
+  notify (event: TaskEvent): void {
+    if (event.kind === 'poll_requested') return
+    const sets = event.kind === 'resync' ? this.#subscribers.values() : event.taskIds.map((taskId) => this.#subscribers.get(taskId))
     for (const subscribers of sets) {
       for (const subscriber of subscribers ?? []) wake(subscriber)
     }
@@ -78,7 +78,7 @@ export class TaskSubscriptions {
   /** Wakes all who wait, for good. */
   stop (): void {
     this.#stopping.abort()
-    this.notify({ kind: 'gap' })
+    this.notify({ kind: 'resync' })
   }
 
   async #waitForChange (subscriber: Subscriber, ms: number, signal: AbortSignal): Promise<boolean> {

@@ -5,14 +5,14 @@ export interface CallBudget {
    * @returns how many were taken, and the ms after which the first of them may leave and between one and the next;
    * with none taken, the ms until it is worth asking again
    */
-  take (most: number): Promise<Allotment>
+  reserve (most: number): Promise<Reservation>
   /** Nobody takes any for so long. */
   pause (ms: number): Promise<void>
 }
 
-export interface Allotment { taken: number, waitMs: number, stepMs: number }
+export interface Reservation { calls: number, waitMs: number, emissionIntervalMs: number }
 
-export interface BudgetOptions {
+export interface LocalCallBudgetOptions {
   perMinute: number
   /** ms since whenever, on a clock that never goes back */
   now: () => number
@@ -23,29 +23,29 @@ const minuteMs = 60_000
 export const burstMs = 5_000
 
 /** ms from one call to the next, if calls leave evenly */
-export function stepOf (perMinute: number): number {
+export function emissionIntervalMs (perMinute: number): number {
   return minuteMs / perMinute
 }
 
 /** The budget of an instance that has the provider for itself, by the generic cell rate algorithm. */
 export class LocalCallBudget implements CallBudget {
-  #stepMs
+  #emissionIntervalMs
   #now
   /** When the next call would leave if calls left evenly. */
-  #evenAt = -Infinity
+  #tat = -Infinity
   #pausedUntil = -Infinity
 
-  constructor ({ perMinute, now }: BudgetOptions) {
-    this.#stepMs = stepOf(perMinute)
+  constructor ({ perMinute, now }: LocalCallBudgetOptions) {
+    this.#emissionIntervalMs = emissionIntervalMs(perMinute)
     this.#now = now
   }
 
-  async take (most: number): Promise<Allotment> {
+  async reserve (most: number): Promise<Reservation> {
     const now = this.#now()
-    if (this.#pausedUntil > now) return { taken: 0, waitMs: this.#pausedUntil - now, stepMs: this.#stepMs }
-    const first = Math.max(this.#evenAt, now - burstMs)
-    this.#evenAt = first + most * this.#stepMs
-    return { taken: most, waitMs: first - now, stepMs: this.#stepMs }
+    if (this.#pausedUntil > now) return { calls: 0, waitMs: this.#pausedUntil - now, emissionIntervalMs: this.#emissionIntervalMs }
+    const first = Math.max(this.#tat, now - burstMs)
+    this.#tat = first + most * this.#emissionIntervalMs
+    return { calls: most, waitMs: first - now, emissionIntervalMs: this.#emissionIntervalMs }
   }
 
   async pause (ms: number): Promise<void> {

@@ -9,7 +9,7 @@ export interface CallLimiterOptions {
 }
 
 /** What an answer says of the provider's own limit; null where it says nothing. */
-export interface LimitNews {
+export interface ReportedLimit {
   /** 429: this call was one too many */
   exceeded: boolean
   /** calls that are left until `resetMs` from now */
@@ -20,10 +20,10 @@ export interface LimitNews {
 }
 
 /** Taken from the budget at once: what is taken and then not needed is lost. */
-const mostTaken = 10
-const budgetAwayMs = 1_000
+const maxReservedCalls = 10
+const budgetRetryMs = 1_000
 /** After a 429 that does not say how long. */
-const exceeded = { firstMs: 1_000, maxMs: 60_000 }
+const refusalBackoff = { firstMs: 1_000, maxMs: 60_000 }
 
 /** Lets calls of one kind leave, first come, first served, within a budget that believes what the provider says of its limit. */
 export class CallLimiter {
@@ -31,8 +31,8 @@ export class CallLimiter {
   #queue: Array<{ go: () => void }> = []
   #isAdmitting = false
   #blockedUntil = 0
-  #allowance = { left: Infinity, until: 0 }
-  #underWay = 0
+  #reported = { left: Infinity, until: 0 }
+  #inProgress = 0
   #refusals = 0
 
   constructor (options: CallLimiterOptions) {
@@ -48,7 +48,7 @@ export class CallLimiter {
    * Resolves when the caller may send. It calls `believe` when it has an answer, and `done` in any case.
    * @throws the signal's reason as soon as it is aborted
    */
-  turn (signal?: AbortSignal): Promise<void> {
+  acquire (signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const giveUp = (): void => {
@@ -68,23 +68,23 @@ export class CallLimiter {
   }
 
   /** The call of an earlier turn has ended. */
-  done (): void {
-    this.#underWay--
+  release (): void {
+    this.#inProgress--
   }
 
   /** What the answer to a call under way says. */
-  believe ({ exceeded: isExceeded, remaining, resetMs, retryAfterMs }: LimitNews): void {
-    this.#refusals = isExceeded ? this.#refusals + 1 : 0
-    const stayAwayMs = retryAfterMs ?? (isExceeded ? backoffDelay(this.#refusals - 1, exceeded) : 0)
+  observe ({ exceeded, remaining, resetMs, retryAfterMs }: ReportedLimit): void {
+    this.#refusals = exceeded ? this.#refusals + 1 : 0
+    const stayAwayMs = retryAfterMs ?? (exceeded ? backoffDelay(this.#refusals - 1, refusalBackoff) : 0)
     if (stayAwayMs > 0) this.#pause(stayAwayMs)
     // The other calls under way were not counted yet when this answer was written.
-    if (remaining !== null && resetMs !== null) this.#allowance = { left: remaining - (this.#underWay - 1), until: performance.now() + resetMs }
-    this.#pauseWhereUsedUp()
+    if (remaining !== null && resetMs !== null) this.#reported = { left: remaining - (this.#inProgress - 1), until: performance.now() + resetMs }
+    this.#pauseIfUsedUp()
   }
 
-  #pauseWhereUsedUp (): void {
-    const resetMs = this.#allowance.until - performance.now()
-    if (this.#allowance.left <= 0 && resetMs > 0) this.#pause(resetMs)
+  #pauseIfUsedUp (): void {
+    const resetMs = this.#reported.until - performance.now()
+    if (this.#reported.left <= 0 && resetMs > 0) this.#pause(resetMs)
   }
 
   /** Here at once, and for all who share the budget. */
@@ -112,33 +112,33 @@ export class CallLimiter {
   async #admitAll (): Promise<void> {
     while (this.#queue.length > 0) {
       const blockMs = this.#blockedUntil - performance.now()
-      if (blockMs > 0) await pass(blockMs)
+      if (blockMs > 0) await waitUnref(blockMs)
       else await this.#admitSome()
     }
   }
 
   async #admitSome (): Promise<void> {
     const { budget, log } = this.#options
-    const { taken, waitMs, stepMs } = await budget.take(Math.min(this.#queue.length, mostTaken)).catch((err: unknown) => {
+    const { calls, waitMs, emissionIntervalMs } = await budget.reserve(Math.min(this.#queue.length, maxReservedCalls)).catch((err: unknown) => {
       log.debug({ err }, 'The budget of calls is away')
-      return { taken: 0, waitMs: budgetAwayMs, stepMs: 0 }
+      return { calls: 0, waitMs: budgetRetryMs, emissionIntervalMs: 0 }
     })
-    if (taken === 0) this.#block(waitMs)
+    if (calls === 0) this.#block(waitMs)
     const startedAt = performance.now() + waitMs
-    for (let call = 0; call < taken && !this.isBlocked; call++) {
-      const ms = startedAt + call * stepMs - performance.now()
-      if (ms > 0) await pass(ms)
+    for (let call = 0; call < calls && !this.isBlocked; call++) {
+      const ms = startedAt + call * emissionIntervalMs - performance.now()
+      if (ms > 0) await waitUnref(ms)
       const next = this.#queue.shift()
       if (next === undefined) return
-      this.#underWay++
-      this.#allowance.left--
-      this.#pauseWhereUsedUp()
+      this.#inProgress++
+      this.#reported.left--
+      this.#pauseIfUsedUp()
       next.go()
     }
   }
 }
 
 /** Keeps no process alive: whoever waits for a turn has a signal that is aborted at the end. */
-async function pass (ms: number): Promise<void> {
+async function waitUnref (ms: number): Promise<void> {
   await delay(ms, undefined, { ref: false })
 }

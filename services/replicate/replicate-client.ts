@@ -126,7 +126,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
   /** Calls that may be made twice: all but the create. */
   async function call (method: ExchangeRequest['method'], path: string, { signal }: CallOptions = {}): Promise<CallOutcome> {
     try {
-      await reads.turn(signal)
+      await reads.acquire(signal)
     } catch {
       return unavailable(notWaited())
     }
@@ -138,7 +138,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
         case 'withdrawn': return unavailable(notWaited())
       }
     } finally {
-      reads.done()
+      reads.release()
     }
   }
 
@@ -147,7 +147,7 @@ export function createReplicateClient (options: ReplicateClientOptions): Replica
     const sent = await exchange(pool, request)
     if (sent.outcome !== 'answered') return sent
     clock.observe(sent.response.headers.date, { sentAt, receivedAt: performance.now() })
-    limiter.believe(parseRateLimit(sent.response))
+    limiter.observe(parseRateLimit(sent.response))
     // Before the words are cut to their length: what is left of a token would not be recognised.
     return isSuccess(sent.response) ? sent : { ...sent, response: { ...sent.response, body: redact(sent.response.body) } }
   }

@@ -1,4 +1,4 @@
-import type { LimitNews } from '../rate-limit/call-limiter.ts'
+import type { ReportedLimit } from '../rate-limit/call-limiter.ts'
 import type { HttpResponse } from '../net/http-exchange.ts'
 import { stringifySafely } from './prediction.ts'
 import { parseRetryAfter, secondsToMs } from '../net/retry-after.ts'
@@ -92,7 +92,7 @@ export function failureFromError (error: Error): UpstreamFailure {
 }
 
 /** What any answer, also a success, says of the limit on calls. */
-export function parseRateLimit ({ status, headers, body }: HttpResponse): LimitNews {
+export function parseRateLimit ({ status, headers, body }: HttpResponse): ReportedLimit {
   const isAsking = status === 429 || status === 503
   return {
     exceeded: status === 429,

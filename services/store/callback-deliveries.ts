@@ -27,7 +27,7 @@ export interface CallbackDeliveries {
    * Ends a delivery that is held, or puts the next attempt in its place.
    * @throws StoreUnavailableError: it is held as before
    */
-  settle (delivery: CallbackDelivery, next?: NextAttempt): Promise<void>
+  finishAttempt (delivery: CallbackDelivery, next?: NextAttempt): Promise<void>
   /** Calls `listener` where there is one more to claim. */
   onDue (listener: () => void): void
 }

@@ -1,7 +1,7 @@
 import { StoreUnavailableError } from './store-errors.ts'
 
 /** An instance at work asks for more every second: what failed longer ago has not been asked for again. */
-const currentMs = 5_000
+const failureTtlMs = 5_000
 
 /** Whether work can be given out: a store that takes tasks and answers reads, while no task can be claimed, is not well. */
 export class ClaimHealth {
@@ -14,7 +14,7 @@ export class ClaimHealth {
   }
 
   /** Makes a claim and remembers how it went. */
-  async watch<T> (claim: () => Promise<T>): Promise<T> {
+  async track<T> (claim: () => Promise<T>): Promise<T> {
     try {
       return await claim()
     } catch (error) {
@@ -24,13 +24,13 @@ export class ClaimHealth {
   }
 
   /** A claim has succeeded. */
-  succeeded (): void {
+  recordSuccess (): void {
     this.#failure = undefined
   }
 
   /** @throws StoreUnavailableError while claims fail */
-  assertWell (): void {
-    if (this.#failure === undefined || performance.now() - this.#failure.at > currentMs) return
+  assertHealthy (): void {
+    if (this.#failure === undefined || performance.now() - this.#failure.at > failureTtlMs) return
     const { error } = this.#failure
     throw error instanceof StoreUnavailableError ? error : new StoreUnavailableError(error)
   }

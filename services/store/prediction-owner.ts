@@ -2,7 +2,7 @@
  * How long it is noted to which task a prediction belongs. A search looks no further back than the longest
  * `TASK_DEADLINE_SECONDS`, a day; Replicate's clock may differ from ours.
  */
-export const ownerTtlMs = 48 * 3_600_000
+export const predictionOwnerTtlMs = 48 * 3_600_000
 
 /** A row of the table `prediction_owner` of either store. */
 export interface PredictionOwner {

@@ -1,7 +1,7 @@
 import type { Style } from '../tasks/styles.ts'
 import type { SubmissionIntent, Task, TaskState } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
-import type { InFlight } from './task-store.ts'
+import type { InFlightPrediction } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
 export interface TaskRow {
@@ -31,7 +31,7 @@ export const taskColumns = [
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
 ] as const satisfies Array<keyof TaskRow>
 
-export function rowOf (task: Task): TaskRow {
+export function taskToRow (task: Task): TaskRow {
   return {
     id: task.id,
     stage: task.state,
@@ -54,14 +54,14 @@ export function rowOf (task: Task): TaskRow {
 }
 
 /** Of a task that is generating. */
-export function inFlightOf ({ id, predictionId, predictionCreatedAt }: Task): InFlight {
+export function toInFlightPrediction ({ id, predictionId, predictionCreatedAt }: Task): InFlightPrediction {
   return { taskId: id, predictionId: predictionId ?? '', predictionCreatedAt }
 }
 
 const submissionDefaults = { webhook: null, providerStartedAt: null, isAmbiguous: false }
 
 /** The boundary where a row becomes typed: nothing but `rowOf` writes one. */
-export function taskOf (row: Record<keyof TaskRow, unknown>): Task {
+export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
   const { submission, ...known } = row as TaskRow
   return {
     id: known.id,

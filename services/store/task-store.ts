@@ -1,7 +1,7 @@
 import type { CallBudget } from '../rate-limit/call-budget.ts'
 import type { CallbackDeliveries } from './callback-deliveries.ts'
-import type { TaskNews } from './task-event.ts'
-import type { IdempotentRequest, OnceOutcome } from './idempotency-key.ts'
+import type { TaskEvent } from './task-event.ts'
+import type { IdempotentRequest, IdempotentOutcome } from './idempotency-key.ts'
 import type { Style } from '../tasks/styles.ts'
 import type { Transition, Task, TaskStatus } from '../tasks/task.ts'
 
@@ -28,7 +28,7 @@ export interface TaskStore {
   readonly now: () => number
   create (task: Task): Promise<Task>
   /** The same, unless the key of the request has made a task within 24 hours: of all who come with one key, one makes one. */
-  createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome>
+  createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome>
   /** @param id lower-case; anything that is not the id of a task gives undefined */
   get (id: string): Promise<Task | undefined>
   /** @param task as the caller last saw it: the move happens only if it still is so */
@@ -45,38 +45,38 @@ export interface TaskStore {
   /** Hands a task back, ended or not. */
   release (id: string): Promise<void>
   /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
-  onLost (listener: (taskId: string) => void): void
+  onLeaseLost (listener: (taskId: string) => void): void
   /** Newest first: by id, which begins with the time of the creation. */
-  list (query: ListTasks): Promise<Task[]>
+  list (query: TaskListQuery): Promise<Task[]>
   /** Removes a task that has ended. False where it was gone already, or has moved. */
   remove (task: Task): Promise<boolean>
   /** Calls `listener` after each change of a task, made here or elsewhere: only ever a hint to read again. */
-  onNews (listener: (news: TaskNews) => void): void
+  onEvent (listener: (news: TaskEvent) => void): void
   /** Asks whoever holds these tasks, on another instance, to look at their predictions now. */
-  prompt (taskIds: string[]): Promise<void>
+  requestPoll (taskIds: string[]): Promise<void>
   /** Every task that waits for a prediction, whoever holds it. */
-  inFlight (): Promise<InFlight[]>
+  listInFlight (): Promise<InFlightPrediction[]>
   /**
    * Tasks that may have a prediction which no row names: all that are being submitted, and those that were canceled
    * meanwhile, while their deadline is ahead.
    * @param now ms since the epoch
    */
-  unresolved (now: number): Promise<Task[]>
+  listUnresolvedSubmissions (now: number): Promise<Task[]>
   /** Which of these predictions belong to a task, and to which one: ever bound, or noted by `claimPrediction`. */
-  predictionOwners (predictionIds: string[]): Promise<Map<string, string>>
+  findPredictionOwners (predictionIds: string[]): Promise<Map<string, string>>
   /**
    * Notes that a prediction belongs to a task without being bound to it, so that no other task ever takes it.
    * @returns false where it belongs to another task
    */
-  claimPrediction (predictionId: string, taskId: string): Promise<boolean>
+  recordPredictionOwner (predictionId: string, taskId: string): Promise<boolean>
   /** True for one instance at a time, for `ttlMs` from its last call; it does work that all instances share. */
-  takeSearchTurn (ttlMs: number): Promise<boolean>
+  acquireSearchLease (ttlMs: number): Promise<boolean>
   /** Lets another instance have the turn at once. */
-  releaseSearchTurn (): Promise<void>
+  releaseSearchLease (): Promise<void>
   /** Whether a process that held a task before this one has certainly ended: the store belongs to one process at a time. */
   readonly isExclusive: boolean
   /** True for one instance in each interval: it sweeps for all. */
-  takeSweep (intervalMs: number): Promise<boolean>
+  acquireSweep (intervalMs: number): Promise<boolean>
   /** What calls of this kind may still use of the provider's limit, shared with all who share the store. */
   callBudget (kind: CallKind, perMinute: number): CallBudget
   /** Who is still to be told that a task has ended. */
@@ -86,7 +86,7 @@ export interface TaskStore {
   close (): Promise<void>
 }
 
-export interface ListTasks {
+export interface TaskListQuery {
   status: TaskStatus | undefined
   style: Style | undefined
   /** only tasks whose id is before this one's */
@@ -95,7 +95,7 @@ export interface ListTasks {
 }
 
 /** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null where it did not say. */
-export interface InFlight { taskId: string, predictionId: string, predictionCreatedAt: number | null }
+export interface InFlightPrediction { taskId: string, predictionId: string, predictionCreatedAt: number | null }
 
 export type CallKind = 'create' | 'read'
 

@@ -40,7 +40,7 @@ t.test('a lost answer costs no prediction of another client, which asks for the 
   emulator.addFault({ call: 'create', kind: 'reset_after' })
   const taskId = await postDream(app, 'A whale')
   t.match(await ended(app, taskId), { status: 'completed' })
-  const [bound] = [...await app.taskStore.predictionOwners(emulator.predictions.map(({ id }) => id))]
+  const [bound] = [...await app.taskStore.findPredictionOwners(emulator.predictions.map(({ id }) => id))]
   t.equal(bound?.[1], taskId)
   t.not(bound?.[0], older)
   t.equal(emulator.predictions.length, 2)
@@ -55,7 +55,7 @@ t.test('a canceled task whose prediction is not known has it canceled as soon as
   await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
   await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
   t.match(await statusOf(app, taskId), { status: 'failed', error_code: 'canceled' })
-  await until(async () => (await app.taskStore.unresolved(Date.now())).length === 0 || undefined, 'nothing to be left to search for')
+  await until(async () => (await app.taskStore.listUnresolvedSubmissions(Date.now())).length === 0 || undefined, 'nothing to be left to search for')
 })
 
 t.test('a dream that is canceled and asked for again has its video, and no prediction is left unused', async (t) => {
@@ -69,7 +69,7 @@ t.test('a dream that is canceled and asked for again has its video, and no predi
   const second = await postDream(app, 'A whale')
   t.match(await ended(app, second), { status: 'completed' })
   // The first prediction may serve the second task: then it is not canceled, although its own task was.
-  const owners = await app.taskStore.predictionOwners(emulator.predictions.map(({ id }) => id))
+  const owners = await app.taskStore.findPredictionOwners(emulator.predictions.map(({ id }) => id))
   await until(() => emulator.predictions.every(({ id, status }) => status === (owners.get(id) === second ? 'succeeded' : 'canceled')) || undefined, 'each to be used or canceled')
 })
 

@@ -129,7 +129,7 @@ t.test('a stream gives its sign of life without reading, stays while the store i
   await until(() => comments() >= 3 || undefined, 'signs of life')
   t.equal(reads, 1)
   isAway = true
-  taskSubscriptions.notify({ kind: 'gap' })
+  taskSubscriptions.notify({ kind: 'resync' })
   const seen = comments()
   await until(() => comments() >= seen + 3 || undefined, 'signs of life while the store is away')
   t.equal(reads, 2)

@@ -12,7 +12,7 @@ const alive = setInterval(() => {}, 60_000)
 t.teardown(() => clearInterval(alive))
 
 async function started (limiter: CallLimiter, calls: number): Promise<void> {
-  await Promise.all(Array.from({ length: calls }, () => limiter.turn()))
+  await Promise.all(Array.from({ length: calls }, () => limiter.acquire()))
 }
 
 t.test('calls leave first come, first served, and evenly once the burst is used up', async (t) => {
@@ -20,9 +20,9 @@ t.test('calls leave first come, first served, and evenly once the burst is used 
   const order: number[] = []
   const startedAt = now()
   await Promise.all(Array.from({ length: 520 }, async (_, call) => {
-    await limiter.turn()
+    await limiter.acquire()
     order.push(call)
-    limiter.done()
+    limiter.release()
   }))
   t.same(order, order.toSorted((a, b) => a - b))
   t.ok(now() - startedAt >= 150, '20 calls beyond the burst of 500 take 10 ms each')
@@ -31,11 +31,11 @@ t.test('calls leave first come, first served, and evenly once the burst is used 
 t.test('nothing leaves while the provider asks to stay away', async (t) => {
   for (const news of [{ ...silent, exceeded: true, retryAfterMs: 80 }, { ...silent, remaining: 0, resetMs: 80 }]) {
     const limiter = limiterOf(1_000_000)
-    await limiter.turn()
-    limiter.believe(news)
-    limiter.done()
+    await limiter.acquire()
+    limiter.observe(news)
+    limiter.release()
     t.ok(limiter.isBlocked)
-    await limiter.turn()
+    await limiter.acquire()
     t.notOk(limiter.isBlocked)
   }
 })
@@ -43,22 +43,22 @@ t.test('nothing leaves while the provider asks to stay away', async (t) => {
 t.test('what the provider says is left is not used up twice by calls under way', async (t) => {
   const limiter = limiterOf(1_000_000)
   await started(limiter, 3)
-  limiter.believe({ ...silent, remaining: 3, resetMs: 60_000 })
-  limiter.done()
-  await limiter.turn()
+  limiter.observe({ ...silent, remaining: 3, resetMs: 60_000 })
+  limiter.release()
+  await limiter.acquire()
   t.ok(limiter.isBlocked, 'two under way and one more are the three that were left')
 })
 
 t.test('a caller that does not wait any more leaves the line', async (t) => {
   const limiter = limiterOf(1_000_000)
-  await limiter.turn()
-  limiter.believe({ ...silent, retryAfterMs: 50 })
-  limiter.done()
+  await limiter.acquire()
+  limiter.observe({ ...silent, retryAfterMs: 50 })
+  limiter.release()
   const leaving = new AbortController()
-  const left = limiter.turn(leaving.signal)
-  const next = limiter.turn()
+  const left = limiter.acquire(leaving.signal)
+  const next = limiter.acquire()
   leaving.abort(new Error('gone'))
   await t.rejects(left, { message: 'gone' })
   await next
-  await t.rejects(async () => limiter.turn(leaving.signal), { message: 'gone' })
+  await t.rejects(async () => limiter.acquire(leaving.signal), { message: 'gone' })
 })

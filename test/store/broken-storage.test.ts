@@ -42,7 +42,7 @@ t.test('a damaged page ends readiness and creates, loudly and once', async (t) =
   for (let look = 0; look < 3; look++) await t.rejects(store.claim(10), { name: 'StoreUnavailableError', cause: { message: /malformed/ } })
   await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
   await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
-  await t.rejects(store.createOnce(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
+  await t.rejects(store.createIdempotent(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
   t.match(errors, [/damaged.*Stop the service/])
   t.equal(errors.length, 1)
 })

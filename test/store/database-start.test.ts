@@ -4,7 +4,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { PostgresServer } from '../../harness/postgres-server.ts'
 import { readConfig } from '../../config.ts'
-import { databasePlace } from '../../services/store/database-place.ts'
+import { databaseAddress } from '../../services/store/database-address.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { runService } from '../support/running-service.ts'
 import { closedPort } from '../../harness/listen.ts'
@@ -66,10 +66,10 @@ t.test('what no waiting mends ends the start at once', async (t) => {
 })
 
 t.test('a database is named without user and password, however its address is written', async (t) => {
-  t.equal(databasePlace('postgres://u:p%40x@db.example.com/dreams'), 'db.example.com/dreams')
-  t.equal(databasePlace('postgres://u:p@[::1]:5433/dreams?sslmode=require&password=other'), '[::1]:5433/dreams')
-  t.equal(databasePlace('postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/dreams'), '/var/run/postgresql/dreams')
-  t.equal(databasePlace('postgres://u:p@/dreams?host=/run/postgresql'), 'the database of DATABASE_URL')
+  t.equal(databaseAddress('postgres://u:p%40x@db.example.com/dreams'), 'db.example.com/dreams')
+  t.equal(databaseAddress('postgres://u:p@[::1]:5433/dreams?sslmode=require&password=other'), '[::1]:5433/dreams')
+  t.equal(databaseAddress('postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/dreams'), '/var/run/postgresql/dreams')
+  t.equal(databaseAddress('postgres://u:p@/dreams?host=/run/postgresql'), 'the database of DATABASE_URL')
 })
 
 t.test('a password that would be taken for the host or the name is a fault of the configuration', async (t) => {
@@ -82,10 +82,10 @@ t.test('a password that would be taken for the host or the name is a fault of th
   }
 })
 
-async function faultOf (databaseUrl: string, startPatienceMs = 300): Promise<string> {
+async function faultOf (databaseUrl: string, startTimeoutMs = 300): Promise<string> {
   const silent = () => {}
   const log = { debug: silent, info: silent, warn: silent, error: silent }
-  const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log, startPatienceMs }).catch((error: unknown) => error)
+  const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log, startTimeoutMs }).catch((error: unknown) => error)
   return store instanceof Error && store.name === 'StartError' ? store.message : `no StartError but ${store}`
 }
 

@@ -6,7 +6,7 @@ import { createPostgresTaskStore } from '../../services/store/postgres/postgres-
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { styles } from '../../services/tasks/styles.ts'
 import { taskStatuses } from '../../services/tasks/task.ts'
-import type { ListTasks, TaskStore } from '../../services/store/task-store.ts'
+import type { TaskListQuery, TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
 
 const write = () => {}
@@ -17,7 +17,7 @@ interface Query { sql: string, values: unknown[] }
 /** In the middle of all ids where these are random. */
 const middle = '80000000-0000-7000-8000-000000000000'
 /** Every combination of filters, on a first page and on a later one. */
-const queries: ListTasks[] = [undefined, ...taskStatuses].flatMap((status) => [undefined, ...styles].flatMap((style) =>
+const queries: TaskListQuery[] = [undefined, ...taskStatuses].flatMap((status) => [undefined, ...styles].flatMap((style) =>
   [undefined, middle].map((before) => ({ status, style, before, limit: 101 }))
 ))
 

@@ -57,7 +57,7 @@ t.test('a thousand with one key at once ask the database one time', async (t) =>
   }
   t.teardown(() => { prototype.query = query })
   const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
-  const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => store.createOnce(newTask('A whale', 'Cursed', 840, Date.now()), request)))
+  const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => store.createIdempotent(newTask('A whale', 'Cursed', 840, Date.now()), request)))
   t.equal(asked, 1)
   t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
   t.equal(outcomes.filter(({ outcome }) => outcome === 'replayed').length, 999)
@@ -95,8 +95,8 @@ t.test('who lost the lease of a delivery cannot settle it any more', async (t) =
   t.same(await second.deliveries.claim(1), [])
   await forgetHeartbeats(databaseUrl)
   const taken = await until(async () => (await second.deliveries.claim(1))[0], 'the other to take over')
-  await first.deliveries.settle(lost, { inMs: 0 })
-  await second.deliveries.settle(taken, { inMs: 1 })
+  await first.deliveries.finishAttempt(lost, { inMs: 0 })
+  await second.deliveries.finishAttempt(taken, { inMs: 1 })
   t.match(await until(async () => (await second.deliveries.claim(10))[0], 'the next attempt'), { attempt: 2 })
   t.same(await first.deliveries.claim(10), [])
 })
@@ -119,7 +119,7 @@ t.test('what is handed back goes to another at once, and a lease that is taken o
   t.same((await second.claim(1)).map(({ id }) => id), [task.id])
 
   const lost: string[] = []
-  second.onLost((taskId) => lost.push(taskId))
+  second.onLeaseLost((taskId) => lost.push(taskId))
   await forgetHeartbeats(databaseUrl)
   await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
   await until(() => lost.length === 1 || undefined, 'the loss to be noticed')

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { openDatabase } from '../../services/store/sqlite/sqlite-database.ts'
-import { GroupCommit } from '../../services/store/sqlite/sqlite-write-batcher.ts'
-import { SqliteFile } from '../../services/store/sqlite/sqlite-file.ts'
+import { SqliteWriteBatcher } from '../../services/store/sqlite/sqlite-write-batcher.ts'
+import { SqliteFileHealth } from '../../services/store/sqlite/sqlite-file-health.ts'
 import { newTask } from '../../services/tasks/task.ts'
 import { testTaskStore } from './task-store-contract.ts'
 
@@ -65,7 +65,7 @@ t.test('data of a newer release is left alone', async (t) => {
 t.test('a full disk rejects the writes of the turn, changes nothing, and is over when there is room again', async (t) => {
   const database = openDatabase(':memory:')
   t.teardown(() => database.close())
-  const writes = new GroupCommit(database, new SqliteFile(':memory:', log))
+  const writes = new SqliteWriteBatcher(database, new SqliteFileHealth(':memory:', log))
   database.exec('create table filling (bytes blob)')
   const { page_count: pages } = database.prepare('pragma page_count').get() ?? {}
   database.exec(`pragma max_page_count = ${Number(pages) + 2}`)

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { newTask } from '../../services/tasks/task.ts'
-import type { TaskNews } from '../../services/store/task-event.ts'
+import type { TaskEvent } from '../../services/store/task-event.ts'
 import { databaseError, onStatements } from '../support/pg-statements.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
@@ -13,8 +13,8 @@ async function openTwo (t: Test) {
   const databaseUrl = await createDatabase(t)
   const [teller, hearer] = [await createPostgresTaskStore({ databaseUrl, log }), await createPostgresTaskStore({ databaseUrl, log })]
   t.teardown(() => Promise.all([teller.close(), hearer.close()]))
-  const heard: TaskNews[] = []
-  hearer.onNews((news) => heard.push(news))
+  const heard: TaskEvent[] = []
+  hearer.onEvent((news) => heard.push(news))
   const hasHeard = (kind: string, taskId: string) => heard.some((news) => news.kind === kind && 'taskIds' in news && news.taskIds.includes(taskId))
   const create = () => teller.create(newTask('A whale', 'Cursed', 840, Date.now()))
   return { teller, create, heard, hasHeard }
@@ -33,8 +33,8 @@ t.test('news of a move, a deletion and a prompt is heard elsewhere, and none is 
   })
   const moved = await teller.applyTransition(task, { type: 'fail', failure: 'canceled' })
   await until(() => hasHeard('changed', task.id) || undefined, 'the move to be heard of')
-  await teller.prompt([task.id])
-  await until(() => hasHeard('prompted', task.id) || undefined, 'the prompt')
+  await teller.requestPoll([task.id])
+  await until(() => hasHeard('poll_requested', task.id) || undefined, 'the prompt')
   const removed = await create()
   const failed = await teller.applyTransition(removed, { type: 'fail', failure: 'canceled' })
   if (failed.outcome !== 'applied' || moved.outcome !== 'applied') throw new Error('Not moved')
@@ -54,8 +54,8 @@ t.test('what happens in one turn is told in one statement, each payload below 8,
     if (text.includes('pg_notify')) payloads.push((values as [string, string[]])[1])
     return undefined
   })
-  await Promise.all(taskIds.map((taskId) => teller.prompt([taskId])))
-  await until(() => taskIds.every((taskId) => hasHeard('prompted', taskId)) || undefined, 'all of them')
+  await Promise.all(taskIds.map((taskId) => teller.requestPoll([taskId])))
+  await until(() => taskIds.every((taskId) => hasHeard('poll_requested', taskId)) || undefined, 'all of them')
   t.equal(payloads.length, 1)
   t.ok(payloads.flat().every((payload) => Buffer.byteLength(payload) < 8_000))
 })
@@ -75,9 +75,9 @@ t.test('news that could not be sent arrives when the database is back, and too m
   isAway = false
   await until(() => hasHeard('changed', task.id) || undefined, 'the news to arrive')
   heard.length = 0
-  await teller.prompt(Array.from({ length: 10_001 }, (_, index) => `task-${index}`))
-  await until(() => heard.some(({ kind }) => kind === 'gap') || undefined, 'everything to be read')
-  t.notOk(heard.some(({ kind }) => kind === 'prompted'))
+  await teller.requestPoll(Array.from({ length: 10_001 }, (_, index) => `task-${index}`))
+  await until(() => heard.some(({ kind }) => kind === 'resync') || undefined, 'everything to be read')
+  t.notOk(heard.some(({ kind }) => kind === 'poll_requested'))
 })
 
 t.test('a store that closes sends its last news, and does not wait for ever for a database that is away', async (t) => {
@@ -88,6 +88,6 @@ t.test('a store that closes sends its last news, and does not wait for ever for 
   await until(() => hasHeard('changed', task.id) || undefined, 'the last news')
   const away = await openTwo(t)
   onStatements(t, (text) => text.includes('pg_notify') ? { error: databaseError('ECONNRESET'), isSent: false } : undefined)
-  await away.teller.prompt([task.id])
+  await away.teller.requestPoll([task.id])
   await away.teller.close()
 })

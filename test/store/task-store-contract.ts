@@ -114,14 +114,14 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const second = await moved(store, await store.create(aTask()), submit)
     t.ok(await store.remove(first))
-    t.ok(await store.claimPrediction('prediction-2', canceled.id))
-    t.ok(await store.claimPrediction('prediction-2', canceled.id), 'once more')
-    t.notOk(await store.claimPrediction('prediction-2', second.id))
-    t.same(await store.predictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
+    t.ok(await store.recordPredictionOwner('prediction-2', canceled.id))
+    t.ok(await store.recordPredictionOwner('prediction-2', canceled.id), 'once more')
+    t.notOk(await store.recordPredictionOwner('prediction-2', second.id))
+    t.same(await store.findPredictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
       ['prediction-1', first.id], ['prediction-2', canceled.id]
     ]))
     for (const id of ['prediction-1', 'prediction-2']) t.same(await store.applyTransition(second, bind(id)), { outcome: 'prediction_taken' })
-    t.ok(await store.claimPrediction('prediction-3', second.id))
+    t.ok(await store.recordPredictionOwner('prediction-3', second.id))
     t.match(await store.applyTransition(second, bind('prediction-3')), { outcome: 'applied', task: { predictionId: 'prediction-3' } })
   })
 
@@ -129,7 +129,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const tasks = await Promise.all(Array.from({ length: 6 }, async () => moved(store, await store.create(aTask()), submit)))
     const results = await Promise.all(tasks.map((task, index) => store.applyTransition(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
     t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('applied'), ...Array(3).fill('prediction_taken')])
-    const owner = (await store.predictionOwners(['prediction-1'])).get('prediction-1')
+    const owner = (await store.findPredictionOwners(['prediction-1'])).get('prediction-1')
     t.equal((await store.get(owner ?? ''))?.predictionId, 'prediction-1')
   })
 
@@ -152,9 +152,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     await moved(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
     const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const byId = (a: Task, b: Task) => a.id < b.id ? -1 : 1
-    t.strictSame((await store.unresolved(now)).toSorted(byId), [submitting, canceled])
-    await store.claimPrediction('prediction-2', canceled.id)
-    t.strictSame(await store.unresolved(now), [submitting])
+    t.strictSame((await store.listUnresolvedSubmissions(now)).toSorted(byId), [submitting, canceled])
+    await store.recordPredictionOwner('prediction-2', canceled.id)
+    t.strictSame(await store.listUnresolvedSubmissions(now), [submitting])
   })
 
   scenario('open tasks are given out once, oldest first, up to the limit', async (t, store) => {
@@ -235,11 +235,11 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const [first, other] = await store.deliveries.claim(10)
     if (first === undefined || other === undefined) throw new Error('No deliveries')
     t.same([first.task, other.task], [task, later])
-    await store.deliveries.settle(other, { inMs: 3_600_000 })
-    await store.deliveries.settle(first, { inMs: 20 })
+    await store.deliveries.finishAttempt(other, { inMs: 3_600_000 })
+    await store.deliveries.finishAttempt(first, { inMs: 20 })
     const second = await claimDelivery(store)
     t.match(second, { task, attempt: 2 })
-    await store.deliveries.settle(second)
+    await store.deliveries.finishAttempt(second)
     t.same(await store.deliveries.claim(10), [])
   })
 
@@ -251,7 +251,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     if (delivery === undefined) throw new Error('No delivery')
     t.same(delivery.task, held)
     t.ok(await store.remove(held))
-    await store.deliveries.settle(delivery, { inMs: 0 })
+    await store.deliveries.finishAttempt(delivery, { inMs: 0 })
     t.same(await store.deliveries.claim(10), [])
   })
 
@@ -282,23 +282,23 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.teardown(() => later.close())
     const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
     const first = aTask()
-    t.same(await later.createOnce(first, request), { outcome: 'created' })
+    t.same(await later.createIdempotent(first, request), { outcome: 'created' })
     now += 86_400_000 - 1
-    t.same(await later.createOnce(aTask(), request), { outcome: 'replayed', taskId: first.id, code: 200 })
-    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
-    t.same(await later.createOnce(aTask(), { ...request, scope: 'another' }), { outcome: 'created' }, 'each scope has its own keys')
+    t.same(await later.createIdempotent(aTask(), request), { outcome: 'replayed', taskId: first.id, code: 200 })
+    t.same(await later.createIdempotent(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await later.createIdempotent(aTask(), { ...request, scope: 'another' }), { outcome: 'created' }, 'each scope has its own keys')
     now += 1
     const second = aTask()
-    t.same(await later.createOnce(second, { ...request, fingerprint: 'another' }), { outcome: 'created' })
-    t.same(await later.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'replayed', taskId: second.id, code: 200 })
+    t.same(await later.createIdempotent(second, { ...request, fingerprint: 'another' }), { outcome: 'created' })
+    t.same(await later.createIdempotent(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'replayed', taskId: second.id, code: 200 })
     t.ok(await later.get(first.id), 'the task of the old key is still there')
   })
 
   scenario('of many who come at once with one key one makes the task and all are told of it', async (t, store) => {
     const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 202 } as const
     const tasks = Array.from({ length: 200 }, () => aTask())
-    const outcomes = await Promise.all(tasks.map((task) => store.createOnce(task, { ...request, code: 200 })))
-    const others = await Promise.all(tasks.map((_, index) => store.createOnce(aTask(), index % 2 === 0 ? request : { ...request, fingerprint: 'another' })))
+    const outcomes = await Promise.all(tasks.map((task) => store.createIdempotent(task, { ...request, code: 200 })))
+    const others = await Promise.all(tasks.map((_, index) => store.createIdempotent(aTask(), index % 2 === 0 ? request : { ...request, fingerprint: 'another' })))
     const winner = tasks[outcomes.findIndex(({ outcome }) => outcome === 'created')]
     t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
     const replayed = { outcome: 'replayed', taskId: winner?.id ?? '', code: 200 } as const
@@ -311,13 +311,13 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   scenario('the key of a task that was deleted makes no second one, and names none that is gone', async (t, store) => {
     const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
     const task = aTask()
-    await store.createOnce(task, request)
+    await store.createIdempotent(task, request)
     const ended = await moved(store, task, fail)
-    const [isRemoved, ...meanwhile] = await Promise.all([store.remove(ended), ...Array.from({ length: 20 }, () => store.createOnce(aTask(), request))])
+    const [isRemoved, ...meanwhile] = await Promise.all([store.remove(ended), ...Array.from({ length: 20 }, () => store.createIdempotent(aTask(), request))])
     t.ok(isRemoved)
     for (const { outcome } of meanwhile) t.match(outcome, /^(replayed|task_deleted)$/)
-    t.same(await store.createOnce(aTask(), request), { outcome: 'task_deleted' })
-    t.same(await store.createOnce(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
+    t.same(await store.createIdempotent(aTask(), request), { outcome: 'task_deleted' })
+    t.same(await store.createIdempotent(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
     t.same(await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 }), [])
   })
 

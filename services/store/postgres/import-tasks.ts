@@ -2,17 +2,17 @@ import type { DueDelivery } from '../callback-deliveries.ts'
 import type { KeyRow } from '../idempotency-key.ts'
 import { insertDeliveries } from './postgres-callback-deliveries.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
-import { holdersOfKeys } from './postgres-idempotency-keys.ts'
+import { acquireKeys } from './postgres-idempotency-keys.ts'
 import { insertTasks } from './postgres-task-table.ts'
 import type { Task } from '../../tasks/task.ts'
 
 /** What became of tasks that came from elsewhere. */
-export interface Takeover {
-  taken: Task[]
+export interface ImportOutcome {
+  imported: Task[]
   /** They were here already, and are left as they are here. */
-  known: Task[]
+  existing: Task[]
   /** Their prediction belongs to another task here. */
-  refused: Task[]
+  conflicting: Task[]
 }
 
 /**
@@ -21,7 +21,7 @@ export interface Takeover {
  * @param deliveries what is still to be told, of these tasks or any others
  * @throws StoreUnavailableError when none of them was taken, or it is not known
  */
-export async function takeOver (tasks: Task[], deliveries: DueDelivery[], database: PostgresDatabase): Promise<Takeover> {
+export async function importTasks (tasks: Task[], deliveries: DueDelivery[], database: PostgresDatabase): Promise<ImportOutcome> {
   const ids = tasks.map(({ id }) => id)
   const inserted = await database.transaction(async (db) => {
     const taken = await insertTasks(db, tasks, database)
@@ -30,13 +30,13 @@ export async function takeOver (tasks: Task[], deliveries: DueDelivery[], databa
   })
   const present = new Set((await database.query('select id from task where id = any($1::uuid[])', [ids])).map(({ id }) => id))
   return {
-    taken: tasks.filter(({ id }) => inserted.has(id)),
-    known: tasks.filter(({ id }) => present.has(id) && !inserted.has(id)),
-    refused: tasks.filter(({ id }) => !present.has(id))
+    imported: tasks.filter(({ id }) => inserted.has(id)),
+    existing: tasks.filter(({ id }) => present.has(id) && !inserted.has(id)),
+    conflicting: tasks.filter(({ id }) => !present.has(id))
   }
 }
 
 /** Takes over what other stores have noted of requests with a key; a key that is in use here stays as it is here. */
-export async function takeOverKeys (keys: KeyRow[], database: PostgresDatabase): Promise<void> {
-  await database.transaction((db) => holdersOfKeys(db, keys))
+export async function importKeys (keys: KeyRow[], database: PostgresDatabase): Promise<void> {
+  await database.transaction((db) => acquireKeys(db, keys))
 }

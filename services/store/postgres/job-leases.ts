@@ -1,6 +1,6 @@
 import type { Log } from '../../runtime/log.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
-import { WriteGroup } from './postgres-write-batcher.ts'
+import { PostgresWriteBatcher } from './postgres-write-batcher.ts'
 
 export interface JobLeasesOptions {
   database: PostgresDatabase
@@ -14,7 +14,7 @@ interface Attempt { id: string, retryCount: number }
 
 export interface LeasedJob<Data> { id: string, data: Data }
 
-interface Handback { attempt: Attempt, isOver: boolean }
+interface LeaseRelease { attempt: Attempt, isJobDone: boolean }
 
 /** A third of the time after which a lease that is not renewed is given to somebody else. */
 const renewalMs = 3_000
@@ -27,58 +27,58 @@ const batch = 1_000
 export class JobLeases<Data extends object> {
   #options
   #held = new Map<string, Attempt>()
-  #lost: Array<(id: string) => void> = []
-  #handbacks
+  #lostListeners: Array<(id: string) => void> = []
+  #releases
   #timer: NodeJS.Timeout
   #renewing: Promise<void> | undefined
 
   constructor (options: JobLeasesOptions) {
     this.#options = options
-    this.#handbacks = new WriteGroup<Handback, void>({
-      commit: (handbacks) => this.#handAllBack(handbacks),
+    this.#releases = new PostgresWriteBatcher<LeaseRelease, void>({
+      commit: (releases) => this.#releaseAll(releases),
       keyOf: ({ attempt }) => attempt.id,
-      mostInGroup: batch,
-      groupsAtOnce: 1,
-      longestWaitMs: Infinity
+      maxBatchSize: batch,
+      maxConcurrentBatches: 1,
+      timeoutMs: Infinity
     })
     this.#timer = setInterval(() => this.#renew(), renewalMs).unref()
   }
 
   /** Calls `listener` with the id of each job that turns out to be somebody else's now. */
   onLost (listener: (id: string) => void): void {
-    this.#lost.push(listener)
+    this.#lostListeners.push(listener)
   }
 
   /**
-   * @param leastPriority takes only jobs of at least this priority
+   * @param minPriority takes only jobs of at least this priority
    * @returns at most `limit` jobs, the ones of the highest priority and then the oldest first
    */
-  async claim (limit: number, leastPriority?: number): Promise<Array<LeasedJob<Data>>> {
+  async claim (limit: number, minPriority?: number): Promise<Array<LeasedJob<Data>>> {
     const jobs = await this.#options.database.boss.fetch<Data>(this.#options.queue, {
-      batchSize: Math.min(limit, batch), includeMetadata: true, ...(leastPriority !== undefined && { minPriority: leastPriority })
+      batchSize: Math.min(limit, batch), includeMetadata: true, ...(minPriority !== undefined && { minPriority })
     })
     for (const { id, retryCount } of jobs) this.#held.set(id, { id, retryCount })
     return jobs.toSorted((a, b) => b.priority - a.priority || a.createdOn.getTime() - b.createdOn.getTime() || (a.id < b.id ? -1 : 1))
   }
 
   /** Gives a lease up: for good where the job is over, else to whoever claims next. */
-  async release (id: string, isOver: boolean): Promise<void> {
+  async release (id: string, isJobDone: boolean): Promise<void> {
     const attempt = this.#held.get(id)
     if (attempt === undefined) return
     this.#held.delete(id)
-    await this.#handbacks.run({ attempt, isOver })
+    await this.#releases.run({ attempt, isJobDone })
   }
 
   /**
    * Ends a job for good and puts the next one in its place, both or neither. Nothing happens where the lease is lost.
    * @throws StoreUnavailableError: it is held as before
    */
-  async end (id: string, next: { data: Data, startAfter: number } | undefined): Promise<void> {
+  async complete (id: string, next: { data: Data, startAfter: number } | undefined): Promise<void> {
     const { queue, database } = this.#options
     const attempt = this.#held.get(id)
     if (attempt === undefined) return
     await database.transaction(async (db) => {
-      const ended = settledOf(await database.boss.complete(queue, attempt, null, { db }))
+      const ended = readSettled(await database.boss.complete(queue, attempt, null, { db }))
       if (ended.length > 0 && next !== undefined) await database.boss.insert(queue, [next], { db })
     })
     this.#held.delete(id)
@@ -92,16 +92,16 @@ export class JobLeases<Data extends object> {
   async close (): Promise<void> {
     clearInterval(this.#timer)
     await this.#renewing
-    await this.#handbacks.settle()
+    await this.#releases.drain()
   }
 
-  async #handAllBack (handbacks: Handback[]): Promise<void[]> {
-    const { boss, patiently } = this.#options.database
-    const ended = handbacks.filter(({ isOver }) => isOver).map(({ attempt }) => attempt)
-    const open = handbacks.filter(({ isOver }) => !isOver).map(({ attempt }) => attempt)
-    if (ended.length > 0) await patiently(() => boss.complete(this.#options.queue, ended))
-    if (open.length > 0) await patiently(() => boss.fail(this.#options.queue, open, { message: 'handed back' }))
-    return handbacks.map(() => undefined)
+  async #releaseAll (releases: LeaseRelease[]): Promise<void[]> {
+    const { boss, withRetry } = this.#options.database
+    const ended = releases.filter(({ isJobDone }) => isJobDone).map(({ attempt }) => attempt)
+    const open = releases.filter(({ isJobDone }) => !isJobDone).map(({ attempt }) => attempt)
+    if (ended.length > 0) await withRetry(() => boss.complete(this.#options.queue, ended))
+    if (open.length > 0) await withRetry(() => boss.fail(this.#options.queue, open, { message: 'released' }))
+    return releases.map(() => undefined)
   }
 
   #renew (): void {
@@ -113,17 +113,17 @@ export class JobLeases<Data extends object> {
 
   async #renewAll (): Promise<void> {
     const attempts = Array.from(this.#held.values())
-    const kept = new Set(settledOf(await this.#options.database.boss.touch(this.#options.queue, attempts)))
+    const kept = new Set(readSettled(await this.#options.database.boss.touch(this.#options.queue, attempts)))
     for (const attempt of attempts) {
       if (kept.has(attempt.id) || this.#held.get(attempt.id) !== attempt) continue
       this.#held.delete(attempt.id)
-      for (const tell of this.#lost) tell(attempt.id)
+      for (const tell of this.#lostListeners) tell(attempt.id)
     }
   }
 }
 
 /** pg-boss answers `jobs`, the ids that it was asked for; its type leaves out `settled`, those that it did something to. */
-function settledOf (response: object): string[] {
+function readSettled (response: object): string[] {
   if (!('settled' in response) || !Array.isArray(response.settled)) throw new Error('This version of pg-boss does not say to which jobs it did something')
   return response.settled
 }

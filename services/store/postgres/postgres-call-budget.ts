@@ -1,4 +1,4 @@
-import { burstMs, stepOf, type Allotment, type CallBudget } from '../../rate-limit/call-budget.ts'
+import { burstMs, emissionIntervalMs, type Reservation, type CallBudget } from '../../rate-limit/call-budget.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
 import type { CallKind } from '../task-store.ts'
 
@@ -6,26 +6,26 @@ import type { CallKind } from '../task-store.ts'
 export class PostgresCallBudget implements CallBudget {
   #database
   #kind
-  #stepMs
+  #emissionIntervalMs
 
   constructor (database: PostgresDatabase, kind: CallKind, perMinute: number) {
     this.#database = database
     this.#kind = kind
-    this.#stepMs = stepOf(perMinute)
+    this.#emissionIntervalMs = emissionIntervalMs(perMinute)
   }
 
-  async take (most: number): Promise<Allotment> {
+  async reserve (most: number): Promise<Reservation> {
     const [row] = await this.#database.query(`with before as (
         select kind, greatest(even_at, clock_timestamp() - $2 * interval '1 ms') as first, blocked_until from call_budget where kind = $1 for update
       ), taken as (
         update call_budget set even_at = before.first + $3 * interval '1 ms'
         from before where call_budget.kind = before.kind and before.blocked_until <= clock_timestamp() returning 1
       ) select exists (select from taken) as taken, ${msFromNow('first')} as first_ms, ${msFromNow('blocked_until')} as blocked_ms from before`,
-    [this.#kind, burstMs, most * this.#stepMs])
+    [this.#kind, burstMs, most * this.#emissionIntervalMs])
     if (row === undefined) throw new Error(`There is no budget of calls named ${this.#kind}`)
     return row.taken === true
-      ? { taken: most, waitMs: Number(row.first_ms), stepMs: this.#stepMs }
-      : { taken: 0, waitMs: Number(row.blocked_ms), stepMs: this.#stepMs }
+      ? { calls: most, waitMs: Number(row.first_ms), emissionIntervalMs: this.#emissionIntervalMs }
+      : { calls: 0, waitMs: Number(row.blocked_ms), emissionIntervalMs: this.#emissionIntervalMs }
   }
 
   async pause (ms: number): Promise<void> {

@@ -6,7 +6,7 @@ import type { Task } from '../../tasks/task.ts'
 
 export interface PostgresCallbackDeliveriesOptions {
   database: PostgresDatabase
-  find: (taskId: string) => Promise<Task | undefined>
+  loadTask: (taskId: string) => Promise<Task | undefined>
   log: Log
 }
 
@@ -24,8 +24,8 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
   }
 
   async claim (limit: number): Promise<CallbackDelivery[]> {
-    const { database, find } = this.#options
-    const jobs = await database.patiently(() => this.#leases.claim(limit))
+    const { database, loadTask: find } = this.#options
+    const jobs = await database.withRetry(() => this.#leases.claim(limit))
     try {
       const found = await Promise.all(jobs.map(async ({ id, data }) => ({ id, task: await find(data.taskId), attempt: data.attempt })))
       // The job of a task that was removed is over.
@@ -37,8 +37,8 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
     }
   }
 
-  async settle ({ id, task, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
-    await this.#leases.end(id, next && { data: { taskId: task.id, attempt: next.attempt ?? attempt + 1 }, startAfter: next.inMs / 1_000 })
+  async finishAttempt ({ id, task, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
+    await this.#leases.complete(id, next && { data: { taskId: task.id, attempt: next.attempt ?? attempt + 1 }, startAfter: next.inMs / 1_000 })
   }
 
   onDue (listener: () => void): void {
@@ -46,7 +46,7 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
   }
 
   /** After the transaction that added one. */
-  announce (): void {
+  notifyDue (): void {
     for (const tell of this.#listeners) tell()
   }
 

@@ -2,9 +2,9 @@ import type { EventEmitter } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { PgBoss } from 'pg-boss'
 import { backoffDelay, wait } from '../../runtime/backoff.ts'
-import { DatabaseOutage } from './database-outage.ts'
-import { databasePlace } from '../database-place.ts'
-import { databaseStartFault, wordsOf } from './database-start-fault.ts'
+import { DatabaseOutageLog } from './database-outage-log.ts'
+import { databaseAddress } from '../database-address.ts'
+import { toStartError, errorMessage } from './database-start-error.ts'
 import type { Log } from '../../runtime/log.ts'
 import { StoreUnavailableError } from '../store-errors.ts'
 
@@ -13,7 +13,7 @@ export interface PostgresOptions {
   databaseUrl: string
   log: Log
   /** ms to wait at the start for a database that is away; 30 s where nothing is said */
-  startPatienceMs?: number
+  startTimeoutMs?: number
 }
 
 export interface PostgresDatabase {
@@ -35,7 +35,7 @@ export interface PostgresDatabase {
    * database that says nothing is waited for as long as the driver does, 10 s: what pg-boss has claimed must be known.
    * @throws StoreUnavailableError when it stays away or cannot do its work
    */
-  patiently: <T>(work: () => Promise<T>) => Promise<T>
+  withRetry: <T>(work: () => Promise<T>) => Promise<T>
   close: () => Promise<void>
 }
 
@@ -50,9 +50,9 @@ const migrationsFolder = new URL('../../../migrations/postgres/', import.meta.ur
 /** One advisory lock for all who start at the same moment; the number is arbitrary. */
 const migrationLock = 4_302_007_105
 /** How long a request waits for a database that is away. */
-export const patienceMs = 5_000
+export const requestTimeoutMs = 5_000
 /** A database that is started together with the service, and may have to make its files first. */
-const usualStartPatienceMs = 30_000
+const defaultStartTimeoutMs = 30_000
 /** For the driver, which pg-boss hands it on to. */
 const driverOptions = {
   // A connection that died without a word is noticed.
@@ -80,52 +80,52 @@ const queueOptions = {
  * release may still be running, so migrations only ever add.
  * @throws StartError when the database cannot be used
  */
-export async function openPostgres ({ databaseUrl, log, startPatienceMs = usualStartPatienceMs }: PostgresOptions): Promise<PostgresDatabase> {
-  const database = databasePlace(databaseUrl)
+export async function openPostgres ({ databaseUrl, log, startTimeoutMs = defaultStartTimeoutMs }: PostgresOptions): Promise<PostgresDatabase> {
+  const database = databaseAddress(databaseUrl)
   const startedAt = performance.now()
   const boss = new PgBoss({
     connectionString: databaseUrl,
     application_name: 'dreamreel',
     max: 10,
-    connectionTimeoutMillis: patienceMs,
+    connectionTimeoutMillis: requestTimeoutMs,
     options: '-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000',
     ...driverOptions,
     schedule: false,
     monitorIntervalSeconds: 2,
     superviseIntervalSeconds: 2
   })
-  const outage = new DatabaseOutage({ log, now: () => performance.now() })
-  boss.on('error', (err: Error) => outage.failed(err))
-  log.info({ database, at_most_ms: startPatienceMs }, 'Waiting for the database')
-  const sayOnce = once((error: unknown) => log.warn({ database, reason: wordsOf(error) }, 'The database cannot be used yet'))
+  const outage = new DatabaseOutageLog({ log, now: () => performance.now() })
+  boss.on('error', (err: Error) => outage.recordFailure(err))
+  log.info({ database, at_most_ms: startTimeoutMs }, 'Waiting for the database')
+  const sayOnce = once((error: unknown) => log.warn({ database, reason: errorMessage(error) }, 'The database cannot be used yet'))
   try {
-    await withPatience(async () => {
+    await withRetry(async () => {
       await boss.start()
       for (const queue of [generationQueue, deliveryQueue]) await boss.createQueue(queue, queueOptions)
       await migrate(boss.getDb())
-    }, startPatienceMs, sayOnce)
+    }, startTimeoutMs, sayOnce)
   } catch (error) {
     await boss.stop({ graceful: false }).catch(() => undefined)
-    const cause = causeOf(error)
-    throw databaseStartFault(cause, databaseUrl, isPassing(cause) ? performance.now() - startedAt : 0)
+    const cause = unwrapCause(error)
+    throw toStartError(cause, databaseUrl, isRetryable(cause) ? performance.now() - startedAt : 0)
   }
   const db = boss.getDb()
-  async function patiently<T> (work: () => Promise<T>): Promise<T> {
-    const result = await withPatience(work)
-    outage.succeeded()
+  async function retrying<T> (work: () => Promise<T>): Promise<T> {
+    const result = await withRetry(work)
+    outage.recordSuccess()
     return result
   }
   return {
     boss,
-    query: (text, values) => inTime(() => patiently(async () => (await db.executeSql(text, values)).rows)),
-    patiently,
+    query: (text, values) => withRequestTimeout(() => retrying(async () => (await db.executeSql(text, values)).rows)),
+    withRetry: retrying,
     transaction: async (work) => {
       const commits = { isUnderWay: false, wasLost: false }
       try {
-        return await inTime((late) => patiently(() => inTransaction(db, work, late, commits)))
+        return await withRequestTimeout((late) => retrying(() => inTransaction(db, work, late, commits)))
       } catch (error) {
         if (!commits.isUnderWay && !commits.wasLost) throw error
-        throw new StoreUnavailableError(causeOf(error), { isTransient: mayPass(causeOf(error)), isOutcomeUnknown: true })
+        throw new StoreUnavailableError(unwrapCause(error), { isTransient: isTransient(unwrapCause(error)), isOutcomeUnknown: true })
       }
     },
     close: () => boss.stop({ graceful: false })
@@ -176,7 +176,7 @@ async function commit (transaction: { commit: () => Promise<void> }, commits: Co
   try {
     await transaction.commit()
   } catch (error) {
-    commits.wasLost ||= !isUndone(error)
+    commits.wasLost ||= !isRolledBack(error)
     throw error
   } finally {
     commits.isUnderWay = false
@@ -184,9 +184,9 @@ async function commit (transaction: { commit: () => Promise<void> }, commits: Co
 }
 
 /** The driver's own limit is for each statement, and longer: a request does not wait for that. */
-async function inTime<T> (work: (late: AbortSignal) => Promise<T>): Promise<T> {
+async function withRequestTimeout<T> (work: (late: AbortSignal) => Promise<T>): Promise<T> {
   const late = new AbortController()
-  const timer = setTimeout(() => late.abort(new StoreUnavailableError(new Error(`No answer within ${patienceMs} ms`))), patienceMs)
+  const timer = setTimeout(() => late.abort(new StoreUnavailableError(new Error(`No answer within ${requestTimeoutMs} ms`))), requestTimeoutMs)
   const tooLate = new Promise<never>((_resolve, reject) => late.signal.addEventListener('abort', () => reject(late.signal.reason)))
   try {
     return await Promise.race([work(late.signal), tooLate])
@@ -195,16 +195,16 @@ async function inTime<T> (work: (late: AbortSignal) => Promise<T>): Promise<T> {
   }
 }
 
-async function withPatience<T> (work: () => Promise<T>, ms = patienceMs, onPassing: (error: unknown) => void = () => {}): Promise<T> {
+async function withRetry<T> (work: () => Promise<T>, ms = requestTimeoutMs, onRetry: (error: unknown) => void = () => {}): Promise<T> {
   const giveUpAt = performance.now() + ms
   for (let attempt = 0; ; attempt++) {
     try {
       return await work()
     } catch (error) {
       const left = giveUpAt - performance.now()
-      if (!isConnectionLost(error) && postgresCodeOf(error) === undefined) throw error
-      if (!isPassing(error) || left <= 0) throw new StoreUnavailableError(error, { isTransient: mayPass(error) })
-      onPassing(error)
+      if (!isConnectionLost(error) && errorCode(error) === undefined) throw error
+      if (!isRetryable(error) || left <= 0) throw new StoreUnavailableError(error, { isTransient: isTransient(error) })
+      onRetry(error)
       await wait(Math.min(left, backoffDelay(attempt, retry)), never)
     }
   }
@@ -218,26 +218,26 @@ function isConnectionLost (error: unknown): boolean {
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, shutdown, deadlock, too many clients. */
-export function isPassing (error: unknown): boolean {
-  const code = postgresCodeOf(error)
+export function isRetryable (error: unknown): boolean {
+  const code = errorCode(error)
   return code === undefined || /^(08|57P|40|53300|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)/.test(code)
 }
 
 /** Whether the same work may succeed later, if not at once: also a full disk, a statement that took too long, a lock. */
-export function mayPass (error: unknown): boolean {
-  return isPassing(error) || /^(25006|53|55|57|58)/.test(postgresCodeOf(error) ?? '')
+export function isTransient (error: unknown): boolean {
+  return isRetryable(error) || /^(25006|53|55|57|58)/.test(errorCode(error) ?? '')
 }
 
 /** What a commit says that has certainly not happened: a constraint that was checked at its end, or a conflict with others. */
-function isUndone (error: unknown): boolean {
-  return /^(23|40(?!003))/.test(postgresCodeOf(error) ?? '')
+function isRolledBack (error: unknown): boolean {
+  return /^(23|40(?!003))/.test(errorCode(error) ?? '')
 }
 
-function causeOf (error: unknown): unknown {
+function unwrapCause (error: unknown): unknown {
   return error instanceof StoreUnavailableError ? error.cause : error
 }
 
 /** SQLSTATE, or Node's code of a connection that failed. */
-export function postgresCodeOf (error: unknown): string | undefined {
+export function errorCode (error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }

@@ -1,32 +1,32 @@
-import { keyLifeMs, type KeyHolder, type KeyRow } from '../idempotency-key.ts'
+import { keyTtlMs, type StoredKey, type KeyRow } from '../idempotency-key.ts'
 import type { Database, PostgresDatabase, Row } from './postgres-database.ts'
 
 const keyColumns = 'scope, key, fingerprint, task_id, code, created_at'
-const holderColumns = `${keyColumns}, exists (select from task where task.id = task_id) as has_task`
+const storedKeyColumns = `${keyColumns}, exists (select from task where task.id = task_id) as has_task`
 
 /**
  * Takes the keys that nobody has, or had longer ago than they live.
  * @returns who holds each key now
  */
-export async function holdersOfKeys (db: Database, rows: KeyRow[]): Promise<KeyHolder[]> {
+export async function acquireKeys (db: Database, rows: KeyRow[]): Promise<StoredKey[]> {
   // In one order for all, so that two instances with the same keys wait for each other and do not lock each other out.
   await db.executeSql(`insert into idempotency_key as old (${keyColumns})
     select ${keyColumns} from json_populate_recordset(null::idempotency_key, $1) order by scope, key
     on conflict (scope, key) do update set (fingerprint, task_id, code, created_at) = (excluded.fingerprint, excluded.task_id, excluded.code, excluded.created_at)
-    where old.created_at <= excluded.created_at - $2::bigint`, [JSON.stringify(rows), keyLifeMs])
-  const { rows: holders } = await db.executeSql(`select ${holderColumns} from idempotency_key
+    where old.created_at <= excluded.created_at - $2::bigint`, [JSON.stringify(rows), keyTtlMs])
+  const { rows: holders } = await db.executeSql(`select ${storedKeyColumns} from idempotency_key
     where (scope, key) in (select scope, key from json_populate_recordset(null::idempotency_key, $1))`, [JSON.stringify(rows)])
-  return holders.map(holderOfRow)
+  return holders.map(rowToStoredKey)
 }
 
 /** @returns the holder of a key, undefined where there is none */
-export async function holderOfKey ({ query }: PostgresDatabase, { scope, key }: Pick<KeyRow, 'scope' | 'key'>): Promise<KeyHolder | undefined> {
-  const [row] = await query(`select ${holderColumns} from idempotency_key where scope = $1 and key = $2`, [scope, key])
-  return row === undefined ? undefined : holderOfRow(row)
+export async function findKey ({ query }: PostgresDatabase, { scope, key }: Pick<KeyRow, 'scope' | 'key'>): Promise<StoredKey | undefined> {
+  const [row] = await query(`select ${storedKeyColumns} from idempotency_key where scope = $1 and key = $2`, [scope, key])
+  return row === undefined ? undefined : rowToStoredKey(row)
 }
 
 /** The boundary where a row becomes typed. */
-function holderOfRow (found: Row): KeyHolder {
+function rowToStoredKey (found: Row): StoredKey {
   const { has_task: hasTask, ...row } = found as unknown as KeyRow & { has_task: boolean }
   return { row, hasTask }
 }

@@ -2,25 +2,25 @@ import DataLoader from 'dataloader'
 import { randomUUID } from 'node:crypto'
 import type { CallBudget } from '../../rate-limit/call-budget.ts'
 import { needsCallback } from '../callback-deliveries.ts'
-import { databasePlace } from '../database-place.ts'
-import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type OnceOutcome } from '../idempotency-key.ts'
+import { databaseAddress } from '../database-address.ts'
+import { keyTtlMs, toKeyRow, compareWithStoredKey, type IdempotentRequest, type StoredKey, type IdempotentOutcome } from '../idempotency-key.ts'
 import { ClaimHealth } from '../claim-health.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from '../../runtime/log.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
-import { generationQueue, isPassing, mayPass, openPostgres, patienceMs, postgresCodeOf, type Database, type PostgresDatabase } from './postgres-database.ts'
+import { generationQueue, isRetryable, isTransient, openPostgres, requestTimeoutMs, errorCode, type Database, type PostgresDatabase } from './postgres-database.ts'
 import { PostgresClock } from './postgres-clock.ts'
-import { holderOfKey, holdersOfKeys } from './postgres-idempotency-keys.ts'
-import { compareAndSet, forgetOwners, insertOwners, insertTasks, numberOrNull, ownerOf, taskColumnList, taskOfRow, type CompareAndSet } from './postgres-task-table.ts'
+import { acquireKeys, findKey } from './postgres-idempotency-keys.ts'
+import { compareAndSet, deleteExpiredPredictionOwners, insertPredictionOwners, insertTasks, numberOrNull, postgresRowToTask, taskColumnList, toPredictionOwners, type CompareAndSet } from './postgres-task-table.ts'
 import { SingleFlight } from '../../runtime/single-flight.ts'
 import { StartError } from '../../runtime/start-error.ts'
-import type { TaskNews } from '../task-event.ts'
-import { TaskNewsChannel } from './task-event-channel.ts'
+import type { TaskEvent } from '../task-event.ts'
+import { TaskEventChannel } from './task-event-channel.ts'
 import { isOpen, applyTransition, openStates, type Transition, type Task } from '../../tasks/task.ts'
-import type { CallKind, InFlight, ListTasks, TransitionOutcome, TaskStore } from '../task-store.ts'
+import type { CallKind, InFlightPrediction, TaskListQuery, TransitionOutcome, TaskStore } from '../task-store.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
-import { WriteGroup } from './postgres-write-batcher.ts'
+import { PostgresWriteBatcher } from './postgres-write-batcher.ts'
 
 export interface PostgresTaskStoreOptions {
   /** `postgres://…` */
@@ -29,23 +29,23 @@ export interface PostgresTaskStoreOptions {
   now?: (() => number) | undefined
   log: Log
   /** ms to wait at the start for a database that is away; 30 s where nothing is said */
-  startPatienceMs?: number
+  startTimeoutMs?: number
 }
 
 const open = `stage in (${openStates.map((stage) => `'${stage}'`).join(', ')})`
 /** In the words of the indexes, or they would not be used. */
-const statusOfStage = "(case when stage in ('queued', 'submitting') then 'pending' when stage = 'generating' then 'processing' else stage end)"
+const statusExpression = "(case when stage in ('queued', 'submitting') then 'pending' when stage = 'generating' then 'processing' else stage end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-const groups = { mostInGroup: 100, groupsAtOnce: 2, longestWaitMs: patienceMs }
-const readsAtOnce = 500
+const batching = { maxBatchSize: 100, maxConcurrentBatches: 2, timeoutMs: requestTimeoutMs }
+const maxBatchedReads = 500
 const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
   and not exists (select 1 from prediction_owner where task_id = task.id)))`
 const uniqueViolation = '23505'
 /** Of jobs that go ahead: of a task that has been submitted and has lost its holder, and of one that is past its deadline. */
 const submittedPriority = 1
 const overduePriority = 2
-const orphanLookMs = 60_000
-const orphanBatch = 1_000
+const missingJobsIntervalMs = 60_000
+const missingJobsBatch = 1_000
 
 /**
  * The store for many instances: one PostgreSQL for all. A task's job is written in the task's own transaction, and
@@ -54,77 +54,77 @@ const orphanBatch = 1_000
  */
 export async function createPostgresTaskStore (options: PostgresTaskStoreOptions): Promise<TaskStore> {
   const database = await openPostgres(options)
-  const news = new TaskNewsChannel(database, options.log)
+  const news = new TaskEventChannel(database, options.log)
   const clock = await PostgresClock.start(database, options.log).catch(async (error: unknown) => {
     await database.close()
     throw error
   })
   const store = new PostgresTaskStore(database, news, clock, options)
   try {
-    await database.patiently(() => news.listen((heard) => store.hear(heard)))
+    await database.withRetry(() => news.listen((heard) => store.notify(heard)))
     return store
   } catch (error) {
     await store.close()
-    throw new StartError(`DATABASE_URL cannot be used: ${databasePlace(options.databaseUrl)} takes no LISTEN`, { cause: error })
+    throw new StartError(`DATABASE_URL cannot be used: ${databaseAddress(options.databaseUrl)} takes no LISTEN`, { cause: error })
   }
 }
 
-interface CreateOnce { task: Task, request: IdempotentRequest }
+interface IdempotentInsert { task: Task, request: IdempotentRequest }
 
 class PostgresTaskStore implements TaskStore {
   #database
   #leases
-  #news
-  #listeners: Array<(news: TaskNews) => void> = []
+  #events
+  #listeners: Array<(news: TaskEvent) => void> = []
   #clock
   #log
-  #creates
-  #createsOnce
+  #inserts
+  #idempotentInserts
   /** Of those who come with one key at the same time, one asks the database who holds it. */
-  #createsUnderWay = new SingleFlight<KeyHolder>()
+  #keyLookups = new SingleFlight<StoredKey>()
   #transitions
   #reads
-  #orphanTimer
-  #adopting: Promise<void> | undefined
+  #missingJobsTimer
+  #addingJobs: Promise<void> | undefined
   /** A connection that was lost is waited for; a table that is gone or damaged is not. */
-  #claims = new ClaimHealth((error) => error instanceof StoreUnavailableError && !isPassing(error.cause))
+  #claims = new ClaimHealth((error) => error instanceof StoreUnavailableError && !isRetryable(error.cause))
   #isClosed = false
-  #self = randomUUID()
+  #instanceId = randomUUID()
   readonly deliveries
   readonly isExclusive = false
   readonly now
 
-  constructor (database: PostgresDatabase, news: TaskNewsChannel, clock: PostgresClock, { now = clock.now, log }: PostgresTaskStoreOptions) {
+  constructor (database: PostgresDatabase, news: TaskEventChannel, clock: PostgresClock, { now = clock.now, log }: PostgresTaskStoreOptions) {
     this.#database = database
-    this.#news = news
+    this.#events = news
     this.#clock = clock
     this.now = now
     this.#log = log
     this.#leases = new JobLeases<object>({ database, queue: generationQueue, log })
-    this.#creates = new WriteGroup<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...groups })
-    this.#createsOnce = new WriteGroup<CreateOnce, KeyHolder>({ commit: (creates) => this.#insertOnce(creates), keyOf: keyNameOf, ...groups })
-    this.#transitions = new WriteGroup<CompareAndSet, TransitionOutcome>({ commit: (moves) => this.#applyAll(moves), keyOf: ({ from }) => from.id, ...groups })
+    this.#inserts = new PostgresWriteBatcher<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...batching })
+    this.#idempotentInserts = new PostgresWriteBatcher<IdempotentInsert, StoredKey>({ commit: (creates) => this.#insertIdempotent(creates), keyOf: keyName, ...batching })
+    this.#transitions = new PostgresWriteBatcher<CompareAndSet, TransitionOutcome>({ commit: (moves) => this.#applyAll(moves), keyOf: ({ from }) => from.id, ...batching })
     // No cache: all reads of one turn become one query, and the next turn asks again.
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
-      cache: false, maxBatchSize: readsAtOnce, batchScheduleFn: (send) => { setImmediate(send) }
+      cache: false, maxBatchSize: maxBatchedReads, batchScheduleFn: (send) => { setImmediate(send) }
     })
-    this.deliveries = new PostgresCallbackDeliveries({ database, find: (taskId) => this.#reads.load(taskId), log })
-    this.#orphanTimer = setInterval(() => this.#adoptOrphans(), orphanLookMs).unref()
+    this.deliveries = new PostgresCallbackDeliveries({ database, loadTask: (taskId) => this.#reads.load(taskId), log })
+    this.#missingJobsTimer = setInterval(() => this.#addMissingJobs(), missingJobsIntervalMs).unref()
   }
 
   async create (task: Task): Promise<Task> {
     this.#assertOpen()
-    this.#claims.assertWell()
-    await this.#creates.run(task).catch((error: unknown) => this.#unlessDone(error, () => this.#reads.load(task.id)))
+    this.#claims.assertHealthy()
+    await this.#inserts.run(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, () => this.#reads.load(task.id)))
     return task
   }
 
-  async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
+  async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
     this.#assertOpen()
-    this.#claims.assertWell()
-    const holder = await this.#createsUnderWay.run(keyNameOf({ request }), () => this.#createsOnce.run({ task, request })
-      .catch((error: unknown) => this.#unlessDone(error, () => holderOfKey(this.#database, request))))
-    return holder.row.task_id === task.id ? { outcome: 'created' } : outcomeOfKey(holder, request)
+    this.#claims.assertHealthy()
+    const holder = await this.#keyLookups.run(keyName({ request }), () => this.#idempotentInserts.run({ task, request })
+      .catch((error: unknown) => this.#resolveUnknownOutcome(error, () => findKey(this.#database, request))))
+    return holder.row.task_id === task.id ? { outcome: 'created' } : compareWithStoredKey(holder, request)
   }
 
   async get (id: string): Promise<Task | undefined> {
@@ -139,9 +139,9 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async claim (limit: number): Promise<Task[]> {
-    return this.#claims.watch(async () => {
-      const tasks = await this.#tasksOf(await available(() => this.#leases.claim(limit)))
-      this.#claims.succeeded()
+    return this.#claims.track(async () => {
+      const tasks = await this.#loadTasks(await asUnavailable(() => this.#leases.claim(limit)))
+      this.#claims.recordSuccess()
       return tasks
     })
   }
@@ -160,14 +160,14 @@ class PostgresTaskStore implements TaskStore {
    * @param which ends a query of tasks and their jobs; its parameters begin at $3
    */
   async #claimAhead (which: string, values: unknown[], { priority, limit }: { priority: number, limit: number }): Promise<Task[]> {
-    const { boss, patiently, query } = this.#database
-    const waiting = await this.#claims.watch(() => query(`select task.id, job.priority from task join pgboss.job on job.name = $1 and job.id = task.id
+    const { boss, withRetry, query } = this.#database
+    const waiting = await this.#claims.track(() => query(`select task.id, job.priority from task join pgboss.job on job.name = $1 and job.id = task.id
       where job.state < 'active' and ${which} limit $2`, [generationQueue, limit, ...values]))
     if (waiting.length === 0) return []
     // The public way to change a job: it leaves those alone that an instance has fetched meanwhile.
     await Promise.all(waiting.filter((job) => Number(job.priority) < priority)
-      .map(({ id }) => patiently(() => boss.update(generationQueue, undefined, { id: String(id), priority }))))
-    return this.#tasksOf(await available(() => this.#leases.claim(Math.min(limit, waiting.length), priority)))
+      .map(({ id }) => withRetry(() => boss.update(generationQueue, undefined, { id: String(id), priority }))))
+    return this.#loadTasks(await asUnavailable(() => this.#leases.claim(Math.min(limit, waiting.length), priority)))
   }
 
   async release (id: string): Promise<void> {
@@ -176,31 +176,31 @@ class PostgresTaskStore implements TaskStore {
       this.#leases.abandon([id])
       throw error
     })
-    await available(() => this.#leases.release(id, task === undefined || !isOpen(task)))
+    await asUnavailable(() => this.#leases.release(id, task === undefined || !isOpen(task)))
   }
 
-  onLost (listener: (taskId: string) => void): void {
+  onLeaseLost (listener: (taskId: string) => void): void {
     this.#leases.onLost((taskId) => {
       this.#log.warn({ task_id: taskId }, 'The lease of a task was lost; another instance goes on with it')
       listener(taskId)
     })
   }
 
-  async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
+  async list ({ status, style, before, limit }: TaskListQuery): Promise<Task[]> {
     const values: unknown[] = []
-    const conditions = Object.entries({ [`${statusOfStage} =`]: status, 'style =': style, 'id <': before })
+    const conditions = Object.entries({ [`${statusExpression} =`]: status, 'style =': style, 'id <': before })
       .flatMap(([comparison, value]) => value === undefined ? [] : [`${comparison} $${values.push(value)}`])
     const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`
     const rows = await this.#database.query(`select ${taskColumnList} from task ${where} order by id desc limit $${values.push(limit)}`, values)
-    return rows.map(taskOfRow)
+    return rows.map(postgresRowToTask)
   }
 
   async remove (task: Task): Promise<boolean> {
-    const isRemoved = await this.#delete(task).catch((error: unknown) => this.#unlessDone(error, async () => {
+    const isRemoved = await this.#delete(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, async () => {
       return await this.#reads.load(task.id) === undefined ? true : undefined
     }))
     // Whatever came of it: where a commit was not heard of, the second try finds nothing to delete.
-    this.#announce([task.id])
+    this.#publishChanges([task.id])
     return isRemoved
   }
 
@@ -215,60 +215,60 @@ class PostgresTaskStore implements TaskStore {
     })
   }
 
-  onNews (listener: (news: TaskNews) => void): void {
+  onEvent (listener: (news: TaskEvent) => void): void {
     this.#listeners.push(listener)
   }
 
-  hear (news: TaskNews): void {
+  notify (news: TaskEvent): void {
     for (const tell of this.#listeners) tell(news)
   }
 
-  async prompt (taskIds: string[]): Promise<void> {
-    this.#news.announce('prompted', taskIds)
+  async requestPoll (taskIds: string[]): Promise<void> {
+    this.#events.publish('poll_requested', taskIds)
   }
 
   /** After the commit: NOTIFY within it would take a lock of the whole cluster until the commit is on the disk. */
-  #announce (taskIds: string[]): void {
-    this.#news.announce('changed', taskIds)
-    this.hear({ kind: 'changed', taskIds, isOwn: true })
+  #publishChanges (taskIds: string[]): void {
+    this.#events.publish('changed', taskIds)
+    this.notify({ kind: 'changed', taskIds, isLocal: true })
   }
 
-  async inFlight (): Promise<InFlight[]> {
+  async listInFlight (): Promise<InFlightPrediction[]> {
     const rows = await this.#database.query("select id, prediction_id, prediction_created_at from task where stage = 'generating'")
     return rows.map((row) => ({
       taskId: String(row.id), predictionId: String(row.prediction_id), predictionCreatedAt: numberOrNull(row.prediction_created_at)
     }))
   }
 
-  async takeSweep (intervalMs: number): Promise<boolean> {
+  async acquireSweep (intervalMs: number): Promise<boolean> {
     const taken = await this.#database.query(
       "update sweep set due_at = clock_timestamp() + $1 * interval '1 ms' where due_at <= clock_timestamp() returning 1", [intervalMs])
     return taken.length > 0
   }
 
-  async unresolved (now: number): Promise<Task[]> {
+  async listUnresolvedSubmissions (now: number): Promise<Task[]> {
     const rows = await this.#database.query(`select ${taskColumnList} from task where ${unresolved} and deadline_at > $1`, [now])
-    return rows.map(taskOfRow)
+    return rows.map(postgresRowToTask)
   }
 
-  async predictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
+  async findPredictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
     const rows = await this.#database.query('select prediction_id, task_id from prediction_owner where prediction_id = any($1)', [predictionIds])
     return new Map(rows.map((row) => [String(row.prediction_id), String(row.task_id)]))
   }
 
-  async claimPrediction (predictionId: string, taskId: string): Promise<boolean> {
+  async recordPredictionOwner (predictionId: string, taskId: string): Promise<boolean> {
     const owner = { prediction_id: predictionId, task_id: taskId, recorded_at: this.now() }
-    return this.#database.transaction(async (db) => (await insertOwners(db, [owner])).has(predictionId))
+    return this.#database.transaction(async (db) => (await insertPredictionOwners(db, [owner])).has(predictionId))
   }
 
-  async takeSearchTurn (ttlMs: number): Promise<boolean> {
+  async acquireSearchLease (ttlMs: number): Promise<boolean> {
     const taken = await this.#database.query(`update search_turn set holder = $1, expires_at = clock_timestamp() + $2 * interval '1 ms'
-      where holder = $1 or expires_at <= clock_timestamp() returning 1`, [this.#self, ttlMs])
+      where holder = $1 or expires_at <= clock_timestamp() returning 1`, [this.#instanceId, ttlMs])
     return taken.length > 0
   }
 
-  async releaseSearchTurn (): Promise<void> {
-    await this.#database.query("update search_turn set expires_at = '-infinity' where holder = $1", [this.#self])
+  async releaseSearchLease (): Promise<void> {
+    await this.#database.query("update search_turn set expires_at = '-infinity' where holder = $1", [this.#instanceId])
   }
 
   callBudget (kind: CallKind, perMinute: number): CallBudget {
@@ -277,16 +277,16 @@ class PostgresTaskStore implements TaskStore {
 
   async ping (): Promise<void> {
     this.#assertOpen()
-    this.#claims.assertWell()
+    this.#claims.assertHealthy()
     await this.#database.query('select from task limit 1')
   }
 
   async close (): Promise<void> {
     if (this.#isClosed) return
-    clearInterval(this.#orphanTimer)
-    await Promise.all([this.#creates.settle(), this.#createsOnce.settle(), this.#transitions.settle(), this.#adopting])
+    clearInterval(this.#missingJobsTimer)
+    await Promise.all([this.#inserts.drain(), this.#idempotentInserts.drain(), this.#transitions.drain(), this.#addingJobs])
     await Promise.all([this.#leases.close(), this.deliveries.close()])
-    await Promise.all([this.#news.close(), this.#clock.close()])
+    await Promise.all([this.#events.close(), this.#clock.close()])
     this.#isClosed = true
     await this.#database.close()
   }
@@ -296,9 +296,9 @@ class PostgresTaskStore implements TaskStore {
    * @param find what is there only where it has
    * @throws the error of the write where nothing was found, or nothing could be read
    */
-  async #unlessDone<T> (error: unknown, find: () => Promise<T | undefined>): Promise<T> {
+  async #resolveUnknownOutcome<T> (error: unknown, find: () => Promise<T | undefined>): Promise<T> {
     if (!(error instanceof StoreUnavailableError) || !error.isOutcomeUnknown) throw error
-    const found = await within(patienceMs, find()).catch((err: unknown) => {
+    const found = await withTimeout(requestTimeoutMs, find()).catch((err: unknown) => {
       this.#log.debug({ err }, 'Whether a write has happened could not be read')
     })
     if (found === undefined) throw error
@@ -314,12 +314,12 @@ class PostgresTaskStore implements TaskStore {
     return tasks
   }
 
-  async #insertOnce (creates: CreateOnce[]): Promise<KeyHolder[]> {
-    const rows = creates.map(({ task, request }) => keyRowOf(request, task.id, this.now()))
+  async #insertIdempotent (creates: IdempotentInsert[]): Promise<StoredKey[]> {
+    const rows = creates.map(({ task, request }) => toKeyRow(request, task.id, this.now()))
     return this.#database.transaction(async (db) => {
-      const found = new Map((await holdersOfKeys(db, rows)).map((holder) => [keyNameOf({ request: holder.row }), holder]))
+      const found = new Map((await acquireKeys(db, rows)).map((holder) => [keyName({ request: holder.row }), holder]))
       const holders = creates.map(({ task, request }) => {
-        const holder = found.get(keyNameOf({ request }))
+        const holder = found.get(keyName({ request }))
         if (holder === undefined) throw new Error('A key that was taken in this transaction is not there')
         return holder.row.task_id === task.id ? { row: holder.row, hasTask: true } : holder
       })
@@ -334,14 +334,14 @@ class PostgresTaskStore implements TaskStore {
     try {
       const moved = await this.#database.transaction(async (db) => {
         const ids = await compareAndSet(db, moves)
-        await this.#own(db, moves.filter(({ from, to }) => ids.has(to.id) && from.predictionId === null))
+        await this.#insertOwners(db, moves.filter(({ from, to }) => ids.has(to.id) && from.predictionId === null))
         const toTell = moves.filter(({ to }) => ids.has(to.id) && needsCallback(to))
         await insertDeliveries(db, toTell.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
         return ids
       })
       // All of them: where a commit was not heard of, the second try does not know what the first one has moved.
-      this.#announce(moves.map(({ from }) => from.id))
-      if (moves.some(({ to }) => needsCallback(to))) this.deliveries.announce()
+      this.#publishChanges(moves.map(({ from }) => from.id))
+      if (moves.some(({ to }) => needsCallback(to))) this.deliveries.notifyDue()
       return moves.map(({ from, to }) => moved.has(from.id) ? { outcome: 'applied', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error
@@ -351,15 +351,15 @@ class PostgresTaskStore implements TaskStore {
   }
 
   /** @throws PredictionTakenError where one of the predictions belongs to another task */
-  async #own (db: Database, moves: CompareAndSet[]): Promise<void> {
-    const owners = moves.flatMap(({ to }) => ownerOf(to))
-    const owned = await insertOwners(db, owners)
+  async #insertOwners (db: Database, moves: CompareAndSet[]): Promise<void> {
+    const owners = moves.flatMap(({ to }) => toPredictionOwners(to))
+    const owned = await insertPredictionOwners(db, owners)
     if (owned.size < owners.length) throw new PredictionTakenError('A prediction belongs to another task')
   }
 
   async #readAll (ids: readonly string[]): Promise<Array<Task | undefined>> {
     const rows = await this.#database.query(`select ${taskColumnList} from task where id = any($1::uuid[])`, [ids])
-    const tasks = new Map(rows.map((row) => [row.id, taskOfRow(row)]))
+    const tasks = new Map(rows.map((row) => [row.id, postgresRowToTask(row)]))
     return ids.map((id) => tasks.get(id))
   }
 
@@ -368,7 +368,7 @@ class PostgresTaskStore implements TaskStore {
    * alone: all of them are leased to this instance now, and only what is returned is worked on.
    * @throws StoreUnavailableError where none of them could be read
    */
-  async #tasksOf (jobs: Array<{ id: string }>): Promise<Task[]> {
+  async #loadTasks (jobs: Array<{ id: string }>): Promise<Task[]> {
     const reads = await Promise.allSettled(jobs.map(async ({ id }) => ({ id, task: await this.#reads.load(id) })))
     const found = reads.flatMap((read) => read.status === 'fulfilled' ? [read.value] : [])
     this.#abandonUnread(jobs, reads.filter((read) => read.status === 'rejected'), found)
@@ -389,22 +389,22 @@ class PostgresTaskStore implements TaskStore {
   }
 
   /** Gives a job to every open task that has none, wherever it came from. */
-  #adoptOrphans (): void {
-    this.#adopting ??= this.#insertMissingJobs()
+  #addMissingJobs (): void {
+    this.#addingJobs ??= this.#insertMissingJobs()
       .catch((err: unknown) => this.#log.warn({ err }, 'Could not look for tasks without a job'))
-      .finally(() => { this.#adopting = undefined })
+      .finally(() => { this.#addingJobs = undefined })
   }
 
   async #insertMissingJobs (): Promise<void> {
     const rows = await this.#database.query(`select id from task where ${open} and not exists (
-      select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, orphanBatch])
+      select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, missingJobsBatch])
     if (rows.length > 0) await this.#database.boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
-    await this.#database.query('delete from idempotency_key where created_at <= $1', [this.now() - keyLifeMs])
-    await forgetOwners(this.#database, this.now())
+    await this.#database.query('delete from idempotency_key where created_at <= $1', [this.now() - keyTtlMs])
+    await deleteExpiredPredictionOwners(this.#database, this.now())
   }
 }
 
-function keyNameOf ({ request: { scope, key } }: { request: Pick<IdempotentRequest, 'scope' | 'key'> }): string {
+function keyName ({ request: { scope, key } }: { request: Pick<IdempotentRequest, 'scope' | 'key'> }): string {
   return `${scope} ${key}`
 }
 
@@ -413,19 +413,19 @@ class PredictionTakenError extends Error {
 }
 
 function isPredictionTaken (error: unknown): boolean {
-  return error instanceof PredictionTakenError || (error instanceof StoreUnavailableError && postgresCodeOf(error.cause) === uniqueViolation)
+  return error instanceof PredictionTakenError || (error instanceof StoreUnavailableError && errorCode(error.cause) === uniqueViolation)
 }
 
-async function available<T> (work: () => Promise<T>): Promise<T> {
+async function asUnavailable<T> (work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    throw error instanceof StoreUnavailableError ? error : new StoreUnavailableError(error, { isTransient: mayPass(error) })
+    throw error instanceof StoreUnavailableError ? error : new StoreUnavailableError(error, { isTransient: isTransient(error) })
   }
 }
 
 /** @throws Error where the work takes longer than `ms`; it is not ended by that */
-async function within<T> (ms: number, work: Promise<T>): Promise<T> {
+async function withTimeout<T> (ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error(`Nothing within ${ms} ms`)), ms) })
   return Promise.race([work, late]).finally(() => clearTimeout(timer))

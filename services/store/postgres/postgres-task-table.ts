@@ -1,7 +1,7 @@
 import { generationQueue, type Database, type PostgresDatabase, type Row } from './postgres-database.ts'
 import { isOpen, type Task } from '../../tasks/task.ts'
-import { ownerTtlMs, type PredictionOwner } from '../prediction-owner.ts'
-import { rowOf, taskColumns, taskOf } from '../task-row.ts'
+import { predictionOwnerTtlMs, type PredictionOwner } from '../prediction-owner.ts'
+import { taskToRow, taskColumns, rowToTask } from '../task-row.ts'
 
 export interface CompareAndSet { from: Task, to: Task }
 
@@ -14,9 +14,9 @@ export const taskColumnList = taskColumns.join(', ')
  */
 export async function insertTasks (db: Database, tasks: Task[], { boss }: PostgresDatabase): Promise<Set<unknown>> {
   const { rows } = await db.executeSql(`insert into task (${taskColumnList}) select ${taskColumnList} from json_populate_recordset(null::task, $1)
-    on conflict do nothing returning id`, [rowsOf(tasks)])
+    on conflict do nothing returning id`, [rowsAsJson(tasks)])
   const inserted = new Set(rows.map(({ id }: Row) => id))
-  await insertOwners(db, tasks.filter(({ id }) => inserted.has(id)).flatMap(ownerOf))
+  await insertPredictionOwners(db, tasks.filter(({ id }) => inserted.has(id)).flatMap(toPredictionOwners))
   const jobs = tasks.filter((task) => isOpen(task) && inserted.has(task.id)).map(({ id }) => ({ id }))
   if (jobs.length > 0) await boss.insert(generationQueue, jobs, { db })
   return inserted
@@ -27,7 +27,7 @@ export async function compareAndSet (db: Database, moves: CompareAndSet[]): Prom
   const changed = taskColumns.filter((column) => column !== 'id')
   const { rows } = await db.executeSql(`update task set (${changed.join(', ')}) = row(${changed.map((column) => `moved.${column}`).join(', ')})
     from json_populate_recordset(null::task, $1) moved where task.id = moved.id and task.version = moved.version - 1 returning task.id`,
-  [rowsOf(moves.map(({ to }) => to))])
+  [rowsAsJson(moves.map(({ to }) => to))])
   return new Set(rows.map((row: Row) => String(row.id)))
 }
 
@@ -35,7 +35,7 @@ export async function compareAndSet (db: Database, moves: CompareAndSet[]): Prom
  * Notes to which tasks predictions belong; one that belongs to another task stays so.
  * @returns the ids of the predictions that belong to the task of their row now
  */
-export async function insertOwners (db: Pick<Database, 'executeSql'>, owners: PredictionOwner[]): Promise<Set<string>> {
+export async function insertPredictionOwners (db: Pick<Database, 'executeSql'>, owners: PredictionOwner[]): Promise<Set<string>> {
   if (owners.length === 0) return new Set()
   // In one order, so that two transactions cannot wait for each other.
   const sorted = owners.toSorted((a, b) => a.prediction_id < b.prediction_id ? -1 : 1)
@@ -47,23 +47,23 @@ export async function insertOwners (db: Pick<Database, 'executeSql'>, owners: Pr
 }
 
 /** The row for a task that has a prediction. */
-export function ownerOf ({ id, predictionId, updatedAt }: Task): PredictionOwner[] {
+export function toPredictionOwners ({ id, predictionId, updatedAt }: Task): PredictionOwner[] {
   return predictionId === null ? [] : [{ prediction_id: predictionId, task_id: id, recorded_at: updatedAt }]
 }
 
 /** Forgets what no search can meet any more. */
-export async function forgetOwners (database: PostgresDatabase, now: number): Promise<void> {
-  await database.query('delete from prediction_owner where recorded_at <= $1', [now - ownerTtlMs])
+export async function deleteExpiredPredictionOwners (database: PostgresDatabase, now: number): Promise<void> {
+  await database.query('delete from prediction_owner where recorded_at <= $1', [now - predictionOwnerTtlMs])
 }
 
-function rowsOf (tasks: Task[]): string {
-  return JSON.stringify(tasks.map(rowOf))
+function rowsAsJson (tasks: Task[]): string {
+  return JSON.stringify(tasks.map(taskToRow))
 }
 
 /** PostgreSQL's bigint comes as text. */
-export function taskOfRow (row: Row): Task {
-  return taskOf({
-    ...row as Record<keyof ReturnType<typeof rowOf>, unknown>,
+export function postgresRowToTask (row: Row): Task {
+  return rowToTask({
+    ...row as Record<keyof ReturnType<typeof taskToRow>, unknown>,
     created_at: numberOrNull(row.created_at),
     updated_at: numberOrNull(row.updated_at),
     deadline_at: numberOrNull(row.deadline_at),

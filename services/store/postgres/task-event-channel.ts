@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import { backoffDelay, wait } from '../../runtime/backoff.ts'
 import type { Log } from '../../runtime/log.ts'
-import type { TaskNews } from '../task-event.ts'
+import type { TaskEvent } from '../task-event.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
 
 const channel = 'dreamreel_tasks'
 /** A payload has to stay below 8,000 bytes. */
-const idsInPayload = 200
+const maxIdsInPayload = 200
 /** More than this waits only while the database is away: from there on one message stands for all of them. */
-const mostWaiting = 10_000
+const maxPendingIds = 10_000
 const retry = { firstMs: 200, maxMs: 10_000 }
 /** How long a store that closes waits for its last news to be sent. */
-const lastNewsMs = 2_000
+const finalPublishMs = 2_000
 
-type Announced = 'changed' | 'prompted'
+type PublishedKind = 'changed' | 'poll_requested'
 
 /**
  * Tells the other instances, and hears from them, through LISTEN and NOTIFY: never more than a hint to read again. A
@@ -21,14 +21,14 @@ type Announced = 'changed' | 'prompted'
  * task each 15 s, a search waits for 2 s at most before it reads its task again, and predictions are read at each poll, at
  * the latest a minute apart where there are webhooks; a holder moves only what is still as it knows it.
  */
-export class TaskNewsChannel {
+export class TaskEventChannel {
   #database
   #log
-  #self = randomUUID()
+  #instanceId = randomUUID()
   #listening: { close (): Promise<void> } | undefined
-  #waiting: Record<Announced, Set<string>> = { changed: new Set(), prompted: new Set() }
+  #pending: Record<PublishedKind, Set<string>> = { changed: new Set(), poll_requested: new Set() }
   /** More has happened than can wait: receivers read everything. */
-  #isTooMuch = false
+  #hasOverflowed = false
   #sending: Promise<void> | undefined
   #closing = new AbortController()
 
@@ -37,17 +37,17 @@ export class TaskNewsChannel {
     this.#log = log
   }
 
-  /** @param hear is called with the news of other instances, never with this one's own */
-  async listen (hear: (news: TaskNews) => void): Promise<void> {
+  /** @param onEvent is called with the news of other instances, never with this one's own */
+  async listen (onEvent: (news: TaskEvent) => void): Promise<void> {
     const db = this.#database.boss.getDb()
     if (db.listen === undefined) throw new Error('This version of pg-boss does not listen')
-    this.#listening = await db.listen(channel, (payload) => this.#receive(payload, hear), () => hear({ kind: 'gap' }))
+    this.#listening = await db.listen(channel, (payload) => this.#receive(payload, onEvent), () => onEvent({ kind: 'resync' }))
   }
 
   /** After the change was committed. Returns at once; all that is announced in one turn of the event loop is one statement. */
-  announce (kind: Announced, taskIds: string[]): void {
-    for (const taskId of taskIds) this.#waiting[kind].add(taskId)
-    if (this.#waiting.changed.size + this.#waiting.prompted.size > mostWaiting) this.#isTooMuch = true
+  publish (kind: PublishedKind, taskIds: string[]): void {
+    for (const taskId of taskIds) this.#pending[kind].add(taskId)
+    if (this.#pending.changed.size + this.#pending.poll_requested.size > maxPendingIds) this.#hasOverflowed = true
     this.#sending ??= this.#sendAll()
       .catch((err: unknown) => this.#log.warn({ err }, 'News for the other instances could not be sent; they read again by themselves'))
       .finally(() => { this.#sending = undefined })
@@ -55,7 +55,7 @@ export class TaskNewsChannel {
 
   /** Sends what still waits, for a moment. */
   async close (): Promise<void> {
-    const giveUp = setTimeout(() => this.#closing.abort(new Error('The store is closing')), lastNewsMs)
+    const giveUp = setTimeout(() => this.#closing.abort(new Error('The store is closing')), finalPublishMs)
     await this.#sending
     clearTimeout(giveUp)
     await this.#listening?.close()
@@ -70,7 +70,7 @@ export class TaskNewsChannel {
         await this.#database.query('select pg_notify($1, payload) from unnest($2::text[]) payload', [channel, payloads])
         failures = 0
       } catch (err) {
-        this.#putBack(payloads)
+        this.#restore(payloads)
         if (failures === 0) this.#log.debug({ err }, 'News for the other instances wait for the database')
         await wait(backoffDelay(failures++, retry), this.#closing.signal)
       }
@@ -78,32 +78,32 @@ export class TaskNewsChannel {
   }
 
   #takePayloads (): string[] {
-    const isTooMuch = this.#isTooMuch
-    const payloads = isTooMuch ? [[this.#self, 'all'].join(',')] : Object.entries(this.#waiting).flatMap(([kind, ids]) => this.#payloadsOf(kind, Array.from(ids)))
-    this.#isTooMuch = false
-    for (const ids of Object.values(this.#waiting)) ids.clear()
+    const isTooMuch = this.#hasOverflowed
+    const payloads = isTooMuch ? [[this.#instanceId, 'all'].join(',')] : Object.entries(this.#pending).flatMap(([kind, ids]) => this.#buildPayloads(kind, Array.from(ids)))
+    this.#hasOverflowed = false
+    for (const ids of Object.values(this.#pending)) ids.clear()
     return payloads
   }
 
-  #payloadsOf (kind: string, taskIds: string[]): string[] {
-    const groups = Array.from({ length: Math.ceil(taskIds.length / idsInPayload) }, (_, group) => taskIds.slice(group * idsInPayload, (group + 1) * idsInPayload))
-    return groups.map((group) => [this.#self, kind, ...group].join(','))
+  #buildPayloads (kind: string, taskIds: string[]): string[] {
+    const groups = Array.from({ length: Math.ceil(taskIds.length / maxIdsInPayload) }, (_, group) => taskIds.slice(group * maxIdsInPayload, (group + 1) * maxIdsInPayload))
+    return groups.map((group) => [this.#instanceId, kind, ...group].join(','))
   }
 
-  #putBack (payloads: string[]): void {
+  #restore (payloads: string[]): void {
     for (const payload of payloads) {
       const [, kind, ...taskIds] = payload.split(',')
-      if (kind === 'changed' || kind === 'prompted') for (const taskId of taskIds) this.#waiting[kind].add(taskId)
-      else this.#isTooMuch = true
+      if (kind === 'changed' || kind === 'poll_requested') for (const taskId of taskIds) this.#pending[kind].add(taskId)
+      else this.#hasOverflowed = true
     }
   }
 
-  #receive (payload: string, hear: (news: TaskNews) => void): void {
+  #receive (payload: string, hear: (news: TaskEvent) => void): void {
     const [from, kind, ...taskIds] = payload.split(',')
-    if (from === this.#self) return
-    if (kind === 'changed') hear({ kind, taskIds, isOwn: false })
-    else if (kind === 'prompted') hear({ kind, taskIds })
-    else if (kind === 'all') hear({ kind: 'gap' })
+    if (from === this.#instanceId) return
+    if (kind === 'changed') hear({ kind, taskIds, isLocal: false })
+    else if (kind === 'poll_requested') hear({ kind, taskIds })
+    else if (kind === 'all') hear({ kind: 'resync' })
     else this.#log.debug({ kind }, 'News of a kind that this release does not know')
   }
 }

@@ -1,12 +1,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from '../callback-deliveries.ts'
-import type { GroupCommit } from './sqlite-write-batcher.ts'
+import type { SqliteWriteBatcher } from './sqlite-write-batcher.ts'
 import type { Task } from '../../tasks/task.ts'
 
 export interface SqliteCallbackDeliveriesOptions {
   database: DatabaseSync
-  writes: GroupCommit
-  find: (taskId: string) => Task | undefined
+  writes: SqliteWriteBatcher
+  loadTask: (taskId: string) => Task | undefined
   /** Does what reads, failing as the store fails. */
   read: <T>(work: () => T) => T
   now: () => number
@@ -38,7 +38,7 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
       for (const row of this.#statements.due.iterate(this.#options.now())) {
         if (claimed.length === limit) break
         const { task_id: id, attempt } = asDeliveryRow(row)
-        const task = this.#held.has(id) ? undefined : this.#options.find(id)
+        const task = this.#held.has(id) ? undefined : this.#options.loadTask(id)
         if (task === undefined) continue
         this.#held.add(id)
         claimed.push({ id, task, attempt })
@@ -47,7 +47,7 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
     })
   }
 
-  async settle ({ id, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
+  async finishAttempt ({ id, attempt }: CallbackDelivery, next?: NextAttempt): Promise<void> {
     const { writes, now } = this.#options
     await writes.run(() => next === undefined ? this.remove(id) : this.#statements.postpone.run(next.attempt ?? attempt + 1, Math.ceil(now() + next.inMs), id))
     this.#held.delete(id)
@@ -68,13 +68,13 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
   }
 
   /** After the transaction that added one. */
-  announce (): void {
+  notifyDue (): void {
     for (const tell of this.#listeners) tell()
   }
 }
 
 /** Every delivery that is not settled, for a move to another store. */
-export function deliveriesIn (database: DatabaseSync, now: number): DueDelivery[] {
+export function readDeliveries (database: DatabaseSync, now: number): DueDelivery[] {
   const rows = database.prepare('select * from callback_delivery').all().map(asDeliveryRow)
   return rows.map(({ task_id: taskId, attempt, due_at: dueAt }) => ({ taskId, attempt, inMs: Math.max(0, dueAt - now) }))
 }

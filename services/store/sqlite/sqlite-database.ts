@@ -10,20 +10,20 @@ const ownerOnly = 0o600
 export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, tooBig: 18, constraint: 19, mismatch: 20, notADatabase: 26, uniqueViolation: 2067 } as const
 
 /** The result code of an error that SQLite gave, or undefined for any other error. */
-export function sqliteResultOf (error: unknown): number | undefined {
+export function sqliteResultCode (error: unknown): number | undefined {
   if (error instanceof Error && 'errcode' in error && typeof error.errcode === 'number') return error.errcode
   return undefined
 }
 
 /** The kind of the error, without what SQLite adds to it. */
-export function primaryResultOf (error: unknown): number | undefined {
-  const result = sqliteResultOf(error)
+export function primaryResultCode (error: unknown): number | undefined {
+  const result = sqliteResultCode(error)
   return result === undefined ? undefined : result & 0xff
 }
 
 /** Whether the same work may succeed later. What SQLite or its driver refuses because of the values themselves never will. */
-export function mayPass (error: unknown): boolean {
-  const result = primaryResultOf(error)
+export function isTransient (error: unknown): boolean {
+  const result = primaryResultCode(error)
   if (result === undefined) return !(error instanceof TypeError || error instanceof RangeError)
   return result !== sqliteResult.tooBig && result !== sqliteResult.constraint && result !== sqliteResult.mismatch
 }
@@ -42,12 +42,12 @@ export function openDatabase (path: string): DatabaseSync {
     return database
   } catch (error) {
     database?.close()
-    throw startFaultOf(error, path)
+    throw toStartError(error, path)
   }
 }
 
-function startFaultOf (error: unknown, path: string): unknown {
-  const result = primaryResultOf(error)
+function toStartError (error: unknown, path: string): unknown {
+  const result = primaryResultCode(error)
   if (!(error instanceof Error) || result === undefined) return error
   return new StartError(`${path} ${sentences[result] ?? `cannot be used: ${error.message}`}`, { cause: error })
 }

@@ -5,18 +5,18 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { LocalCallBudget, type CallBudget } from '../../rate-limit/call-budget.ts'
 import { needsCallback, type DueDelivery } from '../callback-deliveries.ts'
 import { ClaimHealth } from '../claim-health.ts'
-import { GroupCommit } from './sqlite-write-batcher.ts'
-import { keyLifeMs, keyRowOf, outcomeOfKey, type IdempotentRequest, type KeyHolder, type KeyRow, type OnceOutcome } from '../idempotency-key.ts'
+import { SqliteWriteBatcher } from './sqlite-write-batcher.ts'
+import { keyTtlMs, toKeyRow, compareWithStoredKey, type IdempotentRequest, type StoredKey, type KeyRow, type IdempotentOutcome } from '../idempotency-key.ts'
 import type { Log } from '../../runtime/log.ts'
-import { ownerTtlMs } from '../prediction-owner.ts'
-import { deliveriesIn, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
-import { mayPass, openDatabase, sqliteResult, sqliteResultOf } from './sqlite-database.ts'
-import { SqliteFile } from './sqlite-file.ts'
+import { predictionOwnerTtlMs } from '../prediction-owner.ts'
+import { readDeliveries, SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
+import { isTransient, openDatabase, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
+import { SqliteFileHealth } from './sqlite-file-health.ts'
 import { StartError } from '../../runtime/start-error.ts'
-import type { TaskNews } from '../task-event.ts'
+import type { TaskEvent } from '../task-event.ts'
 import { isOpen, applyTransition, openStates, type Transition, type Task } from '../../tasks/task.ts'
-import { inFlightOf, rowOf, taskColumns, taskOf, type TaskRow } from '../task-row.ts'
-import type { CallKind, InFlight, ListTasks, TransitionOutcome, TaskStore } from '../task-store.ts'
+import { toInFlightPrediction, taskToRow, taskColumns, rowToTask, type TaskRow } from '../task-row.ts'
+import type { CallKind, InFlightPrediction, TaskListQuery, TransitionOutcome, TaskStore } from '../task-store.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 
 export interface SqliteTaskStoreOptions {
@@ -28,7 +28,7 @@ export interface SqliteTaskStoreOptions {
 }
 
 /** A row costs ten times as much as a task from memory; this many of the longest dreams are 10 MB. */
-const recentTasks = 1_000
+const maxCachedTasks = 1_000
 /** Each move leaves the others as they are, and with them the entries of most indexes. */
 const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
 const behindAllIds = '~'
@@ -69,11 +69,11 @@ export function openTaskFolder (dataDir: string): TaskFolder {
       let seq = 0
       for (let found = next.all(seq, batchSize); found.length > 0; found = next.all(seq, batchSize)) {
         const batch = found.map(asTaskRow)
-        yield batch.map(taskOf)
+        yield batch.map(rowToTask)
         seq = batch.at(-1)?.seq ?? seq
       }
     },
-    deliveries: (now) => deliveriesIn(database, now),
+    deliveries: (now) => readDeliveries(database, now),
     * keys (batchSize) {
       let [scope, key] = ['', '']
       for (let found = nextKeys.all(scope, key, batchSize); found.length > 0; found = nextKeys.all(scope, key, batchSize)) {
@@ -96,9 +96,9 @@ class SqliteTaskStore implements TaskStore {
   /** Every open task up to this `seq` is held. */
   #heldUpTo = 0
   #held = new Set<string>()
-  #listeners: Array<(news: TaskNews) => void> = []
+  #listeners: Array<(news: TaskEvent) => void> = []
   /** What was read last, as it is on disk: nobody else writes to the file, and a move drops its task from here. */
-  #recent = new LRUCache<string, Task>({ max: recentTasks })
+  #cache = new LRUCache<string, Task>({ max: maxCachedTasks })
   readonly deliveries
   readonly isExclusive = true
   readonly now
@@ -106,11 +106,11 @@ class SqliteTaskStore implements TaskStore {
   constructor ({ dataDir, now, log }: SqliteTaskStoreOptions) {
     const path = databasePath(dataDir)
     this.#database = openDatabase(path)
-    this.#file = new SqliteFile(path, log)
-    this.#writes = new GroupCommit(this.#database, this.#file)
+    this.#file = new SqliteFileHealth(path, log)
+    this.#writes = new SqliteWriteBatcher(this.#database, this.#file)
     this.now = now
     this.deliveries = new SqliteCallbackDeliveries({
-      database: this.#database, writes: this.#writes, find: (taskId) => this.#find(taskId), read: (work) => this.#read(work), now
+      database: this.#database, writes: this.#writes, loadTask: (taskId) => this.#loadTask(taskId), read: (work) => this.#read(work), now
     })
     const prepare = (sql: string): StatementSync => this.#database.prepare(sql)
     this.#statements = {
@@ -134,73 +134,73 @@ class SqliteTaskStore implements TaskStore {
   }
 
   async create (task: Task): Promise<Task> {
-    this.#assertWell()
+    this.#assertHealthy()
     return this.#writes.run(() => {
-      this.#statements.insert.run(...valuesOf(task))
+      this.#statements.insert.run(...taskValues(task))
       return task
     })
   }
 
-  async createOnce (task: Task, request: IdempotentRequest): Promise<OnceOutcome> {
-    this.#assertWell()
-    return this.#writes.run((): OnceOutcome => {
+  async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
+    this.#assertHealthy()
+    return this.#writes.run((): IdempotentOutcome => {
       const now = this.now()
-      this.#statements.forgetKeys.run(now - keyLifeMs)
+      this.#statements.forgetKeys.run(now - keyTtlMs)
       const known = this.#statements.findKey.get(request.scope, request.key)
-      if (known !== undefined) return outcomeOfKey(this.#holderOf(asKeyRow(known)), request)
-      this.#statements.insertKey.run(JSON.stringify(keyRowOf(request, task.id, now)))
-      this.#statements.insert.run(...valuesOf(task))
+      if (known !== undefined) return compareWithStoredKey(this.#toStoredKey(asKeyRow(known)), request)
+      this.#statements.insertKey.run(JSON.stringify(toKeyRow(request, task.id, now)))
+      this.#statements.insert.run(...taskValues(task))
       return { outcome: 'created' }
     })
   }
 
   async get (id: string): Promise<Task | undefined> {
-    return this.#read(() => this.#find(id))
+    return this.#read(() => this.#loadTask(id))
   }
 
   async applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome> {
     const after = applyTransition(task, transition, this.now())
     if (after === undefined) throw new IllegalTransitionError(task, transition)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, after))
-    if (outcome.outcome === 'applied') this.#tell([task.id])
-    if (outcome.outcome === 'applied' && needsCallback(outcome.task)) this.deliveries.announce()
+    if (outcome.outcome === 'applied') this.#notifyChanged([task.id])
+    if (outcome.outcome === 'applied' && needsCallback(outcome.task)) this.deliveries.notifyDue()
     return outcome
   }
 
   async claim (limit: number): Promise<Task[]> {
-    return this.#claims.watch(async () => {
+    return this.#claims.track(async () => {
       const claimed = this.#read(() => {
         const claimed: Task[] = []
         for (const row of rows(this.#statements.open, this.#heldUpTo)) {
           if (claimed.length === limit) break
           this.#heldUpTo = row.seq
-          if (this.#hold(row.id)) claimed.push(taskOf(row))
+          if (this.#hold(row.id)) claimed.push(rowToTask(row))
         }
         return claimed
       })
-      this.#claims.succeeded()
+      this.#claims.recordSuccess()
       return claimed
     })
   }
 
   async claimOverdue (now: number, limit: number): Promise<Task[]> {
-    return this.#claims.watch(async () => this.#read(() => {
+    return this.#claims.track(async () => this.#read(() => {
       const claimed: Task[] = []
       for (const row of rows(this.#statements.overdue, now)) {
         if (claimed.length === limit) break
-        if (this.#hold(row.id)) claimed.push(taskOf(row))
+        if (this.#hold(row.id)) claimed.push(rowToTask(row))
       }
       return claimed
     }))
   }
 
   async claimSubmitted (limit: number): Promise<Task[]> {
-    return this.#claims.watch(async () => this.#read(() => {
+    return this.#claims.track(async () => this.#read(() => {
       const claimed: Task[] = []
       // By their ids alone: nearly all of them are held, and a row costs ten times as much.
       for (const { id } of this.#statements.submitted.iterate()) {
         if (claimed.length === limit) break
-        const task = this.#held.has(String(id)) ? undefined : this.#find(String(id))
+        const task = this.#held.has(String(id)) ? undefined : this.#loadTask(String(id))
         if (task !== undefined && this.#hold(task.id)) claimed.push(task)
       }
       return claimed
@@ -209,75 +209,75 @@ class SqliteTaskStore implements TaskStore {
 
   async release (id: string): Promise<void> {
     this.#read(() => {
-      const task = this.#find(id)
+      const task = this.#loadTask(id)
       if (this.#held.delete(id) && task !== undefined && isOpen(task)) this.#heldUpTo = 0
     })
   }
 
-  async list ({ status, style, before, limit }: ListTasks): Promise<Task[]> {
+  async list ({ status, style, before, limit }: TaskListQuery): Promise<Task[]> {
     const filters = Object.entries({ status, style }).flatMap(([column, value]) => value === undefined ? [] : [{ column, value }])
     return this.#read(() => {
-      const statement = this.#listWith(filters.map(({ column }) => column))
-      return Array.from(rows(statement, ...filters.map(({ value }) => value), before ?? behindAllIds, limit), taskOf)
+      const statement = this.#prepareList(filters.map(({ column }) => column))
+      return Array.from(rows(statement, ...filters.map(({ value }) => value), before ?? behindAllIds, limit), rowToTask)
     })
   }
 
   async remove (task: Task): Promise<boolean> {
     const isRemoved = await this.#writes.run(() => {
-      this.#recent.delete(task.id)
+      this.#cache.delete(task.id)
       const isRemoved = this.#statements.remove.run(task.id, task.version).changes === 1
       if (isRemoved) this.deliveries.remove(task.id)
       return isRemoved
     })
-    if (isRemoved) this.#tell([task.id])
+    if (isRemoved) this.#notifyChanged([task.id])
     return isRemoved
   }
 
-  onNews (listener: (news: TaskNews) => void): void {
+  onEvent (listener: (news: TaskEvent) => void): void {
     this.#listeners.push(listener)
   }
 
   /** Nobody else can hold a task of this file, wait for one, or have one to sweep for. */
-  onLost (): void {}
+  onLeaseLost (): void {}
 
-  async prompt (): Promise<void> {}
+  async requestPoll (): Promise<void> {}
 
-  async takeSweep (): Promise<boolean> {
+  async acquireSweep (): Promise<boolean> {
     return true
   }
 
-  async inFlight (): Promise<InFlight[]> {
-    return this.#read(() => Array.from(rows(this.#statements.inFlight), (row) => inFlightOf(taskOf(row))))
+  async listInFlight (): Promise<InFlightPrediction[]> {
+    return this.#read(() => Array.from(rows(this.#statements.inFlight), (row) => toInFlightPrediction(rowToTask(row))))
   }
 
-  async unresolved (now: number): Promise<Task[]> {
-    return this.#read(() => Array.from(rows(this.#statements.unresolved, now), taskOf))
+  async listUnresolvedSubmissions (now: number): Promise<Task[]> {
+    return this.#read(() => Array.from(rows(this.#statements.unresolved, now), rowToTask))
   }
 
-  async predictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
-    return this.#read(() => this.#ownersOf(predictionIds))
+  async findPredictionOwners (predictionIds: string[]): Promise<Map<string, string>> {
+    return this.#read(() => this.#findOwners(predictionIds))
   }
 
-  claimPrediction (predictionId: string, taskId: string): Promise<boolean> {
+  recordPredictionOwner (predictionId: string, taskId: string): Promise<boolean> {
     return this.#writes.run(() => {
-      const owner = this.#ownersOf([predictionId]).get(predictionId)
-      if (owner === undefined) this.#own(predictionId, taskId)
+      const owner = this.#findOwners([predictionId]).get(predictionId)
+      if (owner === undefined) this.#insertOwner(predictionId, taskId)
       return owner === undefined || owner === taskId
     })
   }
 
-  async takeSearchTurn (): Promise<boolean> {
+  async acquireSearchLease (): Promise<boolean> {
     return true
   }
 
-  async releaseSearchTurn (): Promise<void> {}
+  async releaseSearchLease (): Promise<void> {}
 
   callBudget (_kind: CallKind, perMinute: number): CallBudget {
     return new LocalCallBudget({ perMinute, now: () => performance.now() })
   }
 
   async ping (): Promise<void> {
-    this.#assertWell()
+    this.#assertHealthy()
     this.#read(() => {
       this.#file.assertInPlace()
       this.#statements.get.get('')
@@ -286,17 +286,17 @@ class SqliteTaskStore implements TaskStore {
 
   async close (): Promise<void> {
     this.#writes.flush()
-    this.#recent.clear()
+    this.#cache.clear()
     if (this.#database.isOpen) this.#database.close()
   }
 
   /** Not by way of `#find`: a transaction that is undone must leave nothing in memory. */
-  #holderOf (row: KeyRow): KeyHolder {
+  #toStoredKey (row: KeyRow): StoredKey {
     return { row, hasTask: this.#statements.get.get(row.task_id) !== undefined }
   }
 
   /** One statement for each combination of filters: one for all of them could not use their indexes. */
-  #listWith (columns: string[]): StatementSync {
+  #prepareList (columns: string[]): StatementSync {
     const sql = `select * from task where ${columns.map((column) => `${column} = ? and `).join('')}id < ? order by id desc limit ?`
     const known = this.#lists.get(sql) ?? this.#database.prepare(sql)
     this.#lists.set(sql, known)
@@ -304,50 +304,50 @@ class SqliteTaskStore implements TaskStore {
   }
 
   /** What cannot be worked on must not be accepted. Moves go on: what was paid for is kept wherever it still can be. */
-  #assertWell (): void {
-    this.#read(() => this.#file.assertSound())
-    this.#claims.assertWell()
+  #assertHealthy (): void {
+    this.#read(() => this.#file.assertUndamaged())
+    this.#claims.assertHealthy()
   }
 
-  #tell (taskIds: string[]): void {
-    for (const tell of this.#listeners) tell({ kind: 'changed', taskIds, isOwn: true })
+  #notifyChanged (taskIds: string[]): void {
+    for (const tell of this.#listeners) tell({ kind: 'changed', taskIds, isLocal: true })
   }
 
-  #find (id: string): Task | undefined {
-    const recent = this.#recent.get(id)
+  #loadTask (id: string): Task | undefined {
+    const recent = this.#cache.get(id)
     if (recent !== undefined) return recent
     const row = this.#statements.get.get(id)
     if (row === undefined) return undefined
-    const task = taskOf(asTaskRow(row))
-    this.#recent.set(id, task)
+    const task = rowToTask(asTaskRow(row))
+    this.#cache.set(id, task)
     return task
   }
 
   /** Check and write are not separated by an await, so nothing can come between them. */
   #compareAndSet (task: Task, moved: Task): TransitionOutcome {
-    this.#recent.delete(task.id)
+    this.#cache.delete(task.id)
     const boundId = task.predictionId === null ? moved.predictionId : null
-    if (boundId !== null && (this.#ownersOf([boundId]).get(boundId) ?? task.id) !== task.id) return { outcome: 'prediction_taken' }
+    if (boundId !== null && (this.#findOwners([boundId]).get(boundId) ?? task.id) !== task.id) return { outcome: 'prediction_taken' }
     try {
-      const { changes } = this.#statements.update.run(...valuesOf(moved, changingColumns), task.id, task.version)
+      const { changes } = this.#statements.update.run(...taskValues(moved, changingColumns), task.id, task.version)
       if (changes === 0) return { outcome: 'stale' }
     } catch (error) {
       // The row of the owner is gone after two days, the task itself may still be there.
-      if (sqliteResultOf(error) !== sqliteResult.uniqueViolation) throw error
+      if (sqliteResultCode(error) !== sqliteResult.uniqueViolation) throw error
       return { outcome: 'prediction_taken' }
     }
-    if (boundId !== null) this.#own(boundId, task.id)
+    if (boundId !== null) this.#insertOwner(boundId, task.id)
     if (needsCallback(moved)) this.deliveries.add(moved.id)
     return { outcome: 'applied', task: moved }
   }
 
-  #ownersOf (predictionIds: string[]): Map<string, string> {
+  #findOwners (predictionIds: string[]): Map<string, string> {
     return new Map(this.#statements.owners.all(JSON.stringify(predictionIds)).map((row) => [String(row.prediction_id), String(row.task_id)]))
   }
 
-  #own (predictionId: string, taskId: string): void {
+  #insertOwner (predictionId: string, taskId: string): void {
     const now = this.now()
-    this.#statements.forgetOwners.run(now - ownerTtlMs)
+    this.#statements.forgetOwners.run(now - predictionOwnerTtlMs)
     this.#statements.insertOwner.run(predictionId, taskId, now)
   }
 
@@ -362,8 +362,8 @@ class SqliteTaskStore implements TaskStore {
     try {
       return work()
     } catch (error) {
-      this.#file.note(error)
-      throw new StoreUnavailableError(error, { isTransient: mayPass(error) })
+      this.#file.recordError(error)
+      throw new StoreUnavailableError(error, { isTransient: isTransient(error) })
     }
   }
 }
@@ -379,8 +379,8 @@ function databasePath (dataDir: string): string {
   return join(dataDir, databaseFile)
 }
 
-function valuesOf (task: Task, columns: ReadonlyArray<keyof TaskRow> = taskColumns): SQLInputValue[] {
-  const row = rowOf(task)
+function taskValues (task: Task, columns: ReadonlyArray<keyof TaskRow> = taskColumns): SQLInputValue[] {
+  const row = taskToRow(task)
   return columns.map((column) => row[column])
 }
 

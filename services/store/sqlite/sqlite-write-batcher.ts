@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { mayPass } from './sqlite-database.ts'
-import type { SqliteFile } from './sqlite-file.ts'
+import { isTransient } from './sqlite-database.ts'
+import type { SqliteFileHealth } from './sqlite-file-health.ts'
 import { StoreUnavailableError } from '../store-errors.ts'
 
 interface Write { run (): void, done (): void, failed (error: Error): void }
@@ -9,12 +9,12 @@ interface Write { run (): void, done (): void, failed (error: Error): void }
  * Gathers all writes of one turn of the event loop into one transaction, so that they share one flush to the disk
  * (the flush is what a durable write costs, and it blocks the loop). A write's promise resolves after the commit.
  */
-export class GroupCommit {
+export class SqliteWriteBatcher {
   #database: DatabaseSync
-  #file: SqliteFile
+  #file: SqliteFileHealth
   #writes: Write[] = []
 
-  constructor (database: DatabaseSync, file: SqliteFile) {
+  constructor (database: DatabaseSync, file: SqliteFileHealth) {
     this.#database = database
     this.#file = file
   }
@@ -43,8 +43,8 @@ export class GroupCommit {
     try {
       this.#commit(group)
     } catch (error) {
-      this.#file.note(error)
-      const unavailable = new StoreUnavailableError(error, { isTransient: mayPass(error) })
+      this.#file.recordError(error)
+      const unavailable = new StoreUnavailableError(error, { isTransient: isTransient(error) })
       for (const write of group) write.failed(unavailable)
       return
     }

@@ -1,5 +1,5 @@
 /** Where the database of a `postgres://…` is, for people: `host:port/name`, never with the user or the password. */
-export function databasePlace (databaseUrl: string): string {
+export function databaseAddress (databaseUrl: string): string {
   const url = URL.parse(databaseUrl)
   if (url === null) return 'the database of DATABASE_URL'
   const host = url.searchParams.get('host') ?? decodeURIComponent(url.hostname)

@@ -1,6 +1,6 @@
 import type { Log } from '../../runtime/log.ts'
 
-export interface DatabaseOutageOptions {
+export interface DatabaseOutageLogOptions {
   log: Log
   /** ms, on a clock that only goes forward */
   now: () => number
@@ -10,17 +10,17 @@ export interface DatabaseOutageOptions {
 const quietMs = 5_000
 
 /** Says once that the database is away, and once that it answers again, for each time that it is away. */
-export class DatabaseOutage {
+export class DatabaseOutageLog {
   #options
   /** What has been said of the present outage. */
   #said = new Set<string>()
   #lastFailureAt = -Infinity
 
-  constructor (options: DatabaseOutageOptions) {
+  constructor (options: DatabaseOutageLogOptions) {
     this.#options = options
   }
 
-  failed (err: Error): void {
+  recordFailure (err: Error): void {
     this.#lastFailureAt = this.#options.now()
     if (this.#said.has(err.message)) return
     this.#said.add(err.message)
@@ -28,7 +28,7 @@ export class DatabaseOutage {
   }
 
   /** Something was read or written. The outage is over where nothing has failed for a while either. */
-  succeeded (): void {
+  recordSuccess (): void {
     if (this.#said.size === 0 || this.#options.now() - this.#lastFailureAt < quietMs) return
     this.#said.clear()
     this.#options.log.info({}, 'The database answers again')

@@ -1,12 +1,12 @@
 import { statSync } from 'node:fs'
 import type { Log } from '../../runtime/log.ts'
-import { primaryResultOf, sqliteResult } from './sqlite-database.ts'
+import { primaryResultCode, sqliteResult } from './sqlite-database.ts'
 
 /**
  * Whether the file that was opened can still be relied on. A file that was removed or replaced takes every write and keeps
  * none of them; one with a damaged page may fail at the very rows that are to be worked on.
  */
-export class SqliteFile {
+export class SqliteFileHealth {
   #log
   /** What names the file and its log on the disk, with what it named when they were opened. */
   #opened: Array<{ path: string, identity: string | undefined }>
@@ -16,7 +16,7 @@ export class SqliteFile {
   /** @param path of the open database, or `:memory:` */
   constructor (path: string, log: Log) {
     this.#log = log
-    this.#opened = path === ':memory:' ? [] : [path, `${path}-wal`].map((path) => ({ path, identity: identityOf(path) }))
+    this.#opened = path === ':memory:' ? [] : [path, `${path}-wal`].map((path) => ({ path, identity: readIdentity(path) }))
   }
 
   /**
@@ -24,7 +24,7 @@ export class SqliteFile {
    * @throws Error where the file is not the one any more that was opened
    */
   assertInPlace (): void {
-    const gone = this.#opened.find(({ path, identity }) => identityOf(path) !== identity)
+    const gone = this.#opened.find(({ path, identity }) => readIdentity(path) !== identity)
     if (gone === undefined) {
       if (this.#isMissing) this.#log.info({}, 'The file of the tasks is in its place again')
       this.#isMissing = false
@@ -39,13 +39,13 @@ export class SqliteFile {
   }
 
   /** @throws Error where something of the file could not be read since it was opened */
-  assertSound (): void {
+  assertUndamaged (): void {
     if (this.#damage !== undefined) throw this.#damage
   }
 
   /** Of whatever the database threw: damage stays until the process is started again, on a file that was repaired. */
-  note (error: unknown): void {
-    const result = primaryResultOf(error)
+  recordError (error: unknown): void {
+    const result = primaryResultCode(error)
     if (this.#damage !== undefined || !(error instanceof Error) || (result !== sqliteResult.corrupt && result !== sqliteResult.notADatabase)) return
     this.#damage = error
     const path = this.#opened[0]?.path
@@ -53,7 +53,7 @@ export class SqliteFile {
   }
 }
 
-function identityOf (path: string): string | undefined {
+function readIdentity (path: string): string | undefined {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false })
   return found && `${found.dev}:${found.ino}`
 }
