@@ -23,7 +23,7 @@ export const ConfigSchema = Type.Object({
     default: 'https://api.replicate.com/v1',
     pattern: '^https?://[^\\s?#]+$',
     title: 'an http or https address without a query',
-    description: 'The base address of Replicate’s API, its version included. The emulator takes its place'
+    description: 'The base address of Replicate’s API, including its version. The address of an emulator replaces it'
   }),
   REPLICATE_MODEL: Type.String({
     default: 'luma/ray',
@@ -36,106 +36,106 @@ export const ConfigSchema = Type.Object({
     default: 15_000,
     minimum: 100,
     maximum: 20_000,
-    description: 'Milliseconds to wait for the answer when a prediction is asked for; without one it is looked for afterwards'
+    description: 'Milliseconds to wait for the answer when a prediction is created. If there is none, the prediction is searched for'
   }),
   REPLICATE_LIST_LAG_MS: Type.Integer({
     default: 20_000,
     minimum: 0,
     maximum: 300_000,
-    description: 'Milliseconds for which a new prediction may be missing from Replicate’s list. Where the answer to a create was lost, the task is not submitted again before this time has passed, unless the list shows later predictions'
+    description: 'Milliseconds for which a new prediction may be missing from Replicate’s list. If the answer to a create was lost, the task is not submitted again before this time has passed, unless the list shows later predictions'
   }),
   REPLICATE_CREATES_PER_MINUTE: Type.Integer({
     default: 570,
     minimum: 1,
     maximum: 1_000_000,
-    description: 'How many predictions to ask for in a minute at most. Replicate allows 600, and its answers count for more'
+    description: 'The maximum number of predictions created in a minute. Replicate allows 600; its answers can lower this limit'
   }),
   REPLICATE_READS_PER_MINUTE: Type.Integer({
     default: 2400,
     minimum: 1,
     maximum: 1_000_000,
-    description: 'How many other calls to make in a minute at most. Replicate allows 3,000, and its answers count for more'
+    description: 'The maximum number of other calls in a minute. Replicate allows 3,000; its answers can lower this limit'
   }),
   REPLICATE_POLL_INTERVAL_MS: Type.Integer({
     default: 5000,
     minimum: 10,
     maximum: 600_000,
-    description: 'Milliseconds between two looks at a running prediction, longer where many are in flight'
+    description: 'Milliseconds between two reads of a running prediction, longer if many are in flight'
   }),
   REPLICATE_SWEEP_THRESHOLD: Type.Integer({
     default: 100,
     minimum: 1,
     maximum: 1_000_000,
-    description: 'From so many predictions in flight on, pages of Replicate’s list are read in place of each prediction'
+    description: 'The number of predictions in flight from which pages of Replicate’s list are read instead of single predictions'
   }),
   REPLICATE_WEBHOOKS: Type.Unsafe<'auto' | 'on' | 'off'>({
     type: 'string',
     enum: ['auto', 'on', 'off'],
     default: 'auto',
-    description: 'Whether Replicate is asked to report the end of a prediction, at `PUBLIC_URL`; auto: where that is https'
+    description: 'Whether Replicate reports the end of each prediction to `PUBLIC_URL`. `auto`: if that is an https address'
   }),
   REPLICATE_WEBHOOK_SECRET: Type.Optional(Type.String({
-    description: 'What Replicate signs its webhooks with. Asked of its API where it is not given'
+    description: 'The secret with which Replicate signs its webhooks. If it is not set, Replicate’s API is asked for it'
   })),
   CALLBACK_SECRET: Type.Optional(Type.String({
-    description: 'What the service signs its messages to a `callback_url` with, `whsec_` and 24 to 64 bytes in base64; several, parted by spaces, while a new one takes the place of an old one. Without it there are no callbacks'
+    description: 'The secret with which the service signs its messages to a `callback_url`: `whsec_` and 24 to 64 bytes in base64. Several, separated by spaces, while a new one replaces an old one. Without it there are no callbacks'
   })),
   ALLOW_PRIVATE_CALLBACKS: Type.Boolean({
     default: false,
-    description: 'Whether a `callback_url` may be http, at any port, and lead into private networks: only where every caller may reach those'
+    description: 'Whether a `callback_url` may use http and any port, and lead into private networks. Allow it only if every caller may reach those networks'
   }),
   PUBLIC_URL: Type.Optional(Type.String({
     pattern: '^https?://[^\\s?#]+$',
     title: 'an http or https address without a query',
-    description: 'Where the service is reached from outside',
+    description: 'The address at which clients and Replicate reach the service',
     examples: ['https://dreams.example.com']
   })),
   ALLOWED_HOSTS: Type.Optional(Type.String({
     pattern: '^(\\*|[\\w.-]+)( *, *(\\*|[\\w.-]+))*$',
     title: 'host names without ports, with commas between them, or *',
-    description: 'Further host names that the service is reached by, with commas between them, or `*` for any; that of `PUBLIC_URL`, `localhost` and all IP addresses are allowed as they are. Other names are refused, for they may be those of web pages that lead their readers’ browsers here',
+    description: 'Further host names of the service, separated by commas, or `*` for any. The host of `PUBLIC_URL`, `localhost` and all IP addresses are always allowed. Other names are refused, because they may belong to web pages that direct their readers’ browsers to the service',
     examples: ['dreams.example.com, dreamreel.internal']
   })),
   HOST: Type.String({
     default: '127.0.0.1',
-    description: 'The address to listen on. The container sets 0.0.0.0'
+    description: 'The address on which the service listens. The container sets 0.0.0.0'
   }),
-  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port to listen on; 0 takes a free one' }),
+  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port on which the service listens; 0 takes a free one' }),
   DATABASE_URL: Type.Optional(Type.String({
-    // What is no part of the host must not be taken for it, for the host is logged: an unencoded password can hold anything.
+    // The host is logged, so no other part may be mistaken for it: an unencoded password can contain any character.
     pattern: '^postgres(ql)?://[^\\s/?#]*(/[^\\s@?#]*)?(\\?[^\\s@#]*)?$',
     title: 'an address like postgres://user:password@host:5432/name, with special characters of the password percent-encoded',
-    description: 'The PostgreSQL, 13 or newer, that all instances share. Without it tasks are in `DATA_DIR`, for one instance',
+    description: 'The PostgreSQL (13 or newer) that all instances share. Without it, tasks are stored in `DATA_DIR`, for one instance',
     examples: ['postgres://dreamreel@db.example.com/dreamreel']
   })),
   DATA_DIR: Type.String({
     default: './data',
     minLength: 1,
-    description: 'The folder of the task database where there is no `DATABASE_URL`. One process at a time can work on it'
+    description: 'The folder of the task database if `DATABASE_URL` is not set. Only one process at a time can use it'
   }),
   MAX_IN_FLIGHT: Type.Integer({
     default: 1000,
     minimum: 1,
     maximum: 100_000,
-    description: 'How many tasks this instance works on at a time; the others wait in the database'
+    description: 'The maximum number of tasks that this instance works on at a time; the others wait in the database'
   }),
   TASK_DEADLINE_SECONDS: Type.Integer({
     default: 840,
     minimum: 6,
     maximum: 86_400,
-    description: 'Seconds after which a task ends, with or without a video. The shipped app gives up after 900'
+    description: 'Seconds after which a task ends, with or without a video. The original app stops waiting after 900'
   }),
   SHUTDOWN_DELAY_SECONDS: Type.Integer({
     default: 0,
     minimum: 0,
     maximum: 300,
-    description: 'Seconds between the signal to stop, when `/readyz` turns 503, and the moment the server closes'
+    description: 'Seconds between the stop signal, when `/readyz` starts to answer 503, and the moment when the server closes'
   }),
   LOG_LEVEL: Type.Unsafe<'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'>({
     type: 'string',
     enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     default: 'info',
-    description: 'The least severe log lines to write'
+    description: 'The lowest level of the log lines that are written'
   })
 })
 
@@ -154,7 +154,7 @@ export class ConfigError extends StartError {
 }
 
 /**
- * A sentence for each variable that looks like a setting and is none.
+ * A sentence for each variable that is not a setting but looks like one.
  * @param environment names and values, as in `process.env`
  */
 export function describeMisspelt (environment: Record<string, string | undefined>): string[] {
@@ -179,8 +179,8 @@ export function readConfig (environment: Record<string, string | undefined>): Co
 }
 
 /**
- * The values that no log line and no message may hold.
- * @param environment names and values, also such as cannot be used; a password comes as it stands in the address and decoded
+ * The values that no log line and no message may contain. A password is returned as it is in the address, and decoded.
+ * @param environment names and values, valid or not
  */
 export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {
   const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database } = environment
@@ -188,7 +188,7 @@ export function collectSecrets (environment: Partial<Record<string, unknown>>): 
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
-/** Not by `URL`: the password of an address that cannot be read is a secret, too. */
+/** `URL` is not used, because an address that it cannot parse may also contain a password. */
 function extractPasswords (address: string): string[] {
   const password = /^[^:]*:\/\/[^:@/]*:(.*)@/.exec(address)?.[1]
   return password === undefined ? [] : Array.from(new Set([password, querystring.unescape(password)]))

@@ -82,13 +82,13 @@ function printChanges (app: FastifyInstance): void {
 function printWelcome (address: string, emulatorAddress: string): void {
   console.log(`
 The service     ${address}      a page to try it: ${address}/docs
-The emulator    ${emulatorAddress}      in place of Replicate: free, and a video takes 8 seconds
+The emulator    ${emulatorAddress}      replaces Replicate: free, and a video takes 8 seconds
 
 Make a video:
 
   curl -X POST '${address}/generate-video?dream=A%20whale%20swims%20through%20the%20clouds&style=Animated'
 
-What becomes of it is printed here, or ask with the task_id of the answer:
+Each change of the task is printed here. You can also ask for it, with the task_id of the answer:
 
   curl ${address}/video-status/TASK_ID
 
