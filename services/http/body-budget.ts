@@ -1,26 +1,26 @@
 import { finished, type Readable } from 'node:stream'
 
-/** What a chunk takes besides its bytes: one that sends single bytes in chunks would otherwise take 200 times as much. */
+/** The memory that a chunk takes besides its bytes. A body sent in chunks of one byte would otherwise take 200 times what is counted. */
 const chunkOverheadBytes = 256
 
 /**
- * Memory for bodies of which it is not known yet whether they are worth anything: so much for all that are under way
- * together. Only what has arrived counts, so that a connection that announces much and sends nothing takes no room.
+ * Limits the memory that request bodies take together before it is known whether they are authentic. Only received bytes count, so a
+ * connection that announces a large body and sends nothing takes no memory from others.
  */
 export class BodyBudget {
   readonly #maxBytes: number
   #usedBytes = 0
 
-  /** @param maxBytes bytes */
+  /** @param maxBytes for all bodies together */
   constructor (maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
   /**
-   * Reads a body, lets `look` see it and forgets it.
-   * @param limit bytes of this body
-   * @returns what `look` gives, or why the body was not kept
-   * @throws where the stream ends too early
+   * Reads a body, passes it to `consume` and frees its memory.
+   * @param limit for this body, in bytes
+   * @returns what `consume` returns, or why the body was refused
+   * @throws if the stream ends early
    */
   async read<T> (stream: Readable, limit: number, consume: (body: Buffer) => T): Promise<T | 'too_large' | 'budget_exhausted'> {
     const chunks: Buffer[] = []
@@ -41,7 +41,7 @@ export class BodyBudget {
             heldBytes += cost
             this.#usedBytes += cost
           } else {
-            // Whatever else comes is thrown away, until the connection is cut.
+            // The rest of the body is read and thrown away until the connection is closed.
             stream.off('data', keep).resume()
             resolve(refusal)
           }

@@ -12,7 +12,7 @@ function describeProblem (description: string, headers: Record<string, { descrip
   }
 }
 
-/** For the document: what can be answered whatever the route is, by the server itself or by a load balancer too. */
+/** OpenAPI components of the responses that any operation can have, also from the server itself or a load balancer. */
 export const commonComponents = {
   headers: {
     RequestId: { description: 'Names this request in the service’s log', schema: { type: 'string' as const, format: 'uuid' } }
@@ -31,7 +31,7 @@ export const commonComponents = {
   }
 }
 
-/** Adds to each operation what any of them can answer, and to each of its own responses the header `X-Request-Id`. */
+/** Adds the common error responses to each operation, and the header `X-Request-Id` to each of its own responses. */
 export function addCommonResponses (paths: Record<string, object | undefined>): void {
   for (const operation of Object.values(paths).flatMap((path): Operation[] => Object.values(path ?? {}))) {
     for (const response of Object.values(operation.responses ?? {})) {

@@ -2,9 +2,9 @@ import { isIP } from 'node:net'
 import { parseHostname } from './host-header.ts'
 
 export interface CrossSiteGuardOptions {
-  /** the service's own address for the outside, if it has one */
+  /** the address at which clients reach the service, if it is set */
   publicUrl: string | undefined
-  /** further host names that lead to it, in lower case; `*` for any */
+  /** other allowed host names, in lower case; `*` allows any */
   allowedHosts: string[]
 }
 
@@ -14,19 +14,19 @@ export interface BrowserRequest {
   headers: Record<string, string | string[] | undefined>
 }
 
-/** How many spellings of hosts are remembered as good: with and without a port there are a few. */
+/** `Host` headers that are cached as allowed. A service has a few: its names with and without a port. */
 const maxCachedHosts = 100
 
 /**
- * Tells requests that a foreign web page makes its reader's browser send. Such a page reaches whatever the browser
- * reaches, a service on loopback or in a private network too. It is given away by what browsers say of a request, or,
- * where its own name was made to lead here (DNS rebinding), by that name in `Host`. A program can say what it likes: this
- * protects browsers' owners, it is no authentication.
+ * Recognises cross-site requests, which a web page makes the browser of its visitor send. Such a page reaches everything that the
+ * browser reaches, including a service on loopback or in a private network. Browsers describe a cross-site request in its headers. A
+ * page whose own host name resolves to this service (DNS rebinding) is recognised by that name in `Host`. Programs other than browsers
+ * can send any header: this protects the users of browsers, it is no authentication.
  */
 export class CrossSiteGuard {
   readonly #allowsAnyHost: boolean
   readonly #hosts: Set<string>
-  /** with its port: a proxy may have put another name into `Host` */
+  /** with its port; compared with `Origin`, because a proxy may have changed `Host` */
   readonly #publicHost: string | undefined
   readonly #cachedHosts = new Set<string>()
 
@@ -37,7 +37,7 @@ export class CrossSiteGuard {
     if (this.#publicHost !== undefined) this.#hosts.add(parseHostname(this.#publicHost) ?? '')
   }
 
-  /** Whether a valid `Host` header leads here by a name that is known, or by an address, which no page can make its own. */
+  /** Whether a valid `Host` header holds an allowed name or an IP address. A page cannot rebind an address, only a name. */
   isAllowedHost (header: string | undefined): boolean {
     if (this.#allowsAnyHost || header === undefined || this.#cachedHosts.has(header)) return true
     const host = parseHostname(header) ?? ''
@@ -47,8 +47,8 @@ export class CrossSiteGuard {
   }
 
   /**
-   * Whether another site's page sends the request. A reader who follows a link from there is welcome: the other page sees
-   * nothing of what opens, and nothing is changed by it.
+   * Whether a page of another site sends the request. Following a link from there is allowed: it changes nothing, and the other page
+   * cannot read what opens.
    * @see https://web.dev/articles/fetch-metadata
    */
   isCrossSite ({ method, headers }: BrowserRequest): boolean {
@@ -59,7 +59,7 @@ export class CrossSiteGuard {
     return !(isSafe && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document')
   }
 
-  /** Browsers that say nothing of the site name the origin of each request that is no GET or HEAD. */
+  /** Browsers without `Sec-Fetch-Site` send `Origin` with every request other than GET and HEAD. */
   #isCrossOrigin ({ origin, host }: BrowserRequest['headers']): boolean {
     if (typeof origin !== 'string') return false
     const originHost = URL.parse(origin)?.host

@@ -3,29 +3,29 @@ import { Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { Log } from '../runtime/log.ts'
 
-/** How long a request may take to come in on a connection that was accepted just before the servers closed. */
+/** How long a request may take to arrive on a connection that was accepted just before the servers closed. */
 const arrivalTimeoutMs = 200
 
-/** How long answers may take to be made and taken: longer than a request waits for anything but the end of a task. */
+/** How long pending responses may take. No request takes longer, except for one that waits for the end of a task. */
 const drainTimeoutMs = 10_000
 
 /**
- * How the servers of an instance close: all together (`localhost` is two addresses), without losing an answer, and in
- * bounded time whatever their clients do.
+ * Closes the servers of an instance together (`localhost` is two addresses), without losing a response, and in bounded time whatever
+ * their clients do.
  *
- * Node's own `close` cuts a connection whose first request is still on its way, and a load balancer must not repeat a
- * POST that it has sent; but it waits for minutes for one that sends nothing, half a head or half a body. Here new
- * connections are refused first. Once a request that was on its way has come in, a connection lives on only where a
- * complete request has no answer yet, until it has one.
+ * Node's own `close` closes a connection whose first request is still arriving, and a load balancer must not repeat a POST that it has
+ * sent. On the other hand it waits minutes for a connection that sends nothing, part of the headers or part of a body. Here new
+ * connections are refused first, and requests on open connections get a moment to arrive. After that a connection is kept only while
+ * a complete request on it has no response yet.
  */
 export class GracefulClose {
   readonly #servers = new Set<Server>()
-  /** Every open connection, with the answers that it waits for. */
+  /** Every open connection with its pending responses. */
   readonly #connections = new Map<Socket, Set<ServerResponse>>()
   #isDraining = false
   #closed: Promise<void> | undefined
 
-  /** Closing one of the servers closes all of them, and takes until all are closed. */
+  /** From now on closing any of the servers closes all of them, and completes when all are closed. */
   add (server: Server, log: Log): void {
     this.#servers.add(server)
     server.on('connection', (socket: Socket) => this.#track(socket))
@@ -45,7 +45,7 @@ export class GracefulClose {
   #trackResponse (socket: Socket, response: ServerResponse): void {
     const answers = this.#connections.get(socket)
     answers?.add(response)
-    // Comes once the answer has left, or its connection is gone.
+    // Emitted when the response has been sent or the connection is closed.
     response.once('close', () => {
       answers?.delete(response)
       if (this.#isDraining && !this.#hasPendingResponse(socket)) socket.destroySoon()
@@ -57,7 +57,7 @@ export class GracefulClose {
   }
 
   async #close (log: Log): Promise<void> {
-    // Right after the turn in which the loop has accepted all that was waiting: the system cuts what is not accepted yet.
+    // By the next turn the event loop has accepted all waiting connections; the operating system would reset the others.
     await nextTurn()
     const done = new AbortController()
     const closed = Promise.all(Array.from(this.#servers, stopListening)).finally(() => done.abort())
@@ -73,17 +73,17 @@ export class GracefulClose {
       if (!this.#hasPendingResponse(socket)) socket.destroy()
     }
     if (await isAborted(closed, drainTimeoutMs)) return
-    log.warn({ connections: this.#connections.size }, 'Cutting connections whose answers were not ready or not taken in time')
+    log.warn({ connections: this.#connections.size }, 'Closing connections whose responses were not ready or not read in time')
     for (const socket of this.#connections.keys()) socket.destroy()
   }
 }
 
-/** Resolves when no connection is left. A server that does not listen is closed. */
+/** Resolves when no connection is left, or at once if the server does not listen. */
 function stopListening (server: Server): Promise<void> {
   return new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()))
 }
 
-/** Whether the signal is aborted within the time. */
+/** Waits for the signal. @returns whether it was aborted within the time */
 function isAborted (signal: AbortSignal, withinMs: number): Promise<boolean> {
   return delay(withinMs, false, { signal }).catch(() => true)
 }

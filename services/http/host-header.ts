@@ -1,18 +1,16 @@
-/** A name, an address or nothing, and perhaps a port: RFC 9110, section 7.2. */
+/** A name, an IP address or nothing, then an optional port (RFC 9110, section 7.2). */
 const hostAndPort = /^(?:(\[[\da-f:.]+\])|([\w.~!$&'()*+,;=%-]*))(?::\d{0,5})?$/i
 
-/**
- * The host that a `Host` header names, in lower case, without port and final dot; IPv6 addresses in brackets.
- * @returns undefined where the header is no host
- */
+/** @returns the host of a `Host` header in lower case, without port and final dot, IPv6 in brackets; undefined if it is invalid */
 export function parseHostname (header: string): string | undefined {
   const [whole, address, name = ''] = hostAndPort.exec(header) ?? []
   return whole === undefined ? undefined : (address ?? name).toLowerCase().replace(/\.$/, '')
 }
 
 /**
- * What is wrong with the `Host` of a request, a sentence; undefined where nothing is.
- * @param rawHeaders names and values in turn, as Node gives them: of several it tells only the first otherwise
+ * Checks the `Host` header of a request.
+ * @param rawHeaders alternating names and values, as Node gives them; `headers` would keep only the first of several
+ * @returns a sentence that says what is wrong; undefined if the header is valid
  */
 export function findHostFault (rawHeaders: string[], httpVersion: string): string | undefined {
   let host: string | undefined
@@ -23,5 +21,5 @@ export function findHostFault (rawHeaders: string[], httpVersion: string): strin
     host = rawHeaders[index + 1] ?? ''
   }
   if (host === undefined) return httpVersion === '1.1' ? 'The request has no Host header' : undefined
-  return parseHostname(host) === undefined ? 'The Host header is no host, with or without a port' : undefined
+  return parseHostname(host) === undefined ? 'The Host header is not a host name or an IP address with an optional port' : undefined
 }

@@ -3,19 +3,19 @@ import type { Socket } from 'node:net'
 import type { Log } from '../runtime/log.ts'
 
 /**
- * How many requests of all connections may wait for an earlier answer on theirs. One takes about 4 kB, and a single read
- * of 64 kB can bring some 2,000 of them; a client that pipelines in earnest has a few dozen.
+ * Limits the requests of all connections that wait for an earlier response on their connection. Each takes about 4 kB, and a single
+ * read of 64 kB can contain about 2,000 of them. A real client pipelines a few dozen.
  */
 const maxWaiting = 10_000
 
 /**
- * Works on the requests of a connection one after another. Node hands over all that were read, however many, although the
- * answers have to leave in order: a client that reads none of them would have every one made and kept in memory. Here a
- * request waits until the answer before it has left, and while one waits nothing more is read from its connection.
+ * Handles the requests of a connection one after another. Node passes on all pipelined requests that it has read, although their
+ * responses have to be sent in order, so a client that reads no response would have all of them made and kept in memory. Here a
+ * request waits until the previous response has been sent, and while one waits its connection is not read.
  */
 export class PipelinedRequests {
   readonly #log: Log
-  /** How many requests wait on each connection that has had any wait. */
+  /** The number of waiting requests of each connection on which a request has ever waited. */
   readonly #waitingOn = new WeakMap<Socket, number>()
   #waiting = 0
 
@@ -23,9 +23,9 @@ export class PipelinedRequests {
     this.#log = log
   }
 
-  /** Calls `start` when it is the request's turn: at once, unless an earlier answer of its connection is under way. */
+  /** Calls `start` at once, or after all earlier responses of the connection have been sent. */
   run (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
-    // Node assigns the connection to the answer whose turn it is.
+    // Node assigns the socket to the response that is next.
     if (response.socket !== null) start(request, response)
     else if (!request.socket.destroyed) this.#queue(request, response, start)
   }
@@ -33,7 +33,7 @@ export class PipelinedRequests {
   #queue (request: IncomingMessage, response: ServerResponse, start: RequestListener): void {
     const { socket } = request
     if (this.#waiting === maxWaiting) {
-      this.#log.warn({ waiting: maxWaiting }, 'A connection is cut: too many requests wait for an earlier answer on theirs')
+      this.#log.warn({ waiting: maxWaiting }, 'Closing a connection, because too many pipelined requests wait for an earlier response')
       socket.destroy()
       return
     }
@@ -42,7 +42,7 @@ export class PipelinedRequests {
     const waiting = this.#waitingCount(socket) + 1
     this.#waitingOn.set(socket, waiting)
     if (waiting === 1) socket.pause()
-    // A turn of the event loop for each: others are served in between.
+    // One request for each turn of the event loop, so that other connections are served in between.
     response.once('socket', () => setImmediate(() => {
       if (socket.destroyed) return
       this.#dequeue(socket)
@@ -51,8 +51,8 @@ export class PipelinedRequests {
   }
 
   /**
-   * Node goes on reading of its own accord, whenever the body of a request has been read: each time it is stopped again.
-   * Once for a connection, however often requests come to wait on it.
+   * Node resumes a connection by itself whenever the body of a request has been read; this pauses it again. The listeners are added
+   * once for each connection.
    */
   #keepPaused (socket: Socket): void {
     socket.on('resume', () => { if (this.#waitingCount(socket) > 0) socket.pause() })

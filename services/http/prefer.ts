@@ -1,17 +1,15 @@
 const maxWaitSeconds = 60
 
-/**
- * The seconds of `Prefer: wait=n`, more than 60 counting as 60; undefined where there is no such preference or it cannot
- * be used.
- */
+/** @returns the seconds of `Prefer: wait=n`, limited to 60; undefined if there is no such preference or it is no whole number */
 export function parseWaitSeconds (prefer: string | string[] | undefined): number | undefined {
   const wait = parsePrefer(prefer).get('wait')
   return wait !== undefined && /^\d+$/.test(wait) ? Math.min(Number(wait), maxWaitSeconds) : undefined
 }
 
 /**
- * The preferences of a `Prefer` header (RFC 7240), by lower-case name. A preference without a value has the value ''.
- * Where a name comes twice the first one counts; what cannot be read is left out, it is never an error.
+ * Parses a `Prefer` header (RFC 7240). The first of several preferences with the same name counts, and a part that cannot be parsed is
+ * ignored: this header never causes an error.
+ * @returns values by lower-case name; '' for a preference without a value
  */
 export function parsePrefer (header: string | string[] | undefined): Map<string, string> {
   const preferences = new Map<string, string>()
@@ -24,7 +22,7 @@ export function parsePrefer (header: string | string[] | undefined): Map<string,
   return preferences
 }
 
-/** The members of a list: a comma between quotes is part of its member. */
+/** Splits a list at its commas, except for those between quotes. */
 function splitList (text: string): string[] {
   const members: string[] = []
   let start = 0

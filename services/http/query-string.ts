@@ -1,9 +1,9 @@
 /**
- * Stands in the parsed query for a value that cannot be used. It is no string, number or boolean, so that any schema
- * refuses it; whoever reports the faults of the schema says this one in its place.
+ * Replaces a value in the parsed query that is invalid whatever the schema says. It is not a string, number or boolean, so every schema
+ * refuses it. The plugin that reports validation faults then reports this fault instead of the schema's.
  */
 export class InvalidValue {
-  /** stable, for programs */
+  /** a stable code, for programs */
   readonly type: string
   readonly msg: string
 
@@ -14,18 +14,17 @@ export class InvalidValue {
   }
 }
 
-/** Why a value cannot be used, whatever the route makes of it. */
 const badEncoding = new InvalidValue({ type: 'encoding', msg: 'must be valid percent-encoded UTF-8' })
 const nullCharacter = new InvalidValue({ type: 'null_character', msg: 'must not contain U+0000' })
 const repeated = new InvalidValue({ type: 'repeated', msg: 'must be given once' })
 
-/** What comes after so many pairs is not looked at, like any parameter that nobody knows. */
+/** Further pairs are ignored, as unknown parameters are. */
 const maxPairs = 1000
 
 /**
- * Reads the query part of a request's address, without its `?`: `+` is a space, percent sequences are UTF-8.
- * A name that is not valid UTF-8 names nothing that anybody knows, and is left out.
- * @param text ASCII: Node refuses an address with any other byte
+ * Parses the query string of a request: `+` is a space, and percent-encoded bytes are UTF-8. A name that is not valid UTF-8 cannot be a
+ * known parameter, so it is left out.
+ * @param text without the `?`; ASCII, because Node refuses addresses with other bytes
  * @returns an object without a prototype; each value is a string or an InvalidValue
  */
 export function parseQueryString (text: string): Record<string, unknown> {

@@ -6,8 +6,8 @@ const pool = new Uint8Array(256 * idBytes)
 let used = pool.length
 
 /**
- * A UUIDv7: unique across instances, and sorted by time in a log.
- * Random bytes are fetched for many ids at once; one call to the system for each id would cost twenty times as much.
+ * Makes a UUIDv7, which is unique across instances and sorts by time. Random bytes are fetched for 256 ids at a time: a system call for
+ * each id would take twenty times as long.
  */
 export function newRequestId (): string {
   if (used === pool.length) {

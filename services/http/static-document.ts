@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 
-/** What is the same for all who ask: one buffer in memory, however many read it and however slowly. */
+/** A document that is the same for every client. There is one buffer in memory, however many clients read it and however slowly. */
 export interface StaticDocument {
   body: Buffer
-  /** its Content-Type */
+  /** the Content-Type */
   type: string
   etag: string
 }
@@ -30,7 +30,7 @@ export function createStaticDocument (content: Buffer | string, extension: strin
   }
 }
 
-/** The files of a folder that does not change: each is read when it is first asked for, once. */
+/** The files of a folder that does not change. Each file is read once, when it is first requested. */
 export class StaticFiles {
   readonly #folder: URL
   readonly #files = new Map<string, Promise<StaticDocument>>()
@@ -41,7 +41,7 @@ export class StaticFiles {
     this.#folder = folder
   }
 
-  /** @returns undefined where the folder has no such file */
+  /** @returns undefined if the folder has no such file */
   async get (name: string): Promise<StaticDocument | undefined> {
     this.#names ??= readdir(this.#folder).catch((error: unknown) => {
       this.#names = undefined

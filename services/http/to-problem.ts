@@ -1,7 +1,7 @@
 import { errorCodes, errors, problem, ProblemError, type ErrorCode, type ProblemOptions } from '../../errors.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
-/** Our words for Fastify's own errors, where the status alone would say too little. */
+/** Details for Fastify's own errors whose status alone says too little. */
 const details: Record<string, string> = {
   FST_ERR_BAD_URL: 'The path of the address is not valid percent-encoded UTF-8',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'The body is empty although its Content-Type is application/json',
@@ -9,9 +9,9 @@ const details: Record<string, string> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'The body is not as long as its Content-Length says'
 }
 
-const unknownOutcome = 'The service lost its storage while it wrote: it is not known whether this request has been carried out. Send it again: with the same Idempotency-Key no second task is made'
+const unknownOutcome = 'The service lost the connection to its storage while it was writing, so it is not known whether this request took effect. Send it again: with the same Idempotency-Key no second task is created'
 
-/** What the client is told of whatever was thrown. A thing that nobody meant for a client becomes `internal_error`. */
+/** Turns anything that was thrown into the problem that the client gets. An error that was not made for clients becomes `internal_error`. */
 export function toProblem (thrown: unknown): ProblemError {
   if (thrown instanceof ProblemError) return thrown
   if (thrown instanceof StoreUnavailableError) return problem('store_unavailable', { cause: thrown, ...(thrown.isOutcomeUnknown && { detail: unknownOutcome }) })
@@ -22,10 +22,10 @@ export function toProblem (thrown: unknown): ProblemError {
 }
 
 function toError (thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(`What was thrown is no error but of type ${typeof thrown}`)
+  return thrown instanceof Error ? thrown : new Error(`A value of type ${typeof thrown} was thrown instead of an error`)
 }
 
-/** The general code of a 4xx: the first of its status in the table. */
+/** @returns the general code for a 4xx status, which is the first one of that status in the table */
 function generalCode (status: number): ErrorCode {
   return errorCodes.find((code) => errors[code].status === status) ?? 'bad_request'
 }

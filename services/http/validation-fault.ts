@@ -1,7 +1,7 @@
 import type { Fault } from '../../errors.ts'
 import { idempotencyKeyPattern } from '../store/idempotency-key.ts'
 
-/** The part of ajv's errors that is looked at. */
+/** The members of ajv's errors that are used here. */
 export interface SchemaFault {
   instancePath: string
   keyword: string
@@ -10,7 +10,7 @@ export interface SchemaFault {
 }
 
 interface KeywordFault {
-  /** The stable word for programs. */
+  /** a stable code, for programs */
   type: string
   msg: (params: Record<string, unknown>) => string
 }
@@ -42,7 +42,7 @@ const keywordFaults: Record<string, KeywordFault> = {
 }
 
 /**
- * What ajv found, in words for people; the client's own value is not among them.
+ * Describes an error of ajv to people, without the value that the client sent.
  * @param part `query`, `path`, `header` or `body`
  */
 export function describeFault (part: string, { instancePath, keyword, params, message }: SchemaFault): Fault {

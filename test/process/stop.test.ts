@@ -61,7 +61,7 @@ t.test('clients that take no answer hold up a stop for a bounded time, in which 
   const { code, output } = await service.end()
   t.equal(code, 0)
   const warnings = output.split('\n').filter((line) => /"level":[456]0/.test(line)).map((line) => JSON.parse(line))
-  t.match(warnings, [{ connections: 2, msg: 'Cutting connections whose answers were not ready or not taken in time' }])
+  t.match(warnings, [{ connections: 2, msg: 'Closing connections whose responses were not ready or not read in time' }])
   // Two a second would leave if the jobs went on; one may have been on its way.
   t.ok(emulator.predictions.length - before < 4, `${emulator.predictions.length - before} were asked for`)
   t.same((await jobs()).filter(({ state }) => state === 'active'), [])
