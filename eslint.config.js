@@ -1,3 +1,3 @@
 import neostandard from 'neostandard'
 
-export default neostandard({ ts: true, ignores: ['node_modules', '.tap', 'data'] })
+export default neostandard({ ts: true, ignores: ['node_modules', '.tap', 'coverage', 'data'] })
