@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
 
-# By its digest, so that every build starts from the same bytes; .github/dependabot.yml raises both parts of the line.
+# Pinned by its digest, so that every build starts from the same bytes. Dependabot raises the tag and the digest.
 FROM node:26.10.0-alpine@sha256:0b36e8c136b94cd4fcf02188228e76c31ad5872eef3fec8cbd2eee500cfd9e80 AS base
 WORKDIR /app
 
 FROM base AS dependencies
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts
-# Source maps, type declarations, texts, tests: a third of the folder, and nothing that is loaded. Licences stay.
+# Source maps, type declarations, texts and tests are a third of the folder, and none is loaded. Licences stay.
 RUN find node_modules -type f \( -name '*.map' -o -name '*.md' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' \) \
       ! -iname 'licen[cs]e*' -delete \
  && find node_modules -type d \( -name test -o -name tests -o -name docs -o -name examples -o -name 'benchmark*' \) \
@@ -31,7 +31,7 @@ EXPOSE 3001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.EMULATOR_PORT}/emulator/state`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "replicate-emulator/server.ts"]
 
-# The service: last, so that it is what is built where no target is named.
+# The service comes last, so that it is built if no target is named.
 FROM base AS service
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
 COPY --from=dependencies /app/node_modules node_modules
@@ -44,8 +44,8 @@ COPY services services
 RUN mkdir -m 700 /data && mkdir compile-cache && chown node:node /data compile-cache
 VOLUME /data
 USER node
-# Compiled once here, by one start and stop, so that no container has to strip types or compile when it starts. By the user that
-# runs it, because Node keeps a folder for each, and read-only from then on.
+# One start and stop fills the compile cache, so that no container has to strip types or compile when it starts. It is made by
+# the user that runs the service, because Node keeps a folder for each user, and is read-only from then on.
 RUN node --max-semi-space-size=8 --input-type=module -e " \
       import 'close-with-grace'; import './services/store/postgres/postgres-task-store.ts'; \
       import { buildApp } from './app.ts'; import { readConfig } from './config.ts'; \
