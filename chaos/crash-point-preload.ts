@@ -27,19 +27,19 @@ if (strike !== undefined) {
 function watchWrites (): void {
   onTaskWrite({
     // Before the row is written, so nothing of it is on disk.
-    asked: ({ stage }) => {
-      if (stage === 'submitting') pass('before_mark')
-      if (isEnd(stage)) pass('before_finish')
+    asked: ({ state }) => {
+      if (state === 'submitting') pass('before_mark')
+      if (isEnd(state)) pass('before_finish')
     },
     // That somebody is to be told is on disk by now, or never will be.
-    committed: ({ stage, callback_url: address }) => {
-      if (isEnd(stage) && address !== null) pass('after_finish')
+    committed: ({ state, callback_url: address }) => {
+      if (isEnd(state) && address !== null) pass('after_finish')
     }
   })
 }
 
-function isEnd (stage: unknown): boolean {
-  return stage === 'completed' || stage === 'failed'
+function isEnd (state: unknown): boolean {
+  return state === 'completed' || state === 'failed'
 }
 
 /** Only the create of a prediction: reads and cancels pay nothing. */

@@ -2,7 +2,7 @@ import { DatabaseSync, StatementSync } from 'node:sqlite'
 import pg from 'pg'
 
 /** Of the row that a move leaves behind. */
-export interface TaskWrite { stage: unknown, callback_url: unknown }
+export interface TaskWrite { state: unknown, callback_url: unknown }
 
 export interface TaskWriteListener {
   /** before the database hears of it */
@@ -27,7 +27,7 @@ function watchSqlite ({ asked, committed }: TaskWriteListener): void {
     if (isMove(this.sourceSQL)) {
       const columns = this.sourceSQL.slice(moveStart.length).split(', ')
       const valueOf = (name: string) => parameters[columns.findIndex((column) => column.startsWith(`${name} = ?`))]
-      const write = { stage: valueOf('stage'), callback_url: valueOf('callback_url') }
+      const write = { state: valueOf('state'), callback_url: valueOf('callback_url') }
       asked(write)
       writes.push(write)
     }

@@ -6,7 +6,7 @@ import type { InFlightPrediction } from './task-store.ts'
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
 export interface TaskRow {
   id: string
-  stage: TaskState
+  state: TaskState
   version: number
   revision: number
   dream: string
@@ -27,14 +27,14 @@ export interface TaskRow {
 
 /** In the order of `rowOf`. */
 export const taskColumns = [
-  'id', 'stage', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
+  'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
 ] as const satisfies Array<keyof TaskRow>
 
 export function taskToRow (task: Task): TaskRow {
   return {
     id: task.id,
-    stage: task.state,
+    state: task.state,
     version: task.version,
     revision: task.revision,
     dream: task.dream,
@@ -65,7 +65,7 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
   const { submission, ...known } = row as TaskRow
   return {
     id: known.id,
-    state: known.stage,
+    state: known.state,
     version: known.version,
     revision: known.revision,
     dream: known.dream,

@@ -53,7 +53,7 @@ export interface Task {
   readonly callbackUrl: string | null
 }
 
-/** What can happen to a task. There is no "set stage": these moves are all there is. */
+/** What can happen to a task. There is no "set state": these moves are all there is. */
 export type Transition =
   | { type: 'submit', submission: SubmissionIntent }
   | { type: 'mark_ambiguous' }
@@ -63,7 +63,7 @@ export type Transition =
   | { type: 'complete', videoUrl: string }
   | { type: 'fail', failure: TaskFailureCode }
 
-/** The table of allowed moves: from which stages, to which stage. `completed` and `failed` are nobody's origin. */
+/** The table of allowed moves: from which states, to which state. `completed` and `failed` are nobody's origin. */
 export const transitions = {
   submit: { from: ['queued'], to: 'submitting' },
   mark_ambiguous: { from: ['submitting'], to: 'submitting' },
@@ -109,7 +109,7 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
 }
 
 /**
- * The task after a move, or undefined where the table does not allow it from the task's stage.
+ * The task after a move, or undefined where the table does not allow it from the task's state.
  * Pure: the stores decide with it, inside their transaction.
  * @param now ms since the epoch; a clock that went back never moves `updatedAt` back
  */

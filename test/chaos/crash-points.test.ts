@@ -11,15 +11,15 @@ import { until } from '../../harness/until.ts'
 import { startEmulator, testEnvironment } from '../support/service.ts'
 
 /** `owed` are the deliveries on disk, `told` the callbacks that were received. */
-const leftBehind: Record<KillPoint, { stage: string, marked: boolean, bound: boolean, owed: number, predictions: number, told: number }> = {
-  before_mark: { stage: 'queued', marked: false, bound: false, owed: 0, predictions: 0, told: 0 },
-  after_mark: { stage: 'submitting', marked: true, bound: false, owed: 0, predictions: 0, told: 0 },
-  after_post_sent: { stage: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
-  after_answer: { stage: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
-  before_finish: { stage: 'generating', marked: true, bound: true, owed: 0, predictions: 1, told: 0 },
-  after_finish: { stage: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
-  before_callback: { stage: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
-  after_callback_answer: { stage: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 1 }
+const leftBehind: Record<KillPoint, { state: string, marked: boolean, bound: boolean, owed: number, predictions: number, told: number }> = {
+  before_mark: { state: 'queued', marked: false, bound: false, owed: 0, predictions: 0, told: 0 },
+  after_mark: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 0, told: 0 },
+  after_post_sent: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
+  after_answer: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
+  before_finish: { state: 'generating', marked: true, bound: true, owed: 0, predictions: 1, told: 0 },
+  after_finish: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
+  before_callback: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
+  after_callback_answer: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 1 }
 }
 
 for (const point of killPoints) {
@@ -40,7 +40,7 @@ for (const point of stopPoints) {
     await service.struck
     await service.kill()
     t.equal(emulator.calls.create, 0)
-    t.match(taskIn(dataDir), { stage: 'submitting', bound: false })
+    t.match(taskIn(dataDir), { state: 'submitting', bound: false })
   })
 }
 
@@ -69,8 +69,8 @@ async function dreamOnce (t: Test, point: StrikePoint) {
 
 function taskIn (dataDir: string) {
   const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
-  const row = database.prepare('select stage, submission, prediction_id from task').get()
+  const row = database.prepare('select state, submission, prediction_id from task').get()
   const owed = database.prepare('select * from callback_delivery').all().length
   database.close()
-  return { stage: row?.stage, marked: row?.submission !== null, bound: row?.prediction_id !== null, owed }
+  return { state: row?.state, marked: row?.submission !== null, bound: row?.prediction_id !== null, owed }
 }

@@ -55,10 +55,10 @@ t.test('PostgreSQL: no filter of the list looks at a task that it does not give,
   await client.connect()
   t.teardown(() => client.end())
   // All but a few are of one status and one style, so a filter that looked through the list would look at thousands.
-  const [common, ...rare] = ['completed', 'queued', 'submitting', 'generating', 'failed'].flatMap((stage) => styles.map((style) => ({ stage, style })))
-  for (const { stage, style, count } of [{ ...common, count: 20_000 }, ...rare.map((kind) => ({ ...kind, count: 10 }))]) {
-    await client.query(`insert into task (id, stage, version, revision, dream, style, created_at, updated_at, deadline_at)
-      select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1 from generate_series(1, $3)`, [stage, style, count])
+  const [common, ...rare] = ['completed', 'queued', 'submitting', 'generating', 'failed'].flatMap((state) => styles.map((style) => ({ state, style })))
+  for (const { state, style, count } of [{ ...common, count: 20_000 }, ...rare.map((kind) => ({ ...kind, count: 10 }))]) {
+    await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
+      select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1 from generate_series(1, $3)`, [state, style, count])
   }
   await client.query('analyze task')
   const asked = await queriesOf(() => listAll(store))

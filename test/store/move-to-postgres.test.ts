@@ -44,7 +44,7 @@ t.test('a folder moves to PostgreSQL, and every open task goes on there from whe
     return seen.every((task) => !isOpen(task)) ? seen : undefined
   }, 'every task to end')
   const carried = tasks.filter(({ id }) => open.some((task) => task.id === id))
-  t.same(new Set(carried.map(({ state: stage }) => stage)), new Set(['completed']))
+  t.same(new Set(carried.map(({ state }) => state)), new Set(['completed']))
   t.equal(new Set(carried.map(({ predictionId }) => predictionId)).size, 100)
   t.equal(emulator.predictions.length, 100)
   t.equal(predictionsBefore, 50)
@@ -207,7 +207,7 @@ async function holdUp (t: Test, databaseUrl: string, task: Task | undefined): Pr
   await client.connect()
   t.teardown(() => client.end().catch(() => undefined))
   await client.query('begin')
-  await client.query(`insert into task (id, stage, version, revision, dream, style, created_at, updated_at, deadline_at)
+  await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
     values ($1, 'queued', 1, 1, '', 'Cursed', 0, 0, 0)`, [task?.id])
   return async () => { await client.query('rollback') }
 }

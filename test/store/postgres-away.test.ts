@@ -106,9 +106,9 @@ t.test('connections that are cut again and again while requests run are nobodyâ€
   })().finally(() => cutting.abort())
   await Promise.all([posts, cuts])
   // A claim whose answer was cut off is noticed when its lease runs out.
-  const stages = async () => (await client.query('select stage, count(*)::int as tasks from task group by stage')).rows
-  await until(async () => (await stages()).every(({ stage }) => stage === 'completed' || stage === 'failed') || undefined, 'every task to end', { timeoutMs: 60_000 })
-  t.same(await stages(), [{ stage: 'completed', tasks: taskIds.length }])
+  const states = async () => (await client.query('select state, count(*)::int as tasks from task group by state')).rows
+  await until(async () => (await states()).every(({ state }) => state === 'completed' || state === 'failed') || undefined, 'every task to end', { timeoutMs: 60_000 })
+  t.same(await states(), [{ state: 'completed', tasks: taskIds.length }])
   t.equal(emulator.predictions.length, taskIds.length)
 })
 

@@ -207,7 +207,7 @@ for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '531
       return ++tries < 8 ? { error: databaseError(code), isSent: false } : undefined
     })
     const move = transitionTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
-    if (isTried) t.match(await move, { won: true })
+    if (isTried) t.match(await move, { applied: true })
     else await t.rejects(move, { name: 'StoreUnavailableError', isTransient: false })
     t.equal(tries, isTried ? 8 : 5)
   })

@@ -76,8 +76,8 @@ const queueOptions = {
 }
 
 /**
- * Connects, and brings both schemas, pg-boss's and ours, to the newest version: many may start at once, and an older
- * release may still be running, so migrations only ever add.
+ * Connects, and brings both schemas, pg-boss's and ours, to the newest version. Many instances may start at once. An older
+ * release may still be running, so from the first release on migrations only add.
  * @throws StartError when the database cannot be used
  */
 export async function openPostgres ({ databaseUrl, log, startTimeoutMs = defaultStartTimeoutMs }: PostgresOptions): Promise<PostgresDatabase> {

@@ -32,13 +32,13 @@ export interface PostgresTaskStoreOptions {
   startTimeoutMs?: number
 }
 
-const open = `stage in (${openStates.map((stage) => `'${stage}'`).join(', ')})`
+const open = `task.state in (${openStates.map((state) => `'${state}'`).join(', ')})`
 /** In the words of the indexes, or they would not be used. */
-const statusExpression = "(case when stage in ('queued', 'submitting') then 'pending' when stage = 'generating' then 'processing' else stage end)"
+const statusExpression = "(case when state in ('queued', 'submitting') then 'pending' when state = 'generating' then 'processing' else state end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const batching = { maxBatchSize: 100, maxConcurrentBatches: 2, timeoutMs: requestTimeoutMs }
 const maxBatchedReads = 500
-const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
+const unresolved = `submission is not null and prediction_id is null and (state = 'submitting' or (state = 'failed' and failure = 'canceled'
   and not exists (select 1 from prediction_owner where task_id = task.id)))`
 const uniqueViolation = '23505'
 /** Of jobs that go ahead: of a task that has been submitted and has lost its holder, and of one that is past its deadline. */
@@ -151,7 +151,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async claimSubmitted (limit: number): Promise<Task[]> {
-    return this.#claimAhead(`(stage = 'generating' or (stage = 'submitting' and submission is not null and prediction_id is null))
+    return this.#claimAhead(`(task.state = 'generating' or (task.state = 'submitting' and submission is not null and prediction_id is null))
       order by task.id`, [], { priority: submittedPriority, limit })
   }
 
@@ -234,7 +234,7 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async listInFlight (): Promise<InFlightPrediction[]> {
-    const rows = await this.#database.query("select id, prediction_id, prediction_created_at from task where stage = 'generating'")
+    const rows = await this.#database.query("select id, prediction_id, prediction_created_at from task where state = 'generating'")
     return rows.map((row) => ({
       taskId: String(row.id), predictionId: String(row.prediction_id), predictionCreatedAt: numberOrNull(row.prediction_created_at)
     }))
@@ -262,13 +262,13 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async acquireSearchLease (ttlMs: number): Promise<boolean> {
-    const taken = await this.#database.query(`update search_turn set holder = $1, expires_at = clock_timestamp() + $2 * interval '1 ms'
+    const taken = await this.#database.query(`update search_lease set holder = $1, expires_at = clock_timestamp() + $2 * interval '1 ms'
       where holder = $1 or expires_at <= clock_timestamp() returning 1`, [this.#instanceId, ttlMs])
     return taken.length > 0
   }
 
   async releaseSearchLease (): Promise<void> {
-    await this.#database.query("update search_turn set expires_at = '-infinity' where holder = $1", [this.#instanceId])
+    await this.#database.query("update search_lease set expires_at = '-infinity' where holder = $1", [this.#instanceId])
   }
 
   callBudget (kind: CallKind, perMinute: number): CallBudget {

@@ -33,9 +33,9 @@ const maxCachedTasks = 1_000
 const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
 const behindAllIds = '~'
 const databaseFile = 'dreamreel.db'
-const unresolved = `submission is not null and prediction_id is null and (stage = 'submitting' or (stage = 'failed' and failure = 'canceled'
+const unresolved = `submission is not null and prediction_id is null and (state = 'submitting' or (state = 'failed' and failure = 'canceled'
   and not exists (select 1 from prediction_owner where task_id = task.id)))`
-const open = `stage in (${openStates.map((stage) => `'${stage}'`).join(', ')})`
+const open = `state in (${openStates.map((state) => `'${state}'`).join(', ')})`
 
 /**
  * The store for one process on one machine: a SQLite file that belongs to this process alone.
@@ -126,9 +126,9 @@ class SqliteTaskStore implements TaskStore {
       owners: prepare('select prediction_id, task_id from prediction_owner where prediction_id in (select value from json_each(?))'),
       insertOwner: prepare('insert or ignore into prediction_owner (prediction_id, task_id, recorded_at) values (?, ?, ?)'),
       forgetOwners: prepare('delete from prediction_owner where recorded_at <= ?'),
-      submitted: prepare(`select id from task where stage = 'generating'
-        union all select id from task where submission is not null and prediction_id is null and stage = 'submitting'`),
-      inFlight: prepare("select * from task where stage = 'generating'"),
+      submitted: prepare(`select id from task where state = 'generating'
+        union all select id from task where submission is not null and prediction_id is null and state = 'submitting'`),
+      inFlight: prepare("select * from task where state = 'generating'"),
       overdue: prepare(`select * from task where ${open} and deadline_at <= ? order by deadline_at`)
     }
   }
