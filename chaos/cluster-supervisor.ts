@@ -1,30 +1,30 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Chance } from './seeded-random.ts'
-import type { DatabaseTrouble } from './database-faults.ts'
-import type { Lives } from './process-supervisor.ts'
-import type { ServiceLives } from './instance-supervisor.ts'
-import type { Death } from './instance-process.ts'
+import { pause } from '../harness/until.ts'
+import type { DatabaseFaults } from './database-faults.ts'
+import type { InstanceEnd } from './instance-process.ts'
+import type { InstanceSupervisor } from './instance-supervisor.ts'
+import type { ProcessSupervisor } from './process-supervisor.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-export interface ClusterOptions {
+export interface ClusterSupervisorOptions {
   /** on the same database */
-  instances: ServiceLives[]
-  database: DatabaseTrouble
-  chance: Chance
-  /** Writes an event into the log. */
-  tell: (event: string) => void
+  instances: InstanceSupervisor[]
+  database: DatabaseFaults
+  random: SeededRandom
+  /** writes an event into the log */
+  logEvent: (event: string) => void
 }
 
-type CommonTrouble = 'fast restart' | 'crash' | 'connections cut' | 'all but one down'
-const commonTroubles: CommonTrouble[] = ['fast restart', 'crash', 'connections cut', 'connections cut', 'all but one down']
-const betweenTroublesMs = [4_000, 10_000] as const
+type SharedFault = 'fast restart' | 'crash' | 'connections cut' | 'all but one down'
+const sharedFaults: SharedFault[] = ['fast restart', 'crash', 'connections cut', 'connections cut', 'all but one down']
+const betweenFaultsMs = [4_000, 10_000] as const
 const downMs = [3_000, 9_000] as const
 
-/** Instances that each go through a life of their own, and the troubles that come over several of them at once. */
-export class Cluster implements Lives {
-  readonly #options: ClusterOptions
+/** Instances that each have faults of their own, and faults that affect several of them at once. */
+export class ClusterSupervisor implements ProcessSupervisor {
+  readonly #options: ClusterSupervisorOptions
   readonly #counts = new Map<string, number>()
 
-  constructor (options: ClusterOptions) {
+  constructor (options: ClusterSupervisorOptions) {
     this.#options = options
   }
 
@@ -33,7 +33,7 @@ export class Cluster implements Lives {
     return new Map([...Map.groupBy(all, ([name]) => name)].map(([name, alike]) => [name, alike.reduce((sum, [, count]) => sum + count, 0)]))
   }
 
-  get crashes (): Death[] {
+  get crashes (): InstanceEnd[] {
     return this.#options.instances.flatMap(({ crashes }) => crashes)
   }
 
@@ -41,52 +41,52 @@ export class Cluster implements Lives {
     return this.#options.instances.reduce((sum, { kills }) => sum + kills, 0)
   }
 
-  get isDead (): boolean {
-    return this.#options.instances.some(({ isDead }) => isDead)
+  get hasDied (): boolean {
+    return this.#options.instances.some(({ hasDied }) => hasDied)
   }
 
-  async live (signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#troubleAll(signal), ...this.#options.instances.map((instance) => instance.live(signal))])
+  async injectFaults (signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#injectSharedFaults(signal), ...this.#options.instances.map((instance) => instance.injectFaults(signal))])
   }
 
-  async startAnew (signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#options.instances.map((instance) => instance.startAnew(signal)))
+  async startWithoutFaults (signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#options.instances.map((instance) => instance.startWithoutFaults(signal)))
   }
 
-  async stop (): Promise<Death[]> {
+  async stop (): Promise<InstanceEnd[]> {
     return (await Promise.all(this.#options.instances.map((instance) => instance.stop()))).flat()
   }
 
-  async destroy (): Promise<void> {
-    await Promise.all(this.#options.instances.map((instance) => instance.destroy()))
+  async killAll (): Promise<void> {
+    await Promise.all(this.#options.instances.map((instance) => instance.killAll()))
   }
 
-  async #troubleAll (signal: AbortSignal): Promise<void> {
-    const { chance } = this.#options
-    for (let deck: CommonTrouble[] = []; ;) {
-      if (deck.length === 0) deck = chance.shuffled(commonTroubles)
-      await delay(chance.between(...betweenTroublesMs), undefined, { signal }).catch(() => undefined)
+  async #injectSharedFaults (signal: AbortSignal): Promise<void> {
+    const { random } = this.#options
+    for (let faults: SharedFault[] = []; ;) {
+      if (faults.length === 0) faults = random.shuffled(sharedFaults)
+      await pause(random.between(...betweenFaultsMs), signal)
       if (signal.aborted) return
-      await this.#suffer(deck.pop(), signal)
+      await this.#inject(faults.pop(), signal)
     }
   }
 
-  async #suffer (trouble: CommonTrouble | undefined, signal: AbortSignal): Promise<void> {
+  async #inject (fault: SharedFault | undefined, signal: AbortSignal): Promise<void> {
     const { database } = this.#options
-    switch (trouble) {
+    switch (fault) {
       case 'fast restart': return await database.restart('fast', signal)
       case 'crash': return await database.restart('immediate', signal)
       case 'connections cut': return await database.cutConnections()
-      case 'all but one down': return await this.#fellAllButOne()
+      case 'all but one down': return await this.#takeDownAllButOne()
     }
   }
 
-  async #fellAllButOne (): Promise<void> {
-    const { instances, chance, tell } = this.#options
-    const ms = chance.between(...downMs)
-    const [, ...felled] = chance.shuffled(instances)
-    tell(`${felled.length} instances down for ${Math.round(ms)} ms`)
+  async #takeDownAllButOne (): Promise<void> {
+    const { instances, random, logEvent } = this.#options
+    const ms = random.between(...downMs)
+    const [, ...down] = random.shuffled(instances)
+    logEvent(`${down.length} instances down for ${Math.round(ms)} ms`)
     this.#counts.set('all but one down', (this.#counts.get('all but one down') ?? 0) + 1)
-    await Promise.all(felled.map((instance) => instance.fall(ms)))
+    await Promise.all(down.map((instance) => instance.takeDown(ms)))
   }
 }

@@ -1,24 +1,25 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { writeSync } from 'node:fs'
-import { parseStrike, strikePipe, strikeVariable, type StrikePoint } from './crash-points.ts'
+import { channelDescriptor } from '../harness/node-process.ts'
+import { crashTriggerVariable, isFreezePoint, parseTrigger, type CrashPoint } from './crash-points.ts'
 import { onTaskWrite } from './task-writes.ts'
 
 /**
- * Loaded into the service before anything else (`node --import`): the process kills or freezes itself at the point
- * that CHAOS_STRIKE names. It watches what the service does from below (the statements that the database is given, the
- * requests that undici sends), so that nothing in the service has to know of it.
+ * Loaded into the service before anything else (`node --import`). The process kills or freezes itself at the point that
+ * CHAOS_CRASH_TRIGGER names. This module watches the statements that the database is given and the requests that undici
+ * sends, so that the service does not have to know of it.
  */
-const strike = parseStrike(process.env[strikeVariable])
+const trigger = parseTrigger(process.env[crashTriggerVariable])
 let passed = 0
 
-function pass (point: StrikePoint): void {
-  if (point !== strike?.point || ++passed !== strike.occurrence) return
-  // Synchronous: of a process that is killed in the next instruction nothing else would arrive.
-  writeSync(strikePipe, `${point}\n`)
-  process.kill(process.pid, point.startsWith('stop_') ? 'SIGSTOP' : 'SIGKILL')
+function pass (point: CrashPoint): void {
+  if (point !== trigger?.point || ++passed !== trigger.occurrence) return
+  // Written synchronously, because the process may be dead after the next instruction.
+  writeSync(channelDescriptor, `${point}\n`)
+  process.kill(process.pid, isFreezePoint(point) ? 'SIGSTOP' : 'SIGKILL')
 }
 
-if (strike !== undefined) {
+if (trigger !== undefined) {
   watchWrites()
   watchCreates()
   watchCallbacks()
@@ -26,12 +27,12 @@ if (strike !== undefined) {
 
 function watchWrites (): void {
   onTaskWrite({
-    // Before the row is written, so nothing of it is on disk.
-    asked: ({ state }) => {
-      if (state === 'submitting') pass('before_mark')
+    // The row is not written yet, so that nothing of it is on disk.
+    requested: ({ state }) => {
+      if (state === 'submitting') pass('before_intent')
       if (isEnd(state)) pass('before_finish')
     },
-    // That somebody is to be told is on disk by now, or never will be.
+    // The delivery of the callback is committed together with the end of the task.
     committed: ({ state, callback_url: address }) => {
       if (isEnd(state) && address !== null) pass('after_finish')
     }
@@ -42,15 +43,15 @@ function isEnd (state: unknown): boolean {
   return state === 'completed' || state === 'failed'
 }
 
-/** Only the create of a prediction: reads and cancels pay nothing. */
+/** Watches the creates of predictions only: reads and cancels cost nothing. */
 function watchCreates (): void {
   onCreate('undici:request:create', () => {
-    // The mark was committed before the client was asked; the request now waits for a connection.
-    pass('after_mark')
-    pass('stop_after_mark')
+    // The submission intent was committed before the client was called; the request now waits for a connection.
+    pass('after_intent')
+    pass('freeze_after_intent')
   })
-  // The service was asked for the last time whether to send; the first byte is written in the same turn.
-  onCreate('undici:client:sendHeaders', () => pass('stop_before_sending'))
+  // The service has checked for the last time whether to send; the first byte is written in the same turn.
+  onCreate('undici:client:sendHeaders', () => pass('freeze_before_sending'))
   onCreate('undici:request:bodySent', () => pass('after_post_sent'))
   onCreate('undici:request:headers', ({ response }) => {
     if (response?.statusCode === 201) pass('after_answer')
@@ -59,7 +60,7 @@ function watchCreates (): void {
 
 function watchCallbacks (): void {
   onCallback('undici:client:sendHeaders', () => pass('before_callback'))
-  // Whoever asked hears of the answer after this only, so nothing of it is on disk.
+  // The service gets the answer after this event, so that nothing of it is on disk.
   onCallback('undici:request:headers', ({ response }) => {
     if (response?.statusCode === 204) pass('after_callback_answer')
   })
@@ -76,7 +77,7 @@ function onCreate (channel: string, act: (event: UndiciEvent) => void): void {
   })
 }
 
-/** A request that is signed by Standard Webhooks: the service sends no other. */
+/** Callbacks are the only requests of the service that carry a signature of Standard Webhooks. */
 function onCallback (channel: string, act: (event: UndiciEvent) => void): void {
   onRequest(channel, (event) => {
     if (event.request.headers.includes('webhook-signature')) act(event)

@@ -1,29 +1,32 @@
-/** Where a process dies by its own `kill -9`: between two steps of a task's life, or of a callback's. */
+/** Where a process kills itself with `kill -9`: between two steps of the life of a task, or of the delivery of a callback. */
 export const killPoints = [
-  'before_mark', 'after_mark', 'after_post_sent', 'after_answer', 'before_finish', 'after_finish',
+  'before_intent', 'after_intent', 'after_post_sent', 'after_answer', 'before_finish', 'after_finish',
   'before_callback', 'after_callback_answer'
 ] as const
-/** Where a process freezes itself: the mark is on disk, and the POST is asked for, or right about to be written. */
-export const stopPoints = ['stop_after_mark', 'stop_before_sending'] as const
+/** Where a process freezes itself: the submission intent is on disk, and the POST is requested, or about to be written. */
+export const freezePoints = ['freeze_after_intent', 'freeze_before_sending'] as const
 
 export type KillPoint = typeof killPoints[number]
-export type StopPoint = typeof stopPoints[number]
-export type StrikePoint = KillPoint | StopPoint
+export type FreezePoint = typeof freezePoints[number]
+export type CrashPoint = KillPoint | FreezePoint
 
-/** Strikes when the point is passed for the `occurrence`-th time in the life of the process, from 1. */
-export interface Strike { point: StrikePoint, occurrence: number }
+/** Fires when the process passes the point for the `occurrence`-th time since its start, counted from 1. */
+export interface CrashTrigger { point: CrashPoint, occurrence: number }
 
-/** The variable that tells a process its strike, and the pipe on which it says that it strikes now. */
-export const strikeVariable = 'CHAOS_STRIKE'
-export const strikePipe = 3
+/** The environment variable that gives a process its trigger. */
+export const crashTriggerVariable = 'CHAOS_CRASH_TRIGGER'
 
-export function formatStrike ({ point, occurrence }: Strike): string {
+export function formatTrigger ({ point, occurrence }: CrashTrigger): string {
   return `${point}:${occurrence}`
 }
 
-/** @returns undefined where the text names none */
-export function parseStrike (text = ''): Strike | undefined {
+/** @returns undefined if the text names no point */
+export function parseTrigger (text = ''): CrashTrigger | undefined {
   const [name, occurrence] = text.split(':')
-  const point = [...killPoints, ...stopPoints].find((known) => known === name)
+  const point = [...killPoints, ...freezePoints].find((known) => known === name)
   return point && { point, occurrence: Number(occurrence) }
+}
+
+export function isFreezePoint (point: CrashPoint): point is FreezePoint {
+  return freezePoints.some((known) => known === point)
 }

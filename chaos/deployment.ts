@@ -1,42 +1,42 @@
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
-import type { Chance } from './seeded-random.ts'
 import { InstanceClock } from './instance-clock.ts'
-import type { Lives } from './process-supervisor.ts'
 import type { Plan } from './plan.ts'
+import type { ProcessSupervisor } from './process-supervisor.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-/** What the service, in either form, gets of the stage. */
-export interface SceneOptions {
+/** What both deployments of the service need: one process on SQLite, and a cluster on PostgreSQL. */
+export interface DeploymentOptions {
   plan: Plan
-  /** for the data and whatever else is left for whoever looks at a failure */
+  /** for the data and for what helps to understand a failure */
   folder: string
   log: Writable
-  /** Writes an event into the log. */
-  tell: (event: string) => void
-  chances: { lives: Chance, env: Chance }
-  /** what does not depend on the form: `REPLICATE_API_URL` and the like */
+  /** writes an event into the log */
+  logEvent: (event: string) => void
+  randoms: { supervisor: SeededRandom, env: SeededRandom }
+  /** the settings that are the same for both, such as `REPLICATE_API_URL` */
   env: Record<string, string>
   webhookSecret: string
 }
 
-/** The service as the clients find it. */
-export interface Scene {
+/** The service under test. */
+export interface Deployment {
   urls: [string, ...string[]]
-  lives: Lives
-  /** Removes what outlives the processes. @param keep whether what is in it may be needed */
+  supervisor: ProcessSupervisor
+  /** Removes what outlives the processes. @param keep whether its contents may still be needed */
   clear: (keep: boolean) => Promise<void>
 }
 
-/** Half of the lives are told by webhooks, at `publicUrl`; half of these have to fetch the secret first. */
-export function webhookEnv (chance: Chance, publicUrl: () => string, secret: string): Record<string, string> {
-  if (chance.happens(0.5)) return { REPLICATE_WEBHOOKS: 'off' }
-  return { REPLICATE_WEBHOOKS: 'on', ...(chance.happens(0.5) && { REPLICATE_WEBHOOK_SECRET: secret }), PUBLIC_URL: publicUrl() }
+/** Half of the processes use webhooks, at `publicUrl`; half of these have to fetch the secret first. */
+export function webhookEnv (random: SeededRandom, publicUrl: () => string, secret: string): Record<string, string> {
+  if (random.happens(0.5)) return { REPLICATE_WEBHOOKS: 'off' }
+  return { REPLICATE_WEBHOOKS: 'on', ...(random.happens(0.5) && { REPLICATE_WEBHOOK_SECRET: secret }), PUBLIC_URL: publicUrl() }
 }
 
-/** @returns undefined where no clocks are to step, or none can */
-export function instanceClock ({ plan, folder }: Pick<SceneOptions, 'plan' | 'folder'>, usualMs: number): InstanceClock | undefined {
+/** @returns undefined if the clocks of a run are not to step, or if this machine cannot do it */
+export function instanceClock ({ plan, folder }: Pick<DeploymentOptions, 'plan' | 'folder'>, baseOffsetMs: number): InstanceClock | undefined {
   if (!plan.extras.has('clock-steps')) return undefined
-  const clock = InstanceClock.find(join(folder, 'clock'), usualMs)
+  const clock = InstanceClock.find(join(folder, 'clock'), baseOffsetMs)
   if (clock === undefined) console.log('libfaketime is not on this machine: the clock of the service does not step')
   return clock
 }

@@ -1,5 +1,5 @@
 import { styles, type Style } from '../services/tasks/styles.ts'
-import type { Chance } from './seeded-random.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 export interface Dream { key: string, text: string, style: Style }
 
@@ -7,36 +7,36 @@ const images = [
   'A whale swims through the clouds above my school', '鯨が雲の中を泳ぐ', 'кит плывёт сквозь облака 🐋', 'الحوت يسبح في السماء',
   '50% off? #1 + a “quoted” & <tagged> dream', 'a family 👩‍👩‍👧 in a house of é and ñ'
 ] as const
-const longest = 2_000
-const usually = { sharedShare: 0.1, groups: 4 }
-const mostlyTheSame = { sharedShare: 0.5, groups: 3 }
+const maxLength = 2_000
+const defaultMix = { sharedShare: 0.1, groups: 4 }
+const sameDreamsMix = { sharedShare: 0.5, groups: 3 }
 
-/** Mostly dreams that nobody else has, now and then a very long one, and a few that many have. */
+/** Makes dreams: most are unique, some of these very long, and a few are shared by many tasks. */
 export class Dreams {
-  readonly #chance: Chance
-  readonly #mixture: typeof usually
+  readonly #random: SeededRandom
+  readonly #mix: typeof defaultMix
   #count = 0
 
-  /** @param areSame  whether half of the dreams are one of a few */
-  constructor (chance: Chance, areSame: boolean) {
-    this.#chance = chance
-    this.#mixture = areSame ? mostlyTheSame : usually
+  /** @param areSame  whether half of the tasks have one of a few dreams */
+  constructor (random: SeededRandom, areSame: boolean) {
+    this.#random = random
+    this.#mix = areSame ? sameDreamsMix : defaultMix
   }
 
   next (): Dream {
-    const { sharedShare, groups } = this.#mixture
-    if (this.#chance.happens(sharedShare)) return this.#shared(this.#chance.integer(1, groups))
+    const { sharedShare, groups } = this.#mix
+    if (this.#random.happens(sharedShare)) return this.#shared(this.#random.integer(1, groups))
     const key = `u${++this.#count}`
-    const text = `[dream ${key}] ${this.#chance.pick(images)}`
-    return { key, text: this.#chance.happens(0.04) ? lengthened(text) : text, style: this.#chance.pick(styles) }
+    const text = `[dream ${key}] ${this.#random.pick(images)}`
+    return { key, text: this.#random.happens(0.04) ? pad(text) : text, style: this.#random.pick(styles) }
   }
 
-  /** Same dream, same style: nothing but the order tells these tasks apart. */
+  /** The tasks of a group have the same dream and style: they differ in nothing but their order. */
   #shared (group: number): Dream {
     return { key: `g${group}`, text: `[dream g${group}] ${images[0]}`, style: styles[group % styles.length] ?? styles[0] }
   }
 }
 
-function lengthened (text: string): string {
-  return text + 'ж'.repeat(longest - [...text].length)
+function pad (text: string): string {
+  return text + 'ж'.repeat(maxLength - [...text].length)
 }

@@ -1,21 +1,25 @@
 /**
- * What a run may have besides the usual, each by its name: `--with clock-steps,list-lag`, `--with all`, `--with none`.
+ * The optional parts of a run, by name: `--with clock-steps,list-lag`, `--with all`, `--with none`.
  *
- * - `same-dreams`: half of the dreams are one of a few;
- * - `cancel`: clients cancel some of their tasks and ask for the same dream again;
- * - `clock-steps`: Replicate's clock steps, and that of one process of the service where libfaketime is on the machine;
- * - `list-lag`, `list-maimed`, `list-broken`: the list is late, lacks members, or fails while single reads are well, or they alone;
+ * - `same-dreams`: half of the tasks have one of a few dreams;
+ * - `cancel`: clients cancel some of their tasks and post the same dream again;
+ * - `clock-steps`: Replicate's clock steps, and so does the clock of one process of the service if the machine has libfaketime;
+ * - `list-lag`, `list-maimed`: the list is late, or its items lack members;
+ * - `list-broken`: the list fails while single reads succeed, or the other way round;
  * - `foreign`: other clients of the account make predictions of the same input;
- * - `paid-in-vain`: a prediction that was paid for and is not used fails the run; without it the figure is only printed.
+ * - `paid-in-vain`: the run fails if a prediction was paid for and not used; without it the figure is only printed.
  */
 export const extras = ['same-dreams', 'cancel', 'clock-steps', 'list-lag', 'list-maimed', 'list-broken', 'foreign', 'paid-in-vain'] as const
 export type Extra = typeof extras[number]
 export type Extras = ReadonlySet<Extra>
 
-/** Of a run that does not say: `all`, `none` or names. */
-export const usualExtras = 'all'
+/** For a run without `--with`. */
+export const defaultExtras = 'all'
 
-/** @throws Error that says which names there are */
+/**
+ * @param text `all`, `none` or names separated by commas
+ * @throws Error that lists the names if one is not known
+ */
 export function readExtras (text: string): Extras {
   const names = text === 'all' ? extras : text === 'none' ? [] : text.split(',')
   return new Set(names.map((name) => {

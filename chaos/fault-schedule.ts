@@ -1,34 +1,33 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { pause } from '../harness/until.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Fault } from '../replicate-emulator/fault.ts'
 import type { Outcome } from '../replicate-emulator/outcome.ts'
-import type { Chance } from './seeded-random.ts'
+import type { SeededRandom } from './seeded-random.ts'
 import type { Extras } from './extras.ts'
-import { ProviderTrouble } from './provider-faults.ts'
+import { ProviderFaults } from './provider-faults.ts'
 
-/** The calls that a fault is for; the create is the one that costs. */
+/** The calls that faults apply to, more often to the create because it costs money. */
 const calls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret', 'any', 'any'] as const
 
 /**
- * What a call can meet. Never an answer that claims a certain refusal (a 4xx but 408) of a create that had its effect:
- * no client could tell that from the truth.
+ * The faults of single calls. No create that had its effect is answered with a definite refusal (a 4xx other than 408): no
+ * client could know that the answer is wrong.
  */
-const afflictions: Afflict[] = [
-  (chance) => ({ kind: 'status', status: chance.pick([500, 502, 503, 408]) }),
-  (chance) => ({ kind: 'status', status: chance.pick([500, 502, 503, 408]), after: true }),
+const callFaults: MakeFault[] = [
+  (random) => ({ kind: 'status', status: random.pick([500, 502, 503, 408]) }),
+  (random) => ({ kind: 'status', status: random.pick([500, 502, 503, 408]), after: true }),
   () => ({ kind: 'status', status: 429, retry_after: 1 }),
-  (chance) => ({ kind: 'status', status: 402, times: chance.integer(1, 3) }),
-  (chance) => ({ kind: 'html', status: chance.pick([500, 502]), after: chance.happens(0.5) }),
-  (chance) => ({ kind: 'hang', after: chance.happens(0.5) }),
+  (random) => ({ kind: 'status', status: 402, times: random.integer(1, 3) }),
+  (random) => ({ kind: 'html', status: random.pick([500, 502]), after: random.happens(0.5) }),
+  (random) => ({ kind: 'hang', after: random.happens(0.5) }),
   () => ({ kind: 'reset_before' }),
   () => ({ kind: 'reset_after' }),
   () => ({ kind: 'malformed' }),
   () => ({ kind: 'empty' }),
-  (chance) => ({ kind: 'slow', ms: chance.pick([500, 2_000, 17_000]) })
+  (random) => ({ kind: 'slow', ms: random.pick([500, 2_000, 17_000]) })
 ]
 
-type Affliction = Omit<Fault, 'call'>
-type Afflict = (chance: Chance) => Affliction
+type MakeFault = (random: SeededRandom) => Omit<Fault, 'call'>
 
 const outcomes: [Outcome, ...Outcome[]] = [
   { status: 'failed', error: 'The input or output was flagged as sensitive. (E005)' },
@@ -42,82 +41,82 @@ const outcomes: [Outcome, ...Outcome[]] = [
   { status: 'succeeded', progress: true }
 ]
 
-export interface WeatherOptions {
+export interface FaultScheduleOptions {
   emulator: Emulator
-  chance: Chance
+  random: SeededRandom
   extras: Extras
-  /** Writes an event into the log. */
-  tell: (event: string) => void
+  /** writes an event into the log */
+  logEvent: (event: string) => void
 }
 
-/** Of the changes of the weather that are a trouble beyond single calls, where any is wanted. */
-const widerShare = 0.5
+/** The share of the changes that are a fault beyond single calls, if any of these is enabled. */
+const providerFaultShare = 0.5
 
-/** What Replicate does wrong, at random: faults of single calls, short outages, and generations that end in every way. */
-export class Weather {
-  /** Calls that were broken, by kind. */
-  readonly struck = new Map<string, number>()
-  readonly wider: ProviderTrouble
+/** Injects random faults into the emulator: faults of single calls, short outages, and every end of a prediction. */
+export class FaultSchedule {
+  /** How many calls had a fault, by its kind. */
+  readonly injected = new Map<string, number>()
+  readonly providerFaults: ProviderFaults
   readonly #emulator
-  readonly #chance
-  readonly #tell
-  /** Every kind comes once before any comes again. */
-  #toCome: Afflict[] = []
+  readonly #random
+  readonly #logEvent
+  /** Each kind occurs once before any occurs again. */
+  #upcoming: MakeFault[] = []
 
-  constructor ({ emulator, chance, extras, tell }: WeatherOptions) {
+  constructor ({ emulator, random, extras, logEvent }: FaultScheduleOptions) {
     this.#emulator = emulator
-    this.#chance = chance
-    this.#tell = tell
-    this.wider = new ProviderTrouble({ emulator, chance, extras, tell })
+    this.#random = random
+    this.#logEvent = logEvent
+    this.providerFaults = new ProviderFaults({ emulator, random, extras, logEvent })
     this.#countFaults()
-    this.#varyPace()
+    this.#varyTiming()
   }
 
-  /** Until the signal; the sky is clear afterwards. */
-  async blow (signal: AbortSignal): Promise<void> {
+  /** Injects faults until the signal, and ends all of them afterwards. */
+  async run (signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await delay(this.#chance.between(1_000, 3_000), undefined, { signal }).catch(() => undefined)
+      await pause(this.#random.between(1_000, 3_000), signal)
       if (!signal.aborted) await this.#change(signal)
     }
     this.#clear()
     this.#emulator.clearOutcomes()
-    this.wider.clear()
+    this.providerFaults.clear()
   }
 
   async #change (signal: AbortSignal): Promise<void> {
-    // What is not cleared adds up until nothing gets through any more.
-    if (this.#chance.happens(0.5)) this.#clear()
-    if (this.wider.isWanted && this.#chance.happens(widerShare)) return await this.wider.strike(signal)
-    if (this.#chance.happens(0.08)) return await this.#outage(signal)
-    this.#afflict()
-    if (this.#chance.happens(0.5)) this.#afflict()
-    this.#emulator.addOutcome({ ...this.#chance.pick(outcomes), times: this.#chance.integer(1, 4) })
+    // Faults that are never cleared would add up until no call succeeds any more.
+    if (this.#random.happens(0.5)) this.#clear()
+    if (this.providerFaults.isEnabled && this.#random.happens(providerFaultShare)) return await this.providerFaults.injectNext(signal)
+    if (this.#random.happens(0.08)) return await this.#outage(signal)
+    this.#addFault()
+    if (this.#random.happens(0.5)) this.#addFault()
+    this.#emulator.addOutcome({ ...this.#random.pick(outcomes), times: this.#random.integer(1, 4) })
   }
 
-  #afflict (): void {
-    if (this.#toCome.length === 0) this.#toCome = this.#chance.shuffled(afflictions)
-    const affliction = this.#toCome.pop()?.(this.#chance)
-    if (affliction === undefined) return
-    const fault = { ...this.#turn(), ...affliction, call: this.#chance.pick(calls) }
+  #addFault (): void {
+    if (this.#upcoming.length === 0) this.#upcoming = this.#random.shuffled(callFaults)
+    const made = this.#upcoming.pop()?.(this.#random)
+    if (made === undefined) return
+    const fault = { ...this.#repetition(), ...made, call: this.#random.pick(calls) }
     this.#emulator.addFault(fault)
-    this.#tell(`fault ${JSON.stringify(fault)}`)
+    this.#logEvent(`fault ${JSON.stringify(fault)}`)
   }
 
   #clear (): void {
     this.#emulator.clearFaults()
-    this.#tell('faults cleared')
+    this.#logEvent('faults cleared')
   }
 
   async #outage (signal: AbortSignal): Promise<void> {
     this.#clear()
     this.#emulator.addFault({ call: 'any', kind: 'reset_before', share: 1 })
-    this.#tell('outage')
-    await delay(this.#chance.between(2_000, 4_000), undefined, { signal }).catch(() => undefined)
+    this.#logEvent('outage')
+    await pause(this.#random.between(2_000, 4_000), signal)
     this.#clear()
   }
 
-  #turn (): { times: number } | { share: number } {
-    return this.#chance.happens(0.5) ? { times: this.#chance.integer(1, 5) } : { share: this.#chance.between(0.1, 0.6) }
+  #repetition (): { times: number } | { share: number } {
+    return this.#random.happens(0.5) ? { times: this.#random.integer(1, 5) } : { share: this.#random.between(0.1, 0.6) }
   }
 
   #countFaults (): void {
@@ -131,13 +130,13 @@ export class Weather {
 
   #count ({ kind, status, after }: Fault): void {
     const name = [kind, status, after === true ? 'after the effect' : undefined].filter(Boolean).join(' ')
-    this.struck.set(name, (this.struck.get(name) ?? 0) + 1)
+    this.injected.set(name, (this.injected.get(name) ?? 0) + 1)
   }
 
-  /** Each prediction takes a time of its own. */
-  #varyPace (): void {
-    const vary = () => { this.#emulator.settings.generationMs = Math.round(this.#chance.between(200, 3_000)) }
-    this.#emulator.log.changes.on('created', vary)
-    vary()
+  /** Gives each prediction another duration. */
+  #varyTiming (): void {
+    const setDuration = () => { this.#emulator.settings.generationMs = Math.round(this.#random.between(200, 3_000)) }
+    this.#emulator.log.changes.on('created', setDuration)
+    setDuration()
   }
 }

@@ -1,20 +1,17 @@
-import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
-import { Webhook } from 'standardwebhooks'
-import type { Chance } from './seeded-random.ts'
+import type { ServerResponse } from 'node:http'
+import { CallbackReceiver, type ReceivedCallback } from '../harness/callback-receiver.ts'
+import { newWebhookSecret, verifyWebhook } from '../harness/webhook-secret.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-/** What came to one of the receiver's addresses. */
+/** A callback that the receiver has read. */
 export interface Callback {
   address: string
   /** its `webhook-id` */
   id: string
-  /** the body; undefined where the signature does not fit it */
+  /** the body; undefined if the signature does not match it */
   message: { type?: unknown, timestamp?: unknown, data?: Record<string, unknown> } | undefined
   /** whether it was answered with a 204 */
-  isTaken: boolean
+  isAccepted: boolean
 }
 
 const refusals = ['answered 500', 'left without an answer', 'cut off'] as const
@@ -22,84 +19,79 @@ type Refusal = typeof refusals[number]
 const refusedShare = 0.4
 
 /**
- * Takes callbacks at any number of addresses and writes down what it is told. It refuses a message once at most, and in
- * calm none: the second attempt comes within seconds, the third would come after the run.
+ * Receives callbacks at any number of addresses and records them. It refuses each message at most once, and none after
+ * `acceptAll`: the second attempt comes within seconds, but a third would come after the run.
  */
-export class CallbackReceiver {
-  readonly secret = `whsec_${randomBytes(32).toString('base64')}`
+export class FaultyCallbackReceiver {
+  readonly secret = newWebhookSecret()
   readonly callbacks: Callback[] = []
-  /** How often it took a message, and in what way it did not. */
-  readonly counts = new Map<string, number>()
-  readonly #webhook = new Webhook(this.secret)
-  readonly #chance: Chance
-  readonly #server = createServer((request, response) => { this.#receive(request, response).catch(() => this.#count('broken off by the service')) })
-  /** Messages that have had their refusal. */
+  readonly #random: SeededRandom
+  readonly #counts = new Map<string, number>()
+  readonly #receiver = new CallbackReceiver((callback, response) => this.#answer(callback, response))
+  /** The ids of the messages that were refused once. */
   readonly #refused = new Set<string>()
   readonly #unanswered = new Set<ServerResponse>()
-  /** Every way comes once before any comes again. */
-  #toCome: Refusal[] = []
-  #isCalm = false
-  #origin = ''
-  #given = 0
+  /** Each kind of refusal occurs once before any occurs again. */
+  #upcoming: Refusal[] = []
+  #acceptsAll = false
+  #addresses = 0
 
-  constructor (chance: Chance) {
-    this.#chance = chance
+  constructor (random: SeededRandom) {
+    this.#random = random
+  }
+
+  /** How many messages were accepted, refused in each way, and broken off by the service. */
+  get counts (): Map<string, number> {
+    const { incomplete } = this.#receiver
+    return incomplete === 0 ? this.#counts : new Map([...this.#counts, ['broken off by the service', incomplete]])
   }
 
   async listen (): Promise<void> {
-    await once(this.#server.listen(0, '127.0.0.1'), 'listening')
-    // The boundary: a server on a port has an address of this kind.
-    this.#origin = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    await this.#receiver.listen()
   }
 
-  /** An address that nobody else is given. */
+  /** Each call gives another address. */
   newAddress (): string {
-    return `${this.#origin}/caller-${++this.#given}`
+    return this.#receiver.address(`/caller-${++this.#addresses}`)
   }
 
-  /** From here on every message is taken, and who waits for an answer waits no longer. */
-  calm (): void {
-    this.#isCalm = true
+  /** Accepts every message from now on, and ends the requests that are still without an answer. */
+  acceptAll (): void {
+    this.#acceptsAll = true
     for (const response of this.#unanswered) response.destroy()
   }
 
   async close (): Promise<void> {
-    this.#server.close()
-    this.#server.closeAllConnections()
-    await once(this.#server, 'close')
+    await this.#receiver.close()
   }
 
-  /** @throws where the service, killed in the middle of it, sends half a message */
-  async #receive (request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = await text(request)
-    const { id, message } = this.#read(request, body)
-    const isTaken = this.#isCalm || this.#refused.has(id) || !this.#isToRefuse()
-    this.callbacks.push({ address: `${this.#origin}${request.url}`, id, message, isTaken })
-    if (!isTaken) return this.#refuse(id, response)
-    this.#count('taken')
+  #answer (callback: ReceivedCallback, response: ServerResponse): void {
+    const id = String(callback.headers['webhook-id'])
+    const isAccepted = this.#acceptsAll || this.#refused.has(id) || !this.#isToRefuse()
+    this.callbacks.push({ address: callback.address, id, message: this.#verify(callback), isAccepted })
+    if (!isAccepted) return this.#refuse(id, response)
+    this.#count('accepted')
     response.writeHead(204).end()
   }
 
-  #read ({ headers }: IncomingMessage, body: string): Pick<Callback, 'id' | 'message'> {
-    const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
-    const id = String(headers['webhook-id'])
+  #verify (callback: ReceivedCallback): Callback['message'] {
     try {
       // The boundary: the verdict compares it with what the client saw.
-      return { id, message: this.#webhook.verify(body, texts) as Callback['message'] }
+      return verifyWebhook(this.secret, callback) as Callback['message']
     } catch {
-      return { id, message: undefined }
+      return undefined
     }
   }
 
-  /** A short storm brings few messages: the first ones try every way. */
+  /** A short run has few messages: its first ones are refused in every way. */
   #isToRefuse (): boolean {
-    return this.#refused.size < refusals.length || this.#chance.happens(refusedShare)
+    return this.#refused.size < refusals.length || this.#random.happens(refusedShare)
   }
 
   #refuse (id: string, response: ServerResponse): void {
     this.#refused.add(id)
-    if (this.#toCome.length === 0) this.#toCome = this.#chance.shuffled(refusals)
-    const refusal = this.#toCome.pop() ?? 'cut off'
+    if (this.#upcoming.length === 0) this.#upcoming = this.#random.shuffled(refusals)
+    const refusal = this.#upcoming.pop() ?? 'cut off'
     this.#count(refusal)
     switch (refusal) {
       case 'answered 500': response.writeHead(500).end(); break
@@ -109,6 +101,6 @@ export class CallbackReceiver {
   }
 
   #count (what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1)
   }
 }

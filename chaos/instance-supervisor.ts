@@ -1,206 +1,205 @@
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Chance } from './seeded-random.ts'
+import { pause } from '../harness/until.ts'
+import { freezePoints, killPoints, type CrashTrigger } from './crash-points.ts'
 import type { InstanceClock } from './instance-clock.ts'
-import type { Lives } from './process-supervisor.ts'
-import type { Life, Plan, Span } from './plan.ts'
-import { ServiceProcess, type Death } from './instance-process.ts'
-import { killPoints, stopPoints, type Strike } from './crash-points.ts'
+import { InstanceProcess, type InstanceEnd } from './instance-process.ts'
+import type { Plan, ProcessFault, Span } from './plan.ts'
+import type { ProcessSupervisor } from './process-supervisor.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-export interface ServiceLivesOptions {
+export interface InstanceSupervisorOptions {
   url: string
-  chance: Chance
-  /** Gets what the processes print. */
+  random: SeededRandom
+  /** gets what the processes print */
   log: Writable
-  /** Writes an event into the same log. */
-  tell: (event: string) => void
-  /** The environment of the next life: half of them may be configured in another way. */
+  /** writes an event into the same log */
+  logEvent: (event: string) => void
+  /** the environment of the next process: half of them are configured in another way */
   nextEnv: () => Record<string, string>
-  plan: Pick<Plan, 'aliveFor' | 'frozenFor' | 'goneFor'>
-  /** In what order the troubles come; asked again when all of them have been. */
-  nextDeck: () => Life[]
-  /** Of each of the processes, and how far it may step from the true time (ms); without it theirs is the machine's. */
-  clock?: { instance: InstanceClock, farthest: Span } | undefined
-  /** Whether a process that was started then (ms since the epoch) may have ended for what it needs was away. */
+  plan: Pick<Plan, 'runDuration' | 'freezeDuration' | 'restartDelay'>
+  /** the next faults in their order; called again after the last of them */
+  nextFaults: () => ProcessFault[]
+  /** the clock of the processes, and how far it may step from the true time (ms); without it they have the machine's clock */
+  clock?: { instance: InstanceClock, maxOffsetMs: Span } | undefined
+  /** whether a process that was started at that time (ms since the epoch) may have ended because it needed something unavailable */
   mayFailToStart: (startedAt: number) => boolean
 }
 
-const strikeWithinMs = 4_000
+const crashPointTimeoutMs = 4_000
 const graceMs = 30_000
-const beforeAnotherStartMs = 500
+const startRetryMs = 500
 
-/** One process after another on the same data, each in trouble, none mourned for long. */
-export class ServiceLives implements Lives {
+/** Runs one process after another on the same data, each with one fault. */
+export class InstanceSupervisor implements ProcessSupervisor {
   readonly counts = new Map<string, number>()
-  readonly crashes: Death[] = []
-  readonly #options: ServiceLivesOptions
-  #current: ServiceProcess | undefined
-  /** ms since the epoch: no process starts before. */
-  #goneUntil = 0
+  readonly crashes: InstanceEnd[] = []
+  readonly #options: InstanceSupervisorOptions
+  #current: InstanceProcess | undefined
+  /** ms since the epoch; no process starts before. */
+  #downUntil = 0
 
-  constructor (options: ServiceLivesOptions) {
+  constructor (options: InstanceSupervisorOptions) {
     this.#options = options
     for (const point of killPoints) this.counts.set(`kill ${point}`, 0)
-    for (const point of stopPoints) this.counts.set(point, 0)
+    for (const point of freezePoints) this.counts.set(point, 0)
   }
 
   get kills (): number {
     return [...this.counts].reduce((sum, [name, count]) => name.startsWith('kill') ? sum + count : sum, 0)
   }
 
-  get isDead (): boolean {
-    return this.#current?.isDead ?? true
+  get hasDied (): boolean {
+    return this.#current?.hasEnded ?? true
   }
 
-  async live (signal: AbortSignal): Promise<void> {
-    const { chance, plan, nextDeck } = this.#options
-    for (let deck: Life[] = []; !signal.aborted;) {
-      if (deck.length === 0) deck = nextDeck()
-      const life = deck.pop()
-      if (life === undefined) continue
-      const death = await this.#live(life, signal)
-      // The weather kept the process from passing its point: another one tries later.
-      if (life.trouble === 'killed at a point' && death.by !== 'strike') deck.unshift(life)
-      await this.#stayAway(chance.between(...plan.goneFor), signal)
+  async injectFaults (signal: AbortSignal): Promise<void> {
+    const { random, plan, nextFaults } = this.#options
+    for (let faults: ProcessFault[] = []; !signal.aborted;) {
+      if (faults.length === 0) faults = nextFaults()
+      const fault = faults.pop()
+      if (fault === undefined) continue
+      const end = await this.#runWith(fault, signal)
+      // Other faults kept the process from reaching its crash point: another process tries it again later.
+      if (fault.kind === 'killed at a crash point' && end.by !== 'crash point') faults.unshift(fault)
+      await this.#stayDown(random.between(...plan.restartDelay), signal)
     }
   }
 
-  async startAnew (signal: AbortSignal): Promise<void> {
-    const service = this.#start()
-    await service.ready(`${this.#options.url}/readyz`, signal)
-    if (service.isDead) throw new Error('The service does not start; its log says why')
+  async startWithoutFaults (signal: AbortSignal): Promise<void> {
+    const instance = this.#start()
+    await instance.started(`${this.#options.url}/readyz`, signal)
+    if (instance.hasEnded) throw new Error('The service does not start; its log says why')
   }
 
-  /** Kills the process, in whatever trouble it is; the next one does not start before `ms` have passed. */
-  async fall (ms: number): Promise<void> {
-    this.#goneUntil = Date.now() + ms
+  /** Kills the process, whatever its state; the next one does not start before `ms` have passed. */
+  async takeDown (ms: number): Promise<void> {
+    this.#downUntil = Date.now() + ms
     await this.#current?.kill()
   }
 
-  async stop (): Promise<Death[]> {
+  async stop (): Promise<InstanceEnd[]> {
     return this.#current === undefined ? [] : [await this.#current.stop(graceMs)]
   }
 
-  async destroy (): Promise<void> {
+  async killAll (): Promise<void> {
     await this.#current?.kill()
   }
 
-  #start (strike?: Strike): ServiceProcess {
+  #start (trigger?: CrashTrigger): InstanceProcess {
     const { nextEnv, clock, log } = this.#options
-    this.#current = new ServiceProcess({ env: { ...nextEnv(), ...clock?.instance.env }, strike, log })
+    this.#current = new InstanceProcess({ env: { ...nextEnv(), ...clock?.instance.env }, trigger, log })
     return this.#current
   }
 
-  async #stayAway (ms: number, signal: AbortSignal): Promise<void> {
-    this.#goneUntil = Math.max(this.#goneUntil, Date.now() + ms)
-    for (let left = ms; left > 0 && !signal.aborted; left = this.#goneUntil - Date.now()) {
-      await delay(left, undefined, { signal }).catch(() => undefined)
-    }
+  async #stayDown (ms: number, signal: AbortSignal): Promise<void> {
+    this.#downUntil = Math.max(this.#downUntil, Date.now() + ms)
+    for (let left = ms; left > 0 && !signal.aborted; left = this.#downUntil - Date.now()) await pause(left, signal)
   }
 
-  async #live (life: Life, signal: AbortSignal): Promise<Death> {
-    const { tell } = this.#options
+  async #runWith (fault: ProcessFault, signal: AbortSignal): Promise<InstanceEnd> {
+    const { logEvent } = this.#options
     const startedAt = Date.now()
-    const service = this.#start(this.#strikeOf(life))
-    tell(`process ${service.pid} starts, to be ${Object.values(life).join(' ')}`)
-    // A process that dies under a step of its trouble ends the step too.
+    const instance = this.#start(this.#trigger(fault))
+    logEvent(`process ${instance.pid} starts, fault: ${Object.values(fault).join(' ')}`)
+    // The end of the process also ends the fault.
     const over = new AbortController()
     const isOver = AbortSignal.any([signal, over.signal])
-    await Promise.race([service.death, this.#suffer(life, service, isOver)]).catch((error: unknown) => {
+    await Promise.race([instance.ended, this.#inject(fault, instance, isOver)]).catch((error: unknown) => {
       if (!isOver.aborted) throw error
     })
     over.abort()
-    const death = await service.kill()
-    tell(`process ${service.pid} died: ${JSON.stringify(death)}`)
-    await this.#record(life, death, service.hasStarted ? undefined : startedAt, signal)
-    return death
+    const end = await instance.kill()
+    logEvent(`process ${instance.pid} ended: ${JSON.stringify(end)}`)
+    await this.#record(fault, end, instance.hasStarted ? undefined : startedAt, signal)
+    return end
   }
 
-  async #record (life: Life, death: Death, failedStartAt: number | undefined, signal: AbortSignal): Promise<void> {
-    if (death.by === 'kill') return this.#count('kill at random')
-    if (death.by === 'strike') return this.#count('point' in life ? `kill ${life.point}` : 'kill')
-    if (death.by === 'stop' && death.code === 0) return this.#count('stopped in peace')
-    if (death.by === 'itself' && failedStartAt !== undefined && this.#options.mayFailToStart(failedStartAt)) {
+  async #record (fault: ProcessFault, end: InstanceEnd, failedStartAt: number | undefined, signal: AbortSignal): Promise<void> {
+    if (end.by === 'kill') return this.#count('kill at random')
+    if (end.by === 'crash point') return this.#count('point' in fault ? `kill ${fault.point}` : 'kill')
+    if (end.by === 'stop' && end.code === 0) return this.#count('stopped')
+    if (end.by === 'itself' && failedStartAt !== undefined && this.#options.mayFailToStart(failedStartAt)) {
       this.#count('could not start')
-      return await this.#stayAway(beforeAnotherStartMs, signal)
+      return await this.#stayDown(startRetryMs, signal)
     }
-    this.crashes.push(death)
+    this.crashes.push(end)
   }
 
-  async #suffer (life: Life, service: ServiceProcess, signal: AbortSignal): Promise<void> {
-    const { chance, plan: { aliveFor } } = this.#options
-    const wait = ([from, to]: Span) => delay(chance.between(from, to), undefined, { signal })
-    const struckInTime = () => Promise.race([service.struck.then(() => true), delay(strikeWithinMs, false, { signal })])
-    // It may come to its point before it listens: it resumes open tasks first.
-    await Promise.race([service.struck, service.ready(`${this.#options.url}/livez`, signal)])
-    switch (life.trouble) {
-      case 'killed at a point':
-        if (await struckInTime()) await service.death
+  async #inject (fault: ProcessFault, instance: InstanceProcess, signal: AbortSignal): Promise<void> {
+    const { random, plan: { runDuration } } = this.#options
+    const wait = ([from, to]: Span) => delay(random.between(from, to), undefined, { signal })
+    const reachesPoint = () => Promise.race([instance.atCrashPoint.then(() => true), delay(crashPointTimeoutMs, false, { signal })])
+    // It may reach its crash point before it listens, because it resumes open tasks first.
+    await Promise.race([instance.atCrashPoint, instance.started(`${this.#options.url}/livez`, signal)])
+    switch (fault.kind) {
+      case 'killed at a crash point':
+        if (await reachesPoint()) await instance.ended
         return
-      case 'frozen at a point':
-        if (await struckInTime()) await this.#thaw(life.point, service, wait)
+      case 'frozen at a crash point':
+        if (await reachesPoint()) await this.#thaw(fault.point, instance, wait)
         break
       case 'frozen':
-        await wait(aliveFor.killed)
-        service.freeze()
-        await this.#thaw('stop at random', service, wait)
+        await wait(runDuration.killed)
+        instance.freeze()
+        await this.#thaw('freeze at random', instance, wait)
         break
       case 'disk full':
-        await wait(aliveFor.afterwards)
-        await this.#fillDisk(service, wait)
+        await wait(runDuration.afterFault)
+        await this.#fillDisk(instance, wait)
         break
       case 'clock stepped':
-        await wait(aliveFor.afterwards)
+        await wait(runDuration.afterFault)
         await this.#stepClock(wait)
         break
       case 'stopped':
-        await wait(aliveFor.killed)
-        await service.stop(graceMs)
+        await wait(runDuration.killed)
+        await instance.stop(graceMs)
         return
       case 'killed':
-      case 'left alone':
-        return await wait(aliveFor[life.trouble])
+      case 'undisturbed':
+        return await wait(runDuration[fault.kind])
     }
-    await wait(aliveFor.afterwards)
+    await wait(runDuration.afterFault)
   }
 
-  async #thaw (name: string, service: ServiceProcess, wait: (range: Span) => Promise<void>): Promise<void> {
-    const { plan, tell } = this.#options
+  async #thaw (name: string, instance: InstanceProcess, wait: (span: Span) => Promise<void>): Promise<void> {
+    const { plan, logEvent } = this.#options
     this.#count(name)
-    tell(`process ${service.pid}: ${name}`)
-    await wait(plan.frozenFor)
-    service.thaw()
-    tell(`process ${service.pid} thawed`)
+    logEvent(`process ${instance.pid}: ${name}`)
+    await wait(plan.freezeDuration)
+    instance.thaw()
+    logEvent(`process ${instance.pid} thawed`)
   }
 
-  /** One in three dies with the disk still full. */
-  async #fillDisk (service: ServiceProcess, wait: (range: Span) => Promise<void>): Promise<void> {
-    await service.setDisk('full')
+  /** One process in three is killed while its disk is full. */
+  async #fillDisk (instance: InstanceProcess, wait: (span: Span) => Promise<void>): Promise<void> {
+    await instance.setDisk('full')
     this.#count('disk full')
-    this.#options.tell('disk full')
+    this.#options.logEvent('disk full')
     await wait([1_000, 3_000])
-    if (this.#options.chance.happens(1 / 3)) await service.kill()
-    await service.setDisk('free')
-    this.#options.tell('disk free')
+    if (this.#options.random.happens(1 / 3)) await instance.kill()
+    await instance.setDisk('free')
+    this.#options.logEvent('disk free')
   }
 
-  async #stepClock (wait: (range: Span) => Promise<void>): Promise<void> {
-    const { clock, chance, tell } = this.#options
+  async #stepClock (wait: (span: Span) => Promise<void>): Promise<void> {
+    const { clock, random, logEvent } = this.#options
     if (clock === undefined) return
-    const ms = Math.round(chance.between(...clock.farthest))
+    const ms = Math.round(random.between(...clock.maxOffsetMs))
     clock.instance.step(ms)
     this.#count('clock stepped')
-    tell(`the clock steps to ${ms} ms ahead`)
+    logEvent(`the clock steps to ${ms} ms ahead`)
     try {
       await wait([2_000, 5_000])
     } finally {
-      clock.instance.stepBack()
-      tell('the clock has stepped back')
+      clock.instance.reset()
+      logEvent('the clock has stepped back')
     }
   }
 
-  #strikeOf (life: Life): Strike | undefined {
-    return 'point' in life ? { point: life.point, occurrence: this.#options.chance.integer(1, 3) } : undefined
+  #trigger (fault: ProcessFault): CrashTrigger | undefined {
+    return 'point' in fault ? { point: fault.point, occurrence: this.#options.random.integer(1, 3) } : undefined
   }
 
   #count (name: string): void {

@@ -1,175 +1,167 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { Agent, request } from 'undici'
+import { pause } from '../harness/until.ts'
+import { createPath, ServiceClient, type Answer, type Call } from '../harness/service-client.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
-import type { Chance } from './seeded-random.ts'
 import { Dreams, type Dream } from './dreams.ts'
 import type { Extras } from './extras.ts'
-import { hasEnded, type AcceptedTask, type Ledger } from './observations.ts'
+import { hasEnded, type AcceptedTask, type Observations } from './observations.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-export interface DreamersOptions {
-  /** of the instances of the service, asked in turn */
+export interface LoadClientsOptions {
+  /** of the instances of the service, called in turn */
   urls: [string, ...string[]]
-  /** ms that a client waits for an answer */
-  patienceMs: { POST: number, GET: number }
-  chance: Chance
+  timeoutMs: { POST: number, GET: number }
+  random: SeededRandom
   extras: Extras
-  ledger: Ledger
-  /** of the receiver of callbacks, another one each time */
+  observations: Observations
+  /** gives a new address of the receiver of callbacks with each call */
   newAddress: () => string
 }
 
-const meanPauseMs = 125
-const connectMs = 4_000
-const mostPosts = 64
-/** of the POSTs that give an address to call back */
-const calledBackShare = 0.5
-/** of the tasks that clients cancel, where they do, and ms until then */
+const meanCreateIntervalMs = 125
+const connectTimeoutMs = 4_000
+const maxCreates = 64
+const maxPolls = 32
+/** of the creates that have a `callback_url` */
+const callbackShare = 0.5
+/** of the tasks that are cancelled if `cancel` is on, and the time until then */
 const cancelledShare = 0.15
-const longestThoughtMs = 2_000
-/** ms from one look at a task to the next: while it is open, and at least once it has ended. */
-const lookEvery = { open: 600, ended: 4_000 }
-const mostLooks = 32
-/** What a service under this weather may say to a request that it refuses. */
-const refusals = [503]
+const maxCancelDelayMs = 2_000
+/** from one poll of a task to the next */
+const pollIntervalMs = { open: 600, ended: 4_000 }
+/** Statuses with which the service may refuse a request while faults are injected. */
+const allowedRefusals = [503]
 
 interface Expectation {
-  /** called once, unless it is certain that the service never saw the request */
+  /** called once, unless it is certain that the request has not reached the service */
   mayHaveArrived?: () => void
-  /** further statuses that are no surprise */
-  mayAnswer?: number[]
+  /** further statuses that are expected */
+  expectedStatuses?: number[]
 }
 
-/** The clients: they post dreams and look at their tasks, over and over, and write down what they are told. */
-export class Dreamers {
-  readonly #urls
-  readonly #patienceMs
-  readonly #ledger
-  readonly #chance
+/** Creates tasks, polls them and cancels some, and records every answer. */
+export class LoadClients {
+  readonly #client: ServiceClient
+  readonly #timeoutMs
+  readonly #observations
+  readonly #random
   readonly #dreams
   readonly #cancels
   readonly #newAddress
-  readonly #agent = new Agent({ connections: mostPosts + mostLooks, connect: { timeout: connectMs } })
-  readonly #posting = new Set<Promise<void>>()
-  readonly #nextLook = new Map<AcceptedTask, number>()
-  #turn = 0
+  readonly #creates = new Set<Promise<void>>()
+  readonly #nextPoll = new Map<AcceptedTask, number>()
 
-  constructor ({ urls, patienceMs, chance, extras, ledger, newAddress }: DreamersOptions) {
-    this.#urls = urls
-    this.#patienceMs = patienceMs
-    this.#chance = chance
-    this.#ledger = ledger
-    this.#dreams = new Dreams(chance, extras.has('same-dreams'))
+  constructor ({ urls, timeoutMs, random, extras, observations, newAddress }: LoadClientsOptions) {
+    this.#client = new ServiceClient({ urls, timeoutMs: timeoutMs.GET, connectTimeoutMs, connections: maxCreates + maxPolls })
+    this.#timeoutMs = timeoutMs
+    this.#random = random
+    this.#observations = observations
+    this.#dreams = new Dreams(random, extras.has('same-dreams'))
     this.#cancels = extras.has('cancel')
     this.#newAddress = newAddress
   }
 
-  /** Posts about 8 dreams a second, each exactly once, until the signal. */
-  async post (signal: AbortSignal): Promise<void> {
+  /** Creates about 8 tasks a second until the signal. No request is repeated. */
+  async createTasks (signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (this.#posting.size < mostPosts) {
-        const posting = this.#post(this.#dreams.next(), signal).finally(() => this.#posting.delete(posting))
-        this.#posting.add(posting)
+      if (this.#creates.size < maxCreates) {
+        const create = this.#createAndMayCancel(this.#dreams.next(), signal).finally(() => this.#creates.delete(create))
+        this.#creates.add(create)
       }
-      await delay(-Math.log(1 - this.#chance.between(0, 1)) * meanPauseMs, undefined, { signal }).catch(() => undefined)
+      await pause(-Math.log(1 - this.#random.between(0, 1)) * meanCreateIntervalMs, signal)
     }
-    await Promise.all(this.#posting)
+    await Promise.all(this.#creates)
   }
 
-  /** Looks at every task again and again until the signal; at each with one request at a time, so that the order is known. */
-  async watch (signal: AbortSignal): Promise<void> {
+  /** Polls every task again and again until the signal, each with one request at a time, so that the order of its answers is known. */
+  async pollTasks (signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const due = [...this.#nextLook].filter(([, at]) => at <= Date.now()).slice(0, mostLooks).map(([task]) => task)
-      await Promise.all(due.map((task) => this.look(task)))
-      await delay(due.length === mostLooks ? 0 : 50)
+      const due = [...this.#nextPoll].filter(([, at]) => at <= Date.now()).slice(0, maxPolls).map(([task]) => task)
+      await Promise.all(due.map((task) => this.poll(task)))
+      await pause(due.length === maxPolls ? 0 : 50)
     }
   }
 
-  /** @returns whether the service said anything of the task */
-  async look (task: AcceptedTask): Promise<boolean> {
-    const answer = await this.#askAnyone(`/video-status/${task.id}`)
-    if (answer?.status === 404) this.#ledger.missed(task)
-    // The boundary: what the service says is what is under test, and compared as text.
-    if (answer?.status === 200) this.#ledger.saw(task, answer.body as TaskView)
-    this.#nextLook.set(task, Date.now() + (hasEnded(task) ? lookEvery.ended : lookEvery.open))
+  /** @returns whether an instance gave the status of the task, or said that there is no such task */
+  async poll (task: AcceptedTask): Promise<boolean> {
+    const answer = await this.#callAnyInstance({ method: 'GET', path: `/video-status/${task.id}` })
+    if (answer?.status === 404) this.#observations.recordMissing(task)
+    // The boundary: the answers of the service are under test, and compared as text.
+    if (answer?.status === 200) this.#observations.recordStatus(task, this.#parse(answer.text, 'GET') as TaskView)
+    this.#nextPoll.set(task, Date.now() + (hasEnded(task) ? pollIntervalMs.ended : pollIntervalMs.open))
     return answer?.status === 200 || answer?.status === 404
   }
 
   /**
-   * Every task that the service has, also those whose id no client has read.
-   *
-   * @returns undefined where it does not say
+   * Every task of the service, also those whose id no client has received.
+   * @returns undefined if the service does not answer every page
    */
-  async listAll (): Promise<TaskView[] | undefined> {
-    const tasks: TaskView[] = []
-    for (let cursor: string | null = ''; cursor !== null;) {
-      const answer = await this.#askAnyone(`/video-status?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`)
-      if (answer?.status !== 200) return undefined
-      // The boundary: what the service says is what is under test.
-      const page = answer.body as { items: TaskView[], next_cursor: string | null }
-      tasks.push(...page.items)
-      cursor = page.next_cursor
+  async listTasks (): Promise<TaskView[] | undefined> {
+    try {
+      return await this.#client.listTasks('', async (call) => {
+        const answer = await this.#callAnyInstance(call)
+        if (answer === undefined) throw new Error('No instance answers')
+        return answer
+      })
+    } catch {
+      return undefined
     }
-    return tasks
   }
 
   async close (): Promise<void> {
-    await this.#agent.destroy()
+    await this.#client.close()
   }
 
-  async #post (dream: Dream, signal: AbortSignal): Promise<void> {
-    const task = await this.#postOnce(dream)
-    if (task === undefined || !this.#cancels || !this.#chance.happens(cancelledShare)) return
-    await delay(this.#chance.between(0, longestThoughtMs), undefined, { signal }).catch(() => undefined)
+  async #createAndMayCancel (dream: Dream, signal: AbortSignal): Promise<void> {
+    const task = await this.#create(dream)
+    if (task === undefined || !this.#cancels || !this.#random.happens(cancelledShare)) return
+    await pause(this.#random.between(0, maxCancelDelayMs), signal)
     if (signal.aborted) return
-    await this.#ask('POST', `/video-status/${task.id}/cancel`, { mayAnswer: [409] })
-    await this.#postOnce(dream)
+    const answer = await this.#call({ method: 'POST', path: `/video-status/${task.id}/cancel` }, { expectedStatuses: [409] })
+    if (answer?.status === 200) this.#parse(answer.text, 'POST')
+    await this.#create(dream)
   }
 
-  async #postOnce ({ key, text, style }: Dream): Promise<AcceptedTask | undefined> {
-    const address = this.#chance.happens(calledBackShare) ? this.#newAddress() : undefined
-    const query = new URLSearchParams({ dream: text, style, ...(address !== undefined && { callback_url: address }) })
-    const answer = await this.#ask('POST', `/generate-video?${query}`, { mayHaveArrived: () => this.#ledger.sent(key, address) })
+  async #create ({ key, text, style }: Dream): Promise<AcceptedTask | undefined> {
+    const address = this.#random.happens(callbackShare) ? this.#newAddress() : undefined
+    const answer = await this.#call(
+      { method: 'POST', path: createPath(text, style, address) },
+      { mayHaveArrived: () => this.#observations.recordCreate(key, address) }
+    )
     if (answer?.status !== 200) return undefined
-    const { task_id: id } = answer.body as { task_id?: string }
+    const { task_id: id } = this.#parse(answer.text, 'POST') as { task_id?: string }
     if (id === undefined) return undefined
-    const task = this.#ledger.accepted(key, id, address)
-    this.#nextLook.set(task, Date.now())
+    const task = this.#observations.recordAccepted(key, id, address)
+    this.#nextPoll.set(task, Date.now())
     return task
   }
 
-  /** Whom one instance does not answer asks the next, at most each once. */
-  async #askAnyone (path: string): Promise<{ status: number, body: unknown } | undefined> {
-    for (let asked = 0; asked < this.#urls.length; asked++) {
-      const answer = await this.#ask('GET', path)
+  /** Calls one instance after another until one answers. */
+  async #callAnyInstance (call: Call): Promise<Answer | undefined> {
+    for (let called = 0; called < this.#client.instances; called++) {
+      const answer = await this.#call(call)
       if (answer !== undefined) return answer
     }
     return undefined
   }
 
-  async #ask (method: 'GET' | 'POST', path: string, { mayHaveArrived = () => {}, mayAnswer = [] }: Expectation = {}): Promise<{ status: number, body: unknown } | undefined> {
+  async #call (call: Call & { method: 'GET' | 'POST' }, { mayHaveArrived = () => {}, expectedStatuses = [] }: Expectation = {}): Promise<Answer | undefined> {
+    const { method } = call
     try {
-      const { statusCode: status, body } = await request(this.#nextUrl() + path, {
-        method, dispatcher: this.#agent, signal: AbortSignal.timeout(this.#patienceMs[method])
-      })
-      const text = await body.text()
+      const answer = await this.#client.call({ ...call, timeoutMs: this.#timeoutMs[method] })
       mayHaveArrived()
-      if (status !== 200 && ![...refusals, ...mayAnswer].includes(status)) this.#ledger.surprised(`${method} ${status}`)
-      return { status, body: status === 200 ? this.#parsed(text, method) : text }
+      if (![200, ...allowedRefusals, ...expectedStatuses].includes(answer.status)) this.#observations.recordUnexpected(`${method} ${answer.status}`)
+      return answer
     } catch (error) {
       if (!isRefusedConnection(error)) mayHaveArrived()
       return undefined
     }
   }
 
-  #nextUrl (): string {
-    return this.#urls[this.#turn++ % this.#urls.length] ?? this.#urls[0]
-  }
-
-  #parsed (text: string, method: string): unknown {
+  #parse (text: string, method: string): unknown {
     try {
       return JSON.parse(text)
     } catch {
-      this.#ledger.surprised(`${method} 200 that is no JSON`)
+      this.#observations.recordUnexpected(`${method} 200 that is no JSON`)
       return {}
     }
   }

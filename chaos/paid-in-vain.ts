@@ -2,33 +2,33 @@ import type { Emulator } from '../replicate-emulator/emulator.ts'
 import { endingOutput } from '../replicate-emulator/outcome.ts'
 import type { Prediction } from '../replicate-emulator/prediction.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
-import { keyIn } from './observations.ts'
+import { findKey } from './observations.ts'
 
-/** A prediction as the accounts see it. */
-export interface Made {
+/** What the accounts need to know of a prediction. */
+export interface PaidPrediction {
   id: string
   /** of the dream */
   key: string
   /** by another client of the account: the service has not paid for it */
   isForeign: boolean
-  /** It began and gives a video, or was cancelled after it began: someone should want it, or have cancelled a task. */
+  /** It has a video, or was cancelled after it began: either a task has to use it, or a client has cancelled a task. */
   isPaid: boolean
 }
 
-/** Of a prediction whose prompt has no key. */
+/** The key of predictions whose prompt has none. */
 const noKey = 'a dream without a key'
 
-/** @param cancelled  ids of the predictions that were ended by a call */
-export function madeBy ({ log }: Emulator, cancelled: ReadonlySet<string>): Made[] {
+/** @param cancelled  the ids of the predictions that a call has ended */
+export function describePredictions ({ log }: Emulator, cancelled: ReadonlySet<string>): PaidPrediction[] {
   return log.all.map((prediction) => ({
     id: prediction.id,
-    key: keyIn(prediction.input.prompt) ?? noKey,
+    key: findKey(prediction.input.prompt) ?? noKey,
     isForeign: prediction.isForeign,
     isPaid: prediction.startsAt < prediction.endsAt && (cancelled.has(prediction.id) || hasVideo(prediction))
   }))
 }
 
-/** Whether its output is an address of its video, now or when it will have ended. */
+/** Whether its output is the address of its video, now or at its end. */
 function hasVideo ({ id, ending }: Prediction): boolean {
   return ending.status === 'succeeded' && JSON.stringify(endingOutput(ending, id))?.includes(id)
 }
@@ -36,31 +36,31 @@ function hasVideo ({ id, ending }: Prediction): boolean {
 /** The account of all tasks and predictions of one dream. */
 export interface Account {
   key: string
-  /** Predictions of which one was paid for and not used, and how many of them. */
-  unused: Made[]
+  /** The predictions that no task used, and how many of them were paid in vain. */
+  unused: PaidPrediction[]
   inVain: number
-  /** Tasks that failed by a verdict, beyond the predictions that ended so. */
+  /** How many more tasks failed with a verdict than predictions gave one. */
   failedForNothing: number
 }
 
-/** What the verdict of its own prediction can be. */
+/** The error codes that the prediction of a task can give. */
 const verdicts: unknown[] = ['content_policy', 'provider_error', 'no_output']
 
 /**
- * A video that no task was given, and a prediction that was cancelled, are in vain, unless a client has cancelled a task
- * of the dream: each cancelled one may leave one behind. One that ended without a video is in vain where no failed task is
- * left that may have had it.
+ * Compares the tasks and the predictions of each dream. A video that no task was given, and a prediction that was cancelled,
+ * are paid in vain, unless a client has cancelled a task of the dream: each cancelled task excuses one prediction. A
+ * prediction that ended without a video is in vain if no failed task is left that may have had it.
  *
- * @param tasks  every task of the service, also those that no client knows of
+ * @param tasks  every task of the service, also those that no client knows
  */
-export function balance (tasks: TaskView[], made: Made[]): Account[] {
-  const tasksByKey = Map.groupBy(tasks, ({ dream }) => keyIn(dream) ?? noKey)
-  return [...Map.groupBy(made, ({ key }) => key)].map(([key, ofDream]) => balanceOf(key, tasksByKey.get(key) ?? [], ofDream))
+export function reconcile (tasks: TaskView[], predictions: PaidPrediction[]): Account[] {
+  const tasksByKey = Map.groupBy(tasks, ({ dream }) => findKey(dream) ?? noKey)
+  return [...Map.groupBy(predictions, ({ key }) => key)].map(([key, ofDream]) => reconcileDream(key, tasksByKey.get(key) ?? [], ofDream))
 }
 
-function balanceOf (key: string, tasks: TaskView[], made: Made[]): Account {
-  const given = new Set(tasks.map(videoOf))
-  const left = made.filter(({ id, isForeign }) => !isForeign && !given.has(id))
+function reconcileDream (key: string, tasks: TaskView[], predictions: PaidPrediction[]): Account {
+  const given = new Set(tasks.map(videoPrediction))
+  const left = predictions.filter(({ id, isForeign }) => !isForeign && !given.has(id))
   const [paid, free] = [left.filter(({ isPaid }) => isPaid), left.filter(({ isPaid }) => !isPaid)]
   const failed = tasks.filter(({ status }) => status === 'failed')
   const cancelled = failed.filter(isCancelled).length
@@ -78,7 +78,7 @@ function isCancelled ({ error_code: code }: TaskView): boolean {
   return code === 'canceled'
 }
 
-/** The prediction whose file at the emulator a task was given. */
-export function videoOf ({ video_url: url }: Pick<TaskView, 'video_url'>): string | undefined {
+/** The id of the prediction whose file at the emulator a task was given. */
+export function videoPrediction ({ video_url: url }: Pick<TaskView, 'video_url'>): string | undefined {
   return /\/files\/(\w+)\//.exec(url ?? '')?.[1]
 }

@@ -1,99 +1,102 @@
 import { parseArgs } from 'node:util'
-import type { Chance } from './seeded-random.ts'
-import { extras, readExtras, usualExtras, type Extras } from './extras.ts'
-import { killPoints, stopPoints, type KillPoint, type StopPoint } from './crash-points.ts'
+import { freezePoints, killPoints, type FreezePoint, type KillPoint } from './crash-points.ts'
+import { defaultExtras, extras, readExtras, type Extras } from './extras.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /** ms, from and to */
 export type Span = readonly [number, number]
 
-/** What one life of the service is to go through; each ends with a `kill -9`, but for the one that is stopped. */
-export type Life =
-  | { trouble: 'killed at a point', point: KillPoint }
-  | { trouble: 'frozen at a point', point: StopPoint }
-  | { trouble: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'clock stepped' | 'left alone' }
+/** What happens to one process of the service. Each process ends with a `kill -9`, except for one that is stopped. */
+export type ProcessFault =
+  | { kind: 'killed at a crash point', point: KillPoint }
+  | { kind: 'frozen at a crash point', point: FreezePoint }
+  | { kind: 'frozen' | 'killed' | 'stopped' | 'disk full' | 'clock stepped' | 'undisturbed' }
 
-/** How long what lasts. The short forms end within 75 s, and 100 s for a cluster, as the service's deadline ends all of its waiting. */
-export interface Plan extends Form {
+/**
+ * The arguments of a run and its durations. The deadline of the tasks bounds every wait of the service, so that the short
+ * forms end within 75 s, and within 100 s for a cluster.
+ */
+export interface Plan extends Timing {
   seed: number
-  /** Faults and troubles blow for so long; new dreams come until shortly before. */
-  stormMs: number
-  /** Many processes on one PostgreSQL in place of one on SQLite. */
+  /** The duration of the faults; clients create tasks until shortly before its end. */
+  faultPhaseMs: number
+  /** Many processes on one PostgreSQL instead of one process on SQLite. */
   isCluster: boolean
   extras: Extras
   /** @param clockSteps  whether the clock of the process can step */
-  nextDeck: (chance: Chance, clockSteps: boolean) => Life[]
+  nextFaults: (random: SeededRandom, clockSteps: boolean) => ProcessFault[]
 }
 
-interface Form {
+interface Timing {
   deadlineSeconds: number
-  /** before it is killed or stopped, in a life without trouble, and after the trouble */
-  aliveFor: Record<'killed' | 'left alone' | 'afterwards', Span>
-  frozenFor: Span
-  /** between two lives of the same process */
-  goneFor: Span
-  /** that a client waits for an answer */
-  patienceMs: { POST: number, GET: number }
-  /** from the end of the last task until its callback address has been told, at most */
-  longestCallbackMs: number
+  /** how long a process runs before it is killed or stopped, without a fault, and after its fault */
+  runDuration: Record<'killed' | 'undisturbed' | 'afterFault', Span>
+  freezeDuration: Span
+  /** from the end of a process to the start of the next one */
+  restartDelay: Span
+  /** of the requests of the clients */
+  timeoutMs: { POST: number, GET: number }
+  /** from the end of the last task until its callback must have been received */
+  maxCallbackMs: number
 }
 
-/** Who was refused is told again within 7.5 s. */
+/** A callback that is refused is sent again within 7.5 s. */
 const single = {
-  aliveFor: { killed: [300, 3_500], 'left alone': [8_000, 20_000], afterwards: [500, 2_500] },
-  goneFor: [0, 0],
-  patienceMs: { POST: 4_000, GET: 4_000 },
-  longestCallbackMs: 12_000
+  runDuration: { killed: [300, 3_500], undisturbed: [8_000, 20_000], afterFault: [500, 2_500] },
+  restartDelay: [0, 0],
+  timeoutMs: { POST: 4_000, GET: 4_000 },
+  maxCallbackMs: 12_000
 } as const
-/** Who takes over needs up to 15 s; a POST is answered within 5 s also while the database is away. */
+/** A takeover takes up to 15 s. A POST is answered within 5 s even while the database is unavailable. */
 const cluster = {
-  aliveFor: { killed: [2_000, 10_000], 'left alone': [8_000, 20_000], afterwards: [1_000, 8_000] },
-  frozenFor: [6_000, 16_000],
-  goneFor: [0, 3_000],
-  patienceMs: { POST: 8_000, GET: 3_000 },
-  longestCallbackMs: 24_000
+  runDuration: { killed: [2_000, 10_000], undisturbed: [8_000, 20_000], afterFault: [1_000, 8_000] },
+  freezeDuration: [6_000, 16_000],
+  restartDelay: [0, 3_000],
+  timeoutMs: { POST: 8_000, GET: 3_000 },
+  maxCallbackMs: 24_000
 } as const
-const forms = {
-  single: { long: { ...single, deadlineSeconds: 120, frozenFor: [6_000, 22_000] }, short: { ...single, deadlineSeconds: 45, frozenFor: [6_000, 8_000] } },
+const timings = {
+  single: { long: { ...single, deadlineSeconds: 120, freezeDuration: [6_000, 22_000] }, short: { ...single, deadlineSeconds: 45, freezeDuration: [6_000, 8_000] } },
   cluster: { long: { ...cluster, deadlineSeconds: 120 }, short: { ...cluster, deadlineSeconds: 60 } }
-} satisfies Record<string, Record<string, Form>>
+} satisfies Record<string, Record<string, Timing>>
 
-const everyKill = killPoints.map((point): Life => ({ trouble: 'killed at a point', point }))
-const everyStop = stopPoints.map((point): Life => ({ trouble: 'frozen at a point', point }))
-const longDeck: Life[] = [
-  ...everyKill, ...everyStop,
-  { trouble: 'frozen' }, { trouble: 'killed' }, { trouble: 'killed' }, { trouble: 'disk full' }, { trouble: 'disk full' },
-  { trouble: 'left alone' }
+const everyKill = killPoints.map((point): ProcessFault => ({ kind: 'killed at a crash point', point }))
+const everyFreeze = freezePoints.map((point): ProcessFault => ({ kind: 'frozen at a crash point', point }))
+const longRound: ProcessFault[] = [
+  ...everyKill, ...everyFreeze,
+  { kind: 'frozen' }, { kind: 'killed' }, { kind: 'killed' }, { kind: 'disk full' }, { kind: 'disk full' },
+  { kind: 'undisturbed' }
 ]
-const clusterDeck: Life[] = [
-  ...everyKill, ...everyStop,
-  { trouble: 'frozen' }, { trouble: 'killed' }, { trouble: 'stopped' }, { trouble: 'stopped' }, { trouble: 'left alone' }
+const clusterRound: ProcessFault[] = [
+  ...everyKill, ...everyFreeze,
+  { kind: 'frozen' }, { kind: 'killed' }, { kind: 'stopped' }, { kind: 'stopped' }, { kind: 'undisturbed' }
 ]
-/** Twice, as a run of 30 s has one deck at most. */
-const steppedClock: Life[] = [{ trouble: 'clock stepped' }, { trouble: 'clock stepped' }]
-const longestShortSeconds = 60
-const usage = 'npm run chaos -- [--cluster] [--seconds N] [--seed N] [--with NAMES]: the storm lasts N seconds (10 to 3600, 140 if not given); ' +
+/** Twice, because a run of 30 s gets through one round at most. */
+const clockFaults: ProcessFault[] = [{ kind: 'clock stepped' }, { kind: 'clock stepped' }]
+const maxShortSeconds = 60
+const usage = 'npm run chaos -- [--cluster] [--seconds N] [--seed N] [--with NAMES]: the faults last N seconds (10 to 3600, 140 by default); ' +
   `NAMES is all, none or some of ${extras.join(',')}`
 
-/** @throws Error with the usage where the arguments cannot be understood */
+/** @throws Error with the usage if an argument is not valid */
 export function readPlan (args: string[]): Plan {
   const { seconds, seed, isCluster, extras } = readArguments(args)
-  const isShort = seconds <= longestShortSeconds
+  const isShort = seconds <= maxShortSeconds
   return {
     seed,
-    stormMs: seconds * 1000,
+    faultPhaseMs: seconds * 1000,
     isCluster,
     extras,
-    ...forms[isCluster ? 'cluster' : 'single'][isShort ? 'short' : 'long'],
-    nextDeck: (chance, clockSteps) => chance.shuffled([
-      ...(isCluster ? clusterDeck : isShort ? shortDeck(chance) : longDeck),
-      ...(clockSteps ? steppedClock : [])
+    ...timings[isCluster ? 'cluster' : 'single'][isShort ? 'short' : 'long'],
+    nextFaults: (random, clockSteps) => random.shuffled([
+      ...(isCluster ? clusterRound : isShort ? shortRound(random) : longRound),
+      ...(clockSteps ? clockFaults : [])
     ])
   }
 }
 
-/** Each kill point, and one of everything else: as much as 30 s hold. */
-function shortDeck (chance: Chance): Life[] {
-  return [...everyKill, { trouble: 'frozen at a point', point: chance.pick(stopPoints) }, { trouble: 'killed' }, { trouble: 'disk full' }]
+/** Each kill point and one fault of each other kind: 30 s are enough for these. */
+function shortRound (random: SeededRandom): ProcessFault[] {
+  return [...everyKill, { kind: 'frozen at a crash point', point: random.pick(freezePoints) }, { kind: 'killed' }, { kind: 'disk full' }]
 }
 
 function readArguments (args: string[]): { seconds: number, seed: number, isCluster: boolean, extras: Extras } {
@@ -103,7 +106,7 @@ function readArguments (args: string[]): { seconds: number, seed: number, isClus
       cluster: { type: 'boolean', default: false },
       seconds: { type: 'string', default: '140' },
       seed: { type: 'string' },
-      with: { type: 'string', default: usualExtras }
+      with: { type: 'string', default: defaultExtras }
     }
   })
   const [seconds, seed] = [Number(values.seconds), Number(values.seed ?? Math.floor(Math.random() * 2 ** 32))]

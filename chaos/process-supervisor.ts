@@ -1,21 +1,21 @@
-import type { Death } from './instance-process.ts'
+import type { InstanceEnd } from './instance-process.ts'
 
-/** The service under trouble, one process of it or many. */
-export interface Lives {
-  /** How often what happened to it, by name. */
+/** Runs the service under faults, as one process at a time or as a cluster. */
+export interface ProcessSupervisor {
+  /** How often each fault and each kind of end has occurred. */
   readonly counts: Map<string, number>
-  /** Ends that nobody asked for, or that should have been peaceful. */
-  readonly crashes: Death[]
-  /** `kill -9`, at points and at random */
+  /** Processes that ended by themselves, or that failed when they were stopped. */
+  readonly crashes: InstanceEnd[]
+  /** How many processes were killed with `kill -9`, at crash points and at random moments. */
   readonly kills: number
-  /** Whether a process that is to live has died by itself. */
-  readonly isDead: boolean
-  /** One trouble after another until the signal; the last one is over by then, too. */
-  live (signal: AbortSignal): Promise<void>
-  /** From here on without any trouble, on the same data. Resolves when all of it is ready. */
-  startAnew (signal: AbortSignal): Promise<void>
-  /** @returns how each process ended; code 0 is what it should be */
-  stop (): Promise<Death[]>
-  /** Leaves no process behind, whatever state it is in. */
-  destroy (): Promise<void>
+  /** Whether a process that should run has ended by itself. */
+  readonly hasDied: boolean
+  /** Injects one fault after another until the signal. No fault lasts beyond the returned promise. */
+  injectFaults (signal: AbortSignal): Promise<void>
+  /** Starts the service on the same data without any further fault. Resolves when all of it is ready. */
+  startWithoutFaults (signal: AbortSignal): Promise<void>
+  /** @returns how each process ended; the expected exit code is 0 */
+  stop (): Promise<InstanceEnd[]>
+  /** Kills every process, whatever its state. */
+  killAll (): Promise<void>
 }

@@ -1,18 +1,18 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { pause } from '../harness/until.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
-import type { Chance } from './seeded-random.ts'
+import type { SeededRandom } from './seeded-random.ts'
 import type { Extra, Extras } from './extras.ts'
 
-export interface ProviderTroubleOptions {
+export interface ProviderFaultsOptions {
   emulator: Emulator
-  chance: Chance
+  random: SeededRandom
   extras: Extras
-  /** Writes an event into the log. */
-  tell: (event: string) => void
+  /** writes an event into the log */
+  logEvent: (event: string) => void
 }
 
-type Trouble = (typeof troubles)[number]['name']
-const troubles = [
+type ProviderFault = (typeof providerFaults)[number]['name']
+const providerFaults = [
   { name: 'clock steps', extra: 'clock-steps' },
   { name: 'list lags', extra: 'list-lag' },
   { name: 'list maimed', extra: 'list-maimed' },
@@ -21,47 +21,46 @@ const troubles = [
   { name: 'foreign predictions', extra: 'foreign' }
 ] as const satisfies Array<{ name: string, extra: Extra }>
 
-/** Less than the five minutes within which a webhook is believed. */
-const farthestSkewMs = 180_000
+/** Less than the five minutes within which a webhook is accepted. */
+const maxSkewMs = 180_000
 const lagMs = [500, 5_000] as const
 const brokenForMs = [3_000, 8_000] as const
 const foreignShare = 0.3
 
-/** What Replicate does wrong beyond single calls: its clock, its list, and what its other clients do. */
-export class ProviderTrouble {
+/** Faults of Replicate beyond single calls: its clock, its list, and predictions of other clients. */
+export class ProviderFaults {
   readonly counts = new Map<string, number>()
-  readonly #options: ProviderTroubleOptions
-  readonly #wanted: Trouble[]
-  /** Every trouble comes once before any comes again. */
-  #toCome: Trouble[] = []
+  readonly #options: ProviderFaultsOptions
+  readonly #enabled: ProviderFault[]
+  /** Each fault occurs once before any occurs again. */
+  #upcoming: ProviderFault[] = []
 
-  constructor (options: ProviderTroubleOptions) {
+  constructor (options: ProviderFaultsOptions) {
     this.#options = options
-    this.#wanted = troubles.filter(({ extra }) => options.extras.has(extra)).map(({ name }) => name)
+    this.#enabled = providerFaults.filter(({ extra }) => options.extras.has(extra)).map(({ name }) => name)
   }
 
-  /** Whether any was asked for. */
-  get isWanted (): boolean {
-    return this.#wanted.length > 0
+  get isEnabled (): boolean {
+    return this.#enabled.length > 0
   }
 
-  /** The next trouble. What is broken alone is well again when this resolves, whatever the signal says. */
-  async strike (signal: AbortSignal): Promise<void> {
-    if (this.#toCome.length === 0) this.#toCome = this.#options.chance.shuffled(this.#wanted)
-    const trouble = this.#toCome.pop()
-    if (trouble === undefined) return
-    this.counts.set(trouble, (this.counts.get(trouble) ?? 0) + 1)
-    switch (trouble) {
+  /** Injects the next fault. A list or read that it breaks works again when this resolves, also after an abort. */
+  async injectNext (signal: AbortSignal): Promise<void> {
+    if (this.#upcoming.length === 0) this.#upcoming = this.#options.random.shuffled(this.#enabled)
+    const fault = this.#upcoming.pop()
+    if (fault === undefined) return
+    this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1)
+    switch (fault) {
       case 'clock steps': return this.#stepClock()
       case 'list lags': return this.#delayList()
-      case 'list maimed': return this.#maimList()
+      case 'list maimed': return this.#stripList()
       case 'list alone broken': return await this.#breakAlone('list', signal)
       case 'single reads alone broken': return await this.#breakAlone('get', signal)
-      case 'foreign predictions': return this.#letOthersIn()
+      case 'foreign predictions': return this.#setForeignShare()
     }
   }
 
-  /** From here on all is well again, but for the clock: it stays wrong. */
+  /** Ends all faults except for the clock, which keeps its offset. */
   clear (): void {
     const { emulator } = this.#options
     Object.assign(emulator.settings, { listLagMs: 0, listShowsInput: true, listShowsWebhook: false })
@@ -69,39 +68,39 @@ export class ProviderTrouble {
   }
 
   #stepClock (): void {
-    const { emulator, chance, tell } = this.#options
-    emulator.clock.skewMs = Math.round(chance.between(-farthestSkewMs, farthestSkewMs))
-    tell(`Replicate's clock is ${emulator.clock.skewMs} ms ahead`)
+    const { emulator, random, logEvent } = this.#options
+    emulator.clock.skewMs = Math.round(random.between(-maxSkewMs, maxSkewMs))
+    logEvent(`Replicate's clock is ${emulator.clock.skewMs} ms ahead`)
   }
 
   #delayList (): void {
-    const { emulator, chance, tell } = this.#options
-    emulator.settings.listLagMs = chance.happens(0.7) ? Math.round(chance.between(...lagMs)) : 0
-    tell(`the list lags by ${emulator.settings.listLagMs} ms`)
+    const { emulator, random, logEvent } = this.#options
+    emulator.settings.listLagMs = random.happens(0.7) ? Math.round(random.between(...lagMs)) : 0
+    logEvent(`the list lags by ${emulator.settings.listLagMs} ms`)
   }
 
-  #maimList (): void {
-    const { emulator: { settings }, chance, tell } = this.#options
-    Object.assign(settings, { listShowsInput: chance.happens(0.3), listShowsWebhook: chance.happens(0.5) })
-    tell(`the list shows input: ${settings.listShowsInput}, webhook: ${settings.listShowsWebhook}`)
+  #stripList (): void {
+    const { emulator: { settings }, random, logEvent } = this.#options
+    Object.assign(settings, { listShowsInput: random.happens(0.3), listShowsWebhook: random.happens(0.5) })
+    logEvent(`the list shows input: ${settings.listShowsInput}, webhook: ${settings.listShowsWebhook}`)
   }
 
   async #breakAlone (call: 'list' | 'get', signal: AbortSignal): Promise<void> {
-    const { emulator, chance, tell } = this.#options
-    const kind = chance.pick(['status', 'html', 'hang', 'reset_before'] as const)
+    const { emulator, random, logEvent } = this.#options
+    const kind = random.pick(['status', 'html', 'hang', 'reset_before'] as const)
     emulator.clearFaults()
     emulator.addFault({ call, kind, share: 1 })
-    tell(`${call} alone is broken: ${kind}`)
-    await delay(chance.between(...brokenForMs), undefined, { signal }).catch(() => undefined)
+    logEvent(`${call} alone is broken: ${kind}`)
+    await pause(random.between(...brokenForMs), signal)
     emulator.clearFaults()
-    tell(`${call} is well again`)
+    logEvent(`${call} works again`)
   }
 
-  #letOthersIn (): void {
-    const { emulator, chance, tell } = this.#options
+  #setForeignShare (): void {
+    const { emulator, random, logEvent } = this.#options
     emulator.clearForeign()
-    const share = chance.happens(0.7) ? foreignShare : 0
-    emulator.addForeign({ share, ...(chance.happens(0.5) && { webhook: 'https://someone.invalid/hook' }) })
-    tell(`foreign predictions accompany ${share} of the creates`)
+    const share = random.happens(0.7) ? foreignShare : 0
+    emulator.addForeign({ share, ...(random.happens(0.5) && { webhook: 'https://someone.invalid/hook' }) })
+    logEvent(`foreign predictions accompany ${share} of the creates`)
   }
 }

@@ -1,33 +1,33 @@
-import type { CallbackReceiver } from './faulty-callback-receiver.ts'
-import type { Lives } from './process-supervisor.ts'
+import type { FaultSchedule } from './fault-schedule.ts'
+import type { FaultyCallbackReceiver } from './faulty-callback-receiver.ts'
+import type { ProcessSupervisor } from './process-supervisor.ts'
 import type { Verdict } from './verdict.ts'
-import type { Weather } from './fault-schedule.ts'
 
-/** At most so many tasks or predictions are named for each finding. */
-const mostNamed = 20
+/** How many tasks or predictions are named for each finding. */
+const maxNamed = 20
 
-export function printReport (verdict: Verdict, lives: Lives, weather: Weather, receiver: CallbackReceiver): void {
+export function printReport (verdict: Verdict, supervisor: ProcessSupervisor, faultSchedule: FaultSchedule, receiver: FaultyCallbackReceiver): void {
   print('Clients', [
-    ['POSTs sent', verdict.posts],
+    ['creates sent', verdict.creates],
     ['tasks accepted', verdict.accepted],
-    ...indented(verdict.endings),
+    ...indented(verdict.ends),
     ['predictions made', verdict.predictions],
     ['  by other clients of the account', verdict.foreign],
     ['  paid in vain', verdict.inVain]
   ])
-  print('Trouble', [...indented(lives.counts)])
-  print('Calls broken', [...indented(weather.struck)])
-  if (weather.wider.isWanted) print('Wider troubles at Replicate', [...indented(weather.wider.counts)])
+  print('Faults of processes and the database', [...indented(supervisor.counts)])
+  print('Faults of calls to Replicate', [...indented(faultSchedule.injected)])
+  if (faultSchedule.providerFaults.isEnabled) print('Other faults of Replicate', [...indented(faultSchedule.providerFaults.counts)])
   print('Callbacks', [...indented(receiver.counts)])
-  print('Must be none', verdict.findings.map(({ what, affected }) => [what, affected.length]))
+  print('Must be 0', verdict.findings.map(({ what, affected }) => [what, affected.length]))
 }
 
-/** Names what is affected by each finding. */
+/** Names what each finding affects. */
 export function printFindings ({ findings }: Verdict): void {
   for (const { what, affected } of findings.filter(({ affected }) => affected.length > 0)) {
     console.log(`\n${what}:`)
-    for (const one of affected.slice(0, mostNamed)) console.log(`  ${one}`)
-    if (affected.length > mostNamed) console.log(`  and ${affected.length - mostNamed} more`)
+    for (const one of affected.slice(0, maxNamed)) console.log(`  ${one}`)
+    if (affected.length > maxNamed) console.log(`  and ${affected.length - maxNamed} more`)
   }
 }
 

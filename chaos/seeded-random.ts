@@ -1,26 +1,26 @@
 import { seededRandom, type Random } from '../replicate-emulator/random.ts'
 
-/** Choices that the same seed makes again. */
-export class Chance {
+/** Random choices; the same seed gives the same choices again. */
+export class SeededRandom {
   readonly #random: Random
 
   constructor (seed: number) {
     this.#random = seededRandom(seed)
   }
 
-  /** A stream of its own, so that how often one actor asks does not change what the others are told. */
-  fork (): Chance {
-    return new Chance(this.integer(0, 2 ** 32 - 1))
+  /** A sequence of its own, so that the number of choices of one actor does not change those of the others. */
+  fork (): SeededRandom {
+    return new SeededRandom(this.integer(0, 2 ** 32 - 1))
   }
 
-  /** From `least` (included) to `most` (excluded). */
-  between (least: number, most: number): number {
-    return least + this.#random() * (most - least)
+  /** From `min` (included) to `max` (excluded). */
+  between (min: number, max: number): number {
+    return min + this.#random() * (max - min)
   }
 
   /** Both ends included. */
-  integer (least: number, most: number): number {
-    return Math.floor(this.between(least, most + 1))
+  integer (min: number, max: number): number {
+    return Math.floor(this.between(min, max + 1))
   }
 
   happens (probability: number): boolean {
@@ -33,8 +33,8 @@ export class Chance {
 
   shuffled<T> (items: readonly T[]): T[] {
     return items
-      .map((item) => ({ item, place: this.#random() }))
-      .sort((a, b) => a.place - b.place)
+      .map((item) => ({ item, order: this.#random() }))
+      .sort((a, b) => a.order - b.order)
       .map(({ item }) => item)
   }
 }

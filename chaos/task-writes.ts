@@ -1,13 +1,13 @@
 import { DatabaseSync, StatementSync } from 'node:sqlite'
 import pg from 'pg'
 
-/** Of the row that a move leaves behind. */
+/** Columns of a task's row after a transition. */
 export interface TaskWrite { state: unknown, callback_url: unknown }
 
 export interface TaskWriteListener {
-  /** before the database hears of it */
-  asked: (write: TaskWrite) => void
-  /** when the database has committed it, before the service hears of that */
+  /** before the database gets the statement */
+  requested: (write: TaskWrite) => void
+  /** when the database has committed it, before the service is notified of that */
   committed: (write: TaskWrite) => void
 }
 
@@ -18,17 +18,17 @@ export function onTaskWrite (listener: TaskWriteListener): void {
   watchPostgres(listener)
 }
 
-/** The process has one connection, and each of its transactions begins and ends in the same turn. */
-function watchSqlite ({ asked, committed }: TaskWriteListener): void {
+/** The process has one connection, and each of its transactions begins and ends in the same turn of the event loop. */
+function watchSqlite ({ requested, committed }: TaskWriteListener): void {
   const { run } = StatementSync.prototype
   const { exec } = DatabaseSync.prototype
   let writes: TaskWrite[] = []
   StatementSync.prototype.run = function (this: StatementSync, ...parameters: unknown[]) {
-    if (isMove(this.sourceSQL)) {
-      const columns = this.sourceSQL.slice(moveStart.length).split(', ')
+    if (isTransition(this.sourceSQL)) {
+      const columns = this.sourceSQL.slice(transitionStart.length).split(', ')
       const valueOf = (name: string) => parameters[columns.findIndex((column) => column.startsWith(`${name} = ?`))]
       const write = { state: valueOf('state'), callback_url: valueOf('callback_url') }
-      asked(write)
+      requested(write)
       writes.push(write)
     }
     return Reflect.apply(run, this, parameters)
@@ -40,29 +40,29 @@ function watchSqlite ({ asked, committed }: TaskWriteListener): void {
   }
 }
 
-/** There one statement moves many tasks: the first value has their rows, as JSON. */
-function watchPostgres ({ asked, committed }: TaskWriteListener): void {
+/** On PostgreSQL one statement applies the transitions of many tasks: its first value has their rows as JSON. */
+function watchPostgres ({ requested, committed }: TaskWriteListener): void {
   // The boundary: the type has one signature for each way to ask.
   const prototype = pg.Client.prototype as { query: Query }
   const { query } = prototype
   const writes = new WeakMap<pg.Client, TaskWrite[]>()
   prototype.query = function (...parameters) {
     const [text, values] = parameters
-    const moved: TaskWrite[] = isMove(text) && Array.isArray(values) ? JSON.parse(String(values[0])) : []
-    for (const write of moved) asked(write)
+    const updated: TaskWrite[] = isTransition(text) && Array.isArray(values) ? JSON.parse(String(values[0])) : []
+    for (const write of updated) requested(write)
     const answer = Reflect.apply(query, this, parameters)
-    if (text === 'COMMIT') tellOf(answer, writes.get(this) ?? [])
-    writes.set(this, text === 'BEGIN' || text === 'COMMIT' ? [] : [...writes.get(this) ?? [], ...moved])
+    if (text === 'COMMIT') reportCommit(answer, writes.get(this) ?? [])
+    writes.set(this, text === 'BEGIN' || text === 'COMMIT' ? [] : [...writes.get(this) ?? [], ...updated])
     return answer
   }
 
-  function tellOf (answer: unknown, moved: TaskWrite[]): void {
-    Promise.resolve(answer).then(() => { for (const write of moved) committed(write) }, () => {})
+  function reportCommit (answer: unknown, updated: TaskWrite[]): void {
+    Promise.resolve(answer).then(() => { for (const write of updated) committed(write) }, () => {})
   }
 }
 
-const moveStart = 'update task set '
+const transitionStart = 'update task set '
 
-function isMove (text: unknown): boolean {
-  return typeof text === 'string' && text.startsWith(moveStart)
+function isTransition (text: unknown): boolean {
+  return typeof text === 'string' && text.startsWith(transitionStart)
 }

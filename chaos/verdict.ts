@@ -1,101 +1,98 @@
 import type { TaskView } from '../services/tasks/task-view.ts'
-import { hasEnded, type AcceptedTask, type Ledger } from './observations.ts'
-import { balance, videoOf, type Account, type Made } from './paid-in-vain.ts'
+import { hasEnded, type AcceptedTask, type Observations } from './observations.ts'
+import { reconcile, videoPrediction, type Account, type PaidPrediction } from './paid-in-vain.ts'
 
-/** What must be none, with the tasks or predictions that it happened to. */
+/** Something that must not happen, and the tasks or predictions that it happened to. */
 export interface Finding { what: string, affected: string[] }
 
 export interface Verdict {
   accepted: number
-  posts: number
+  creates: number
   predictions: number
   /** of these, by other clients of the account */
   foreign: number
   /** tasks by status and error code */
-  endings: Map<string, number>
-  /** predictions that were made for the service and not used, though no cancelled task is a reason */
+  ends: Map<string, number>
+  /** predictions of the service that were not used, and without a cancelled task as the reason */
   inVain: number
   findings: Finding[]
 }
 
 export interface Evidence {
-  ledger: Ledger
-  /** Every task of the service, also those whose id no client has read. */
+  observations: Observations
+  /** Every task of the service, also those whose id no client has received. */
   allTasks: TaskView[]
-  made: Made[]
-  /** Whether what was paid for and not used is a finding. */
+  predictions: PaidPrediction[]
+  /** Whether a prediction that was paid for and not used is a finding. */
   mustBeUsed: boolean
 }
 
-/** Compares what the clients were told with what Replicate made, once everything has ended. */
-export function reachVerdict ({ ledger, allTasks, made, mustBeUsed }: Evidence): Verdict {
-  const tasks = [...ledger.tasks.values()]
-  const byKey = Map.groupBy(made, ({ key }) => key)
-  const accounts = balance(allTasks, made)
+/** Compares what the clients saw with the predictions of the emulator, once everything has ended. */
+export function reachVerdict ({ observations, allTasks, predictions, mustBeUsed }: Evidence): Verdict {
+  const tasks = [...observations.tasks.values()]
+  const byKey = Map.groupBy(predictions, ({ key }) => key)
+  const accounts = reconcile(allTasks, predictions)
   return {
     accepted: tasks.length,
-    posts: [...ledger.posts.values()].reduce((sum, count) => sum + count, 0),
-    predictions: made.length,
-    foreign: made.filter(({ isForeign }) => isForeign).length,
-    endings: countBy(tasks.map(endingOf)),
+    creates: [...observations.creates.values()].reduce((sum, count) => sum + count, 0),
+    predictions: predictions.length,
+    foreign: predictions.filter(({ isForeign }) => isForeign).length,
+    ends: countBy(tasks.map(describeEnd)),
     inVain: accounts.reduce((sum, { inVain }) => sum + inVain, 0),
     findings: [
-      { what: 'lost', affected: tasks.filter(({ isLost }) => isLost).map(({ id }) => id) },
-      { what: 'not ended', affected: ledger.open.map(({ id }) => id) },
-      { what: 'made twice', affected: madeTwice(ledger, byKey) },
-      { what: 'moved after the end, or back', affected: tasks.flatMap(({ id, moves }) => moves.map((move) => `${id} ${move}`)) },
-      { what: 'given the video of another dream', affected: tasks.filter((task) => hasForeignVideo(task, byKey)).map(({ id }) => id) },
-      { what: 'given the video of another task', affected: sharedVideos(tasks) },
-      { what: 'strange answers', affected: [...ledger.strange].map(([answer, count]) => `${answer}: ${count} times`) },
+      { what: 'task lost', affected: tasks.filter(({ isLost }) => isLost).map(({ id }) => id) },
+      { what: 'task without an end', affected: observations.open.map(({ id }) => id) },
+      { what: 'dream with more predictions than creates', affected: madeTwice(observations, byKey) },
+      { what: 'task with a forbidden change', affected: tasks.flatMap(({ id, violations }) => violations.map((violation) => `${id} ${violation}`)) },
+      { what: 'task with the video of another dream', affected: tasks.filter((task) => hasVideoOfAnotherDream(task, byKey)).map(({ id }) => id) },
+      { what: 'video given to several tasks', affected: sharedVideos(tasks) },
+      { what: 'unexpected answer', affected: [...observations.unexpectedAnswers].map(([answer, count]) => `${answer}: ${count} times`) },
       ...(mustBeUsed ? unusedFindings(accounts) : [])
     ]
   }
 }
 
-function endingOf ({ last }: AcceptedTask): string {
+function describeEnd ({ last }: AcceptedTask): string {
   return [last?.status ?? 'never seen', last?.error_code].filter(Boolean).join(' ')
 }
 
-/**
- * A dream is POSTed so many times and no more, so it may cost so many predictions; also a POST whose answer no client
- * has read may have made a task.
- */
-function madeTwice ({ posts }: Ledger, byKey: Map<string, Made[]>): string[] {
+/** Each create of a dream may cost one prediction. A create whose answer no client has read may have made a task, too. */
+function madeTwice ({ creates }: Observations, byKey: Map<string, PaidPrediction[]>): string[] {
   return [...byKey]
-    .map(([key, made]) => [key, made.filter(({ isForeign }) => !isForeign)] as const)
-    .filter(([key, made]) => made.length > (posts.get(key) ?? 0))
-    .map(([key, made]) => `${key}: POSTed ${posts.get(key) ?? 0} times, predictions ${made.map(({ id }) => id).join(' ')}`)
+    .map(([key, predictions]) => [key, predictions.filter(({ isForeign }) => !isForeign)] as const)
+    .filter(([key, predictions]) => predictions.length > (creates.get(key) ?? 0))
+    .map(([key, predictions]) => `${key}: ${creates.get(key) ?? 0} creates, predictions ${predictions.map(({ id }) => id).join(' ')}`)
 }
 
 function unusedFindings (accounts: Account[]): Finding[] {
   return [
     {
-      what: 'dreams paid for in vain',
+      what: 'dream with a prediction paid in vain',
       affected: accounts.filter(({ inVain }) => inVain > 0)
         .map(({ key, inVain, unused }) => `${key}: ${inVain} of the predictions ${unused.map(({ id }) => id).join(' ')}`)
     },
     {
-      what: 'dreams failed without a verdict',
+      what: 'dream with a task that failed without a reason',
       affected: accounts.filter(({ failedForNothing }) => failedForNothing > 0).map(({ key, failedForNothing }) => `${key}: ${failedForNothing} tasks`)
     }
   ]
 }
 
-/** Tasks of the same dream may have swapped their predictions; any other prediction is somebody else's. */
-function hasForeignVideo (task: AcceptedTask, byKey: Map<string, Made[]>): boolean {
-  const id = videoGivenTo(task)
+/** Tasks of the same dream may have exchanged their predictions; the prediction of any other dream is wrong. */
+function hasVideoOfAnotherDream (task: AcceptedTask, byKey: Map<string, PaidPrediction[]>): boolean {
+  const id = givenVideo(task)
   return id !== undefined && byKey.get(task.key)?.some((prediction) => prediction.id === id) !== true
 }
 
 function sharedVideos (tasks: AcceptedTask[]): string[] {
-  const given = Map.groupBy(tasks.filter((task) => videoGivenTo(task) !== undefined), videoGivenTo)
+  const given = Map.groupBy(tasks.filter((task) => givenVideo(task) !== undefined), givenVideo)
   return [...given].filter(([, owners]) => owners.length > 1).map(([id, owners]) => `${id}: ${owners.map((task) => task.id).join(' ')}`)
 }
 
-function videoGivenTo (task: AcceptedTask): string | undefined {
-  return hasEnded(task) && task.last !== undefined ? videoOf(task.last) : undefined
+function givenVideo (task: AcceptedTask): string | undefined {
+  return hasEnded(task) && task.last !== undefined ? videoPrediction(task.last) : undefined
 }
 
-export function countBy (names: string[]): Map<string, number> {
+function countBy (names: string[]): Map<string, number> {
   return new Map([...Map.groupBy(names, (name) => name)].map(([name, alike]) => [name, alike.length]))
 }

@@ -3,74 +3,74 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
 import { freePort } from '../../harness/free-port.ts'
-import { ServiceProcess } from '../../chaos/instance-process.ts'
-import { killPoints, stopPoints, type KillPoint, type StrikePoint } from '../../chaos/crash-points.ts'
+import { InstanceProcess } from '../../chaos/instance-process.ts'
+import { killPoints, freezePoints, type KillPoint, type CrashPoint } from '../../chaos/crash-points.ts'
 import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startReceiver } from '../support/callback-receiver.ts'
 import { until } from '../../harness/until.ts'
 import { startEmulator, testEnvironment } from '../support/service.ts'
 
-/** `owed` are the deliveries on disk, `told` the callbacks that were received. */
-const leftBehind: Record<KillPoint, { state: string, marked: boolean, bound: boolean, owed: number, predictions: number, told: number }> = {
-  before_mark: { state: 'queued', marked: false, bound: false, owed: 0, predictions: 0, told: 0 },
-  after_mark: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 0, told: 0 },
-  after_post_sent: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
-  after_answer: { state: 'submitting', marked: true, bound: false, owed: 0, predictions: 1, told: 0 },
-  before_finish: { state: 'generating', marked: true, bound: true, owed: 0, predictions: 1, told: 0 },
-  after_finish: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
-  before_callback: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 0 },
-  after_callback_answer: { state: 'completed', marked: true, bound: true, owed: 1, predictions: 1, told: 1 }
+/** The task's row, the number of deliveries on disk, of predictions at the emulator, and of callbacks that were received. */
+const expected: Record<KillPoint, { state: string, hasIntent: boolean, hasPrediction: boolean, deliveries: number, predictions: number, callbacks: number }> = {
+  before_intent: { state: 'queued', hasIntent: false, hasPrediction: false, deliveries: 0, predictions: 0, callbacks: 0 },
+  after_intent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 0, callbacks: 0 },
+  after_post_sent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
+  after_answer: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
+  before_finish: { state: 'generating', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
+  after_finish: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
+  before_callback: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
+  after_callback_answer: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 1 }
 }
 
 for (const point of killPoints) {
-  t.test(`a process that is to die at ${point} dies there`, async (t) => {
-    const { emulator, service, dataDir, received } = await dreamOnce(t, point)
-    t.match(await service.death, { by: 'strike', signal: 'SIGKILL' })
-    const { predictions, told, ...row } = leftBehind[point]
-    // What was sent is with the emulator's kernel, if not with the emulator.
+  t.test(`a process with the crash point ${point} is killed there`, async (t) => {
+    const { emulator, service, dataDir, received } = await createOneTask(t, point)
+    t.match(await service.ended, { by: 'crash point', signal: 'SIGKILL' })
+    const { predictions, callbacks, ...row } = expected[point]
+    // The request may have been sent, but not yet been read by the emulator.
     await until(() => emulator.predictions.length === predictions || undefined, `${predictions} predictions`)
-    t.same(taskIn(dataDir), row)
-    t.equal(received.length, told)
+    t.same(readTask(dataDir), row)
+    t.equal(received.length, callbacks)
   })
 }
 
-for (const point of stopPoints) {
-  t.test(`a process that is to freeze at ${point} has its mark on disk and has sent nothing`, async (t) => {
-    const { emulator, service, dataDir } = await dreamOnce(t, point)
-    await service.struck
+for (const point of freezePoints) {
+  t.test(`a process that is frozen at ${point} has its submission intent on disk and has sent nothing`, async (t) => {
+    const { emulator, service, dataDir } = await createOneTask(t, point)
+    await service.atCrashPoint
     await service.kill()
     t.equal(emulator.calls.create, 0)
-    t.match(taskIn(dataDir), { state: 'submitting', bound: false })
+    t.match(readTask(dataDir), { state: 'submitting', hasPrediction: false })
   })
 }
 
-async function dreamOnce (t: Test, point: StrikePoint) {
+async function createOneTask (t: Test, point: CrashPoint) {
   const { emulator, apiUrl } = await startEmulator(t)
   const { url: address, received } = await startReceiver(t)
   const dataDir = t.testdir()
   const log = createWriteStream(join(dataDir, 'log'))
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const service = new ServiceProcess({
+  const service = new InstanceProcess({
     env: {
       ...testEnvironment, PORT: String(port), DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newWebhookSecret(), ALLOW_PRIVATE_CALLBACKS: 'true'
     },
-    strike: { point, occurrence: 1 },
+    trigger: { point, occurrence: 1 },
     log
   })
   t.teardown(async () => {
     await service.kill()
     log.end()
   })
-  await service.ready(`${url}/readyz`, AbortSignal.timeout(60_000))
+  await service.started(`${url}/readyz`, AbortSignal.timeout(60_000))
   await fetch(`${url}/generate-video?dream=A%20whale&style=Cursed&callback_url=${encodeURIComponent(address)}`, { method: 'POST' }).catch(() => undefined)
   return { emulator, service, dataDir, received }
 }
 
-function taskIn (dataDir: string) {
+function readTask (dataDir: string) {
   const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
   const row = database.prepare('select state, submission, prediction_id from task').get()
-  const owed = database.prepare('select * from callback_delivery').all().length
+  const deliveries = database.prepare('select * from callback_delivery').all().length
   database.close()
-  return { state: row?.state, marked: row?.submission !== null, bound: row?.prediction_id !== null, owed }
+  return { state: row?.state, hasIntent: row?.submission !== null, hasPrediction: row?.prediction_id !== null, deliveries }
 }
