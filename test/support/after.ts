@@ -1,8 +1,3 @@
-import { rmSync } from 'node:fs'
-import { runningServer, runningServerFile } from './postgres.ts'
+import { stopServer } from './postgres.ts'
 
-if (process.env.TEST_DATABASE_URL === undefined) {
-  const server = runningServer()
-  rmSync(runningServerFile)
-  await server.stop()
-}
+await stopServer()
