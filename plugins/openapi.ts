@@ -9,7 +9,7 @@ import { icon, logo } from '../services/http/logo.ts'
 import { addCommonResponses, commonComponents } from '../services/http/common-responses.ts'
 import { createStaticDocument, StaticFiles, type StaticDocument } from '../services/http/static-document.ts'
 
-/** Describes every route registered after it at `/openapi.json`, and offers a page to try them at `/docs`. */
+/** Serves the OpenAPI document of all routes that are registered after it at `/openapi.json`, and a page to try them at `/docs`. */
 export default fp(async (app) => {
   await app.register(fastifySwagger, {
     openapi: {
@@ -17,7 +17,7 @@ export default fp(async (app) => {
       info: {
         title: 'Dreamreel',
         version: packageJson.version,
-        description: 'Turns the description of a dream into a video. Post a dream and a style, get a task id at once, and fetch the video when it is made.',
+        description: 'Turns the description of a dream into a video. Post a dream and a style, get a task id at once, and fetch the video when it is finished.',
         contact: { name: 'Dreamreel' },
         license: { name: 'MIT', identifier: 'MIT' }
       },
@@ -25,11 +25,11 @@ export default fp(async (app) => {
       security: [],
       servers: [{ url: '/', description: 'This instance' }],
       tags: [
-        { name: 'Videos', description: 'Create, follow, list, cancel and delete videos' },
-        { name: 'Health', description: 'What an orchestrator or a load balancer asks an instance' }
+        { name: 'Videos', description: 'Create, get, stream, list, cancel and delete videos' },
+        { name: 'Health', description: 'Health checks for orchestrators and load balancers' }
       ]
     },
-    // Of a route's own `callbacks` the plugin takes no more than the body and the responses.
+    // The plugin supports `callbacks` of a route, but copies only their body and responses; this callback also has parameters.
     transformObject: (given) => {
       const document = 'openapiObject' in given ? given.openapiObject : given.swaggerObject
       Object.assign(document.paths?.['/generate-video']?.post ?? {}, { callbacks: { taskEnded: taskEndedCallback } })
@@ -43,7 +43,7 @@ export default fp(async (app) => {
   const json = sendWrittenOnce(() => JSON.stringify(app.swagger()), '.json')
   const yaml = sendWrittenOnce(() => app.swagger({ yaml: true }), '.yaml')
   await app.register(async (scope) => {
-    // The plugin itself would write the document, and open a file, for each request.
+    // The plugin's own handlers would serialise the document, or open a file, for each request.
     const handlers: Record<string, RouteHandlerMethod> = { '/docs/json': json, '/docs/yaml': yaml, '/docs/static/*': sendFile }
     scope.addHook('onRoute', (route) => { route.handler = handlers[route.url] ?? route.handler })
     await scope.register(fastifySwaggerUi, {
@@ -58,7 +58,7 @@ export default fp(async (app) => {
   app.get('/openapi.json', { schema: { hide: true } }, json)
 }, { name: 'openapi' })
 
-/** The document is written when it is first asked for: by then all routes are known, and none is added later. */
+/** Makes a handler that writes the document once, at the first request: by then all routes are registered. */
 function sendWrittenOnce (write: () => string, extension: string): RouteHandlerMethod {
   let document: StaticDocument | undefined
   return async (request, reply) => {

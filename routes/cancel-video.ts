@@ -6,7 +6,7 @@ import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
-/** Ends a task, and its prediction, at any point of its life. */
+/** Cancels a task in any open state, and its prediction. */
 const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, predictionWatch, replicate } = app
   ignoreBodies(app)
@@ -15,11 +15,11 @@ const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'cancelVideo',
       summary: 'Cancel a video',
-      description: 'Ends the task: its status is `failed` with the `error_code` `canceled` from then on. The prediction at Replicate is cancelled as well. A body is ignored.',
+      description: 'Ends the task at once with the status `failed` and the `error_code` `canceled`, and cancels its prediction at Replicate. The request body is ignored.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       response: {
-        200: { description: 'The task, which has ended now', content: { 'application/json': { schema: Type.Ref(TaskSchema) } } },
+        200: { description: 'The task, which has now ended', content: { 'application/json': { schema: Type.Ref(TaskSchema) } } },
         ...problemResponses('task_not_found', 'task_finished', 'payload_too_large', 'store_unavailable')
       }
     }

@@ -16,18 +16,18 @@ const deleteVideoRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async 
     schema: {
       operationId: 'deleteVideo',
       summary: 'Delete a video',
-      description: 'Removes a task that has ended, with all that is stored of it. Without API keys only for callers on the machine itself.',
+      description: 'Deletes a task that has ended, with all its data. Only callers on the machine itself may do this while the service has no API keys.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       response: {
-        204: { ...Type.Null(), description: 'The task is gone' },
+        204: { ...Type.Null(), description: 'The task has been deleted' },
         ...problemResponses('keys_required', 'task_not_found', 'task_not_finished', 'payload_too_large', 'store_unavailable')
       }
     }
   }, async (request, reply) => {
     const task = await loadTask(request, taskStore)
     if (isOpen(task)) throw problem('task_not_finished')
-    // False: another request has deleted it since it was read here. It is gone, as was asked for.
+    // If another request has deleted the task since it was read here, the result is still what this request asked for.
     await taskStore.remove(task)
     reply.code(204)
     return null

@@ -23,23 +23,23 @@ export const QuerySchema = Type.Object({
   dream: Type.String({
     minLength: 1,
     maxLength: maxDreamLength,
-    description: 'What happens in the dream: 1 to 2,000 characters, counted after trimming',
+    description: 'What happens in the dream, 1 to 2,000 characters after trimming',
     examples: ['A whale swims through the clouds above my school']
   }),
   style: Type.Unsafe<Style>({ ...Type.Ref(StyleSchema), examples: ['Realistic'] }),
   callback_url: Type.Optional(Type.String({
     maxLength: 2048,
-    description: 'An https address at port 443 of a public host, such as `https://app.example.com/dreams`, that is sent a signed message when the task has ended. Only where the service has a `CALLBACK_SECRET`'
+    description: 'An https address at port 443 of a public host, such as `https://app.example.com/dreams`. The service posts a signed message to it when the task has ended. It is refused unless the service has a `CALLBACK_SECRET`'
   }))
 })
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
-    description: '`respond-async` changes the code of the answer to 202 (RFC 7240)'
+    description: '`respond-async` changes the status of the response to 202 (RFC 7240)'
   })),
   'idempotency-key': Type.Optional(Type.String({
     pattern: idempotencyKeyPattern,
-    description: 'A name of this request, up to 255 visible ASCII characters: sent again within 24 hours it is answered as the first time, and makes no second task. Without API keys all callers share their keys, so use random ones such as `8e03978e-40d5-43e8-bc93-6894a57f9324`'
+    description: 'A key of this request, 1 to 255 visible ASCII characters. The same request with the same key within 24 hours gets the first response again and creates no second task. While the service has no API keys, all callers share these keys: use random ones such as `8e03978e-40d5-43e8-bc93-6894a57f9324`'
   }))
 })
 
@@ -48,31 +48,31 @@ export const AcceptedTaskSchema = Type.Object({
   status: Type.Unsafe<TaskStatus>(Type.Ref('TaskStatus'))
 }, {
   $id: 'AcceptedTask',
-  description: 'A task that was accepted',
+  description: 'An accepted task',
   examples: [{ task_id: '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21', status: 'pending' }]
 })
 
 const accepted = {
   headers: {
-    Location: Type.String({ description: 'The address of the task’s status' }),
-    'Retry-After': Type.Integer({ format: 'int32', description: 'Seconds to wait before asking for the status' }),
+    Location: Type.String({ description: 'The path of the task’s status' }),
+    'Retry-After': Type.Integer({ format: 'int32', description: 'The number of seconds to wait before polling the status' }),
     Vary: Type.String({ description: '`Prefer`' }),
-    'Idempotency-Replayed': Type.Optional(Type.Literal('true', { description: 'The answer to an earlier request with this `Idempotency-Key`' }))
+    'Idempotency-Replayed': Type.Optional(Type.Literal('true', { description: 'Present if this is the response to an earlier request with this `Idempotency-Key`' }))
   },
   content: { 'application/json': { schema: Type.Ref(AcceptedTaskSchema) } }
 }
 
-/** What leaves no mark: spaces, controls, format and other ignorable characters, the blank of Braille. */
+/** Characters that show nothing: spaces, controls, format and other ignorable characters, and the blank Braille pattern. */
 const invisibleText = /^[\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]+$/u
-const invisibleDream = new InvalidValue({ type: 'invisible', msg: 'must have a visible character' })
-const notInQuery = new InvalidValue({ type: 'missing', msg: 'is required as a query parameter, a body is ignored' })
+const invisibleDream = new InvalidValue({ type: 'invisible', msg: 'must contain a visible character' })
+const notInQuery = new InvalidValue({ type: 'missing', msg: 'is required as a query parameter; the body is ignored' })
 
 function parseDream (text: string): string | InvalidValue {
   const dream = text.trim()
   return invisibleText.test(dream) ? invisibleDream : dream
 }
 
-/** A client that sends what is missing in a body learns where it belongs. */
+/** Tells a client that sent a body instead of query parameters where the parameters belong. */
 function reportMissingInQuery ({ query, headers }: { query: unknown, headers: IncomingHttpHeaders }, _reply: unknown, done: () => void): void {
   const hasBody = Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined
   const values = query as Record<string, unknown>
@@ -80,7 +80,7 @@ function reportMissingInQuery ({ query, headers }: { query: unknown, headers: In
   done()
 }
 
-/** Takes a dream and answers at once; the video is made in the background. */
+/** Accepts a dream and responds at once. The video is made in the background. */
 const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, callbackRules, now }) => {
   const { taskStore, generationJobs } = app
 
@@ -90,16 +90,16 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     preValidation: [transformQuery('dream', parseDream), reportMissingInQuery, transformQuery('callback_url', parseCallback)],
     schema: {
       operationId: 'generateVideo',
-      summary: 'Create a video from a dream',
-      description: 'Answers at once with the id of a task that is on disk and will not be lost; the video is made in the background. The status of the task is at `Location`. A 503 made no task, unless its `detail` says that this is not known: send it again then with the same `Idempotency-Key`. A body is ignored.',
+      summary: 'Create a video',
+      description: 'Creates a task that generates a video from a dream. The response comes as soon as the task is stored durably; the video is made in the background. The status of the task is at `Location`. A 503 means that no task was created, unless its `detail` says that this is not known: in that case send the request again with the same `Idempotency-Key`. The request body is ignored.',
       tags: ['Videos'],
       querystring: QuerySchema,
       headers: HeadersSchema,
       response: {
-        200: { ...accepted, description: 'The task is accepted' },
+        200: { ...accepted, description: 'The task has been accepted' },
         202: {
           ...accepted,
-          description: 'The same, to a client that sent `Prefer: respond-async`',
+          description: 'The task has been accepted, and the client sent `Prefer: respond-async`',
           headers: { ...accepted.headers, 'Preference-Applied': Type.String({ description: '`respond-async`' }) }
         },
         ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'idempotency_key_task_deleted', 'store_unavailable')

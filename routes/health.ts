@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 
 export const HealthSchema = Type.Object({ status: Type.Literal('ok') }, {
-  $id: 'Health', description: 'The instance is well', examples: [{ status: 'ok' }]
+  $id: 'Health', description: 'The instance is healthy', examples: [{ status: 'ok' }]
 })
 
-/** What an orchestrator and a load balancer ask an instance. Neither route calls Replicate. */
+/** Health checks for orchestrators and load balancers. Neither route calls Replicate. */
 const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const ok = { status: 'ok' } as const
   const config = { isHealthCheck: true }
@@ -17,21 +17,21 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
     await app.taskStore.ping()
   }
 
-  /** Each change of readiness is one line, however often it is asked for. */
+  /** Logs each change of readiness once, however often it is checked. */
   function logChange (now: boolean, err?: unknown): void {
     if (now === isReady) return
     isReady = now
     if (now) app.log.info({}, 'Ready again')
-    else if (app.isStopping()) app.log.info({}, 'Not ready any more: the instance is about to stop')
-    else app.log.warn({ err }, 'Not ready any more: the task store cannot be used')
+    else if (app.isStopping()) app.log.info({}, 'No longer ready: the instance is about to stop')
+    else app.log.warn({ err }, 'No longer ready: the task store is unavailable')
   }
 
   app.get('/livez', {
     config,
     schema: {
       operationId: 'getLiveness',
-      summary: 'Check that the process is alive',
-      description: 'Answers as long as the process can answer at all. When it does not, restart the instance.',
+      summary: 'Check liveness',
+      description: 'Responds with 200 as long as the process can handle requests at all. If it does not respond, restart the instance.',
       tags: ['Health'],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses() }
     }
@@ -41,8 +41,8 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
     config,
     schema: {
       operationId: 'getReadiness',
-      summary: 'Check that requests can be sent here',
-      description: 'Whether the task store can be read and the instance is not about to stop.',
+      summary: 'Check readiness',
+      description: 'Responds with 200 if the task store can be read and the instance is not about to stop. Otherwise send requests to other instances.',
       tags: ['Health'],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses('store_unavailable', 'stopping') }
     }

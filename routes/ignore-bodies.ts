@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { problem } from '../errors.ts'
 
 /**
- * For routes that take no body: whatever comes, with whatever Content-Type, is read to its end and ignored. Clients send
- * none, or an empty one that they call JSON.
+ * Makes the routes of a scope read request bodies of any Content-Type to their end and ignore them. Many clients send an empty body
+ * with the Content-Type of JSON, which Fastify would refuse.
  * @param app the scope of these routes alone
  */
 export function ignoreBodies (app: FastifyInstance): void {
@@ -13,7 +13,7 @@ export function ignoreBodies (app: FastifyInstance): void {
     let bytes = Number(request.headers['content-length'] ?? 0)
     if (bytes > limit) return done(problem('payload_too_large'), undefined)
     bytes = 0
-    // Thrown away as it comes: a body that is half there takes no memory.
+    // Each chunk is thrown away at once, so that an incomplete body takes no memory.
     const count = (chunk: Buffer) => {
       bytes += chunk.length
       if (bytes > limit) settle(problem('payload_too_large'))

@@ -6,13 +6,14 @@ import type { TaskStore } from '../services/store/task-store.ts'
 
 export const TaskParamsSchema = Type.Object({
   task_id: Type.String({
-    description: 'The `task_id` that the creation answered, such as `019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21`, in lower or upper case'
+    description: 'The `task_id` of the task, such as `019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21`, in lower or upper case'
   })
 })
 
 /**
- * The task that the path of a request names, in whatever case: Swift writes UUIDs in capitals. The log names it.
- * @throws ProblemError where there is none
+ * Loads the task whose id is in the path of a request, and adds the id to the request's log line. Upper case is accepted, because Swift
+ * writes UUIDs in upper case.
+ * @throws ProblemError if there is no such task
  */
 export async function loadTask (request: FastifyRequest, taskStore: TaskStore): Promise<Task> {
   const { task_id: taskId } = request.params as { task_id: string }

@@ -9,21 +9,21 @@ import { parsePrediction } from '../services/replicate/prediction.ts'
 import { parseJson } from '../services/replicate/replicate-failure.ts'
 import type { WebhookVerdict, WebhookHeaders } from '../services/replicate/replicate-webhooks.ts'
 
-/** A prediction with long logs. */
+/** Enough for a prediction with long logs. */
 const bodyLimit = 8 * 1024 * 1024
-/** For all webhooks under way together: some thousands of the usual size, or four of the largest. */
+/** For all webhooks that are being received: thousands of the usual size, or four of the largest. */
 const budgetBytes = 4 * bodyLimit
 
 type Received = { authenticity: WebhookVerdict, body: Buffer } | 'too_large' | 'budget_exhausted'
 
-/** Where Replicate reports the end of a prediction. The body is read as it comes: its signature covers the raw bytes. */
+/** Receives the webhooks with which Replicate reports the end of a prediction. The signature covers the raw bytes of the body. */
 const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, predictionWatch, replicateWebhooks, replicate, log } = app
   const options = { taskStore, predictionWatch, replicate, log, webhookFor: (taskId: string) => replicateWebhooks.urlFor(taskId) }
   const budget = new BodyBudget(budgetBytes)
   const verifyBody = (body: Buffer, headers: WebhookHeaders): Received => ({ authenticity: replicateWebhooks.verify(body, headers), body })
 
-  // Anyone can send to this address: what the headers give away is answered before the body is read.
+  // Anyone can send requests to this address, so what the headers alone prove invalid is refused before the body is read.
   app.addHook('onRequest', (request, _reply, done) => {
     if (Number(request.headers['content-length'] ?? 0) > bodyLimit) done(problem('payload_too_large'))
     else done(toProblem(replicateWebhooks.checkHeaders(request.headers)))
@@ -36,7 +36,7 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       hide: true,
       operationId: 'receiveReplicateWebhook',
-      summary: 'What has become of a prediction',
+      summary: 'Receive a webhook of Replicate',
       tags: ['Webhooks'],
       params: Type.Object({ task_id: Type.String() }),
       response: { 204: Type.Null(), ...problemResponses('webhook_not_authentic', 'webhook_unverifiable', 'store_unavailable') }
@@ -44,11 +44,11 @@ const replicateWebhookRoutes: FastifyPluginAsyncTypebox = async (app) => {
   }, async (request, reply) => {
     const received = request.body as Received | undefined ?? verifyBody(Buffer.alloc(0), request.headers)
     if (received === 'too_large') throw problem('payload_too_large')
-    if (received === 'budget_exhausted') throw problem('webhook_unverifiable', { detail: 'Too many webhooks are under way, send it again in a few seconds' })
+    if (received === 'budget_exhausted') throw problem('webhook_unverifiable', { detail: 'Too many webhooks are being received; send it again in a few seconds' })
     const refusal = toProblem(received.authenticity)
     if (refusal !== undefined) throw refusal
     const prediction = parsePrediction(parseJson(received.body.toString()))
-    if (prediction === undefined) throw problem('bad_request', { detail: 'The body is no prediction' })
+    if (prediction === undefined) throw problem('bad_request', { detail: 'The body is not a prediction' })
     request.taskId = request.params.task_id
     const heard = await receiveWebhook(request.params.task_id, prediction, options)
     request.log.debug({ prediction_id: prediction.id, status: prediction.status, heard }, 'Webhook of a prediction')

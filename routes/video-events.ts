@@ -8,17 +8,17 @@ import { TaskSchema } from '../services/tasks/task-view.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 const HeadersSchema = Type.Object({
-  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received, which is the `revision` of its task' }))
+  'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received, which is the task’s `revision`' }))
 })
 
-// A string, for the body is no JSON: OpenAPI 3.1 has no schema for the single event of a stream.
+// The schema is a string, because OpenAPI 3.1 cannot describe a single event of a stream.
 export const TaskEventsSchema = Type.String({
   $id: 'TaskEvents',
-  description: 'Server-sent events. Each event has three fields: `event` is always `status`, `id` is the `revision` of the task, and `data` is the task as JSON on one line, exactly as `getVideoStatus` gives it (the schema `Task`). Lines that begin with a colon are signs of life and carry nothing; `retry` is how many milliseconds to wait before reconnecting.',
+  description: 'Server-sent events. Each event has three fields: `event` is always `status`, `id` is the `revision` of the task, and `data` is the task as JSON on one line, exactly as `getVideoStatus` returns it (schema `Task`). Lines that begin with a colon are heartbeats without content. `retry` is the number of milliseconds to wait before reconnecting.',
   examples: [`retry: 5000\n\nevent: status\nid: 3\ndata: ${JSON.stringify(TaskSchema.examples[0])}\n\n`]
 })
 
-/** The status of a task as a stream of server-sent events. */
+/** Streams the status of a task as server-sent events. */
 const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, taskSubscriptions } = app
 
@@ -26,8 +26,8 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
     exposeHeadRoute: false,
     schema: {
       operationId: 'streamVideoStatus',
-      summary: 'Follow a video with server-sent events',
-      description: 'The present state of the task first, then every change, each as an event named `status`. The stream ends when the task has ended; a client that reconnects with the `id` of the last event gets 204.',
+      summary: 'Stream the status of a video',
+      description: 'Sends the current task first, then the task after each change, each as a server-sent event named `status`. The stream ends when the task has ended. A client that then reconnects with the `id` of the last event gets 204.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       headers: HeadersSchema,
@@ -36,11 +36,11 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
           description: 'The stream of events',
           headers: {
             'Cache-Control': Type.String({ description: '`no-cache, no-transform`' }),
-            'X-Accel-Buffering': Type.String({ description: '`no`: nginx is not to hold events back' })
+            'X-Accel-Buffering': Type.String({ description: '`no`, so that nginx does not buffer events' })
           },
           content: { 'text/event-stream': { schema: Type.Ref('TaskEvents') } }
         },
-        204: { ...Type.Null(), description: 'The task has ended, and `Last-Event-ID` is its last event: there is nothing to reconnect for' },
+        204: { ...Type.Null(), description: 'The task has ended and `Last-Event-ID` is its last event, so there is no reason to reconnect' },
         ...problemResponses('task_not_found', 'store_unavailable')
       }
     }

@@ -12,15 +12,15 @@ const defaultItems = 20
 const maxItems = 100
 
 const QuerySchema = Type.Object({
-  status: Type.Optional(Type.Unsafe<TaskStatus>({ ...Type.Ref('TaskStatus'), description: 'Only tasks of this status' })),
-  style: Type.Optional(Type.Unsafe<Style>({ ...Type.Ref('Style'), description: 'Only tasks of this style' })),
-  limit: Type.Optional(Type.Integer({ format: 'int64', minimum: 1, default: defaultItems, description: 'How many at most; more than 100 counts as 100' })),
-  cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of an earlier page' }))
+  status: Type.Optional(Type.Unsafe<TaskStatus>({ ...Type.Ref('TaskStatus'), description: 'Return only tasks with this status' })),
+  style: Type.Optional(Type.Unsafe<Style>({ ...Type.Ref('Style'), description: 'Return only tasks with this style' })),
+  limit: Type.Optional(Type.Integer({ format: 'int64', minimum: 1, default: defaultItems, description: 'The maximum number of tasks to return; values above 100 count as 100' })),
+  cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of the previous page' }))
 })
 
 export const TaskListSchema = Type.Object({
-  items: Type.Array(Type.Ref('Task'), { maxItems, description: 'Newest first' }),
-  next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'Leads to the next page; null on the last' })
+  items: Type.Array(Type.Ref('Task'), { maxItems, description: 'The tasks, newest first' }),
+  next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'The `cursor` of the next page; null on the last page' })
 }, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
 
 /** Lists all tasks, for operators. */
@@ -33,7 +33,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
     schema: {
       operationId: 'listVideoStatuses',
       summary: 'List videos',
-      description: 'The newest tasks first, a page at a time. New tasks do not change the pages that follow. Without API keys only for callers on the machine itself.',
+      description: 'Lists tasks in pages, newest first. New tasks do not change the pages that follow. Only callers on the machine itself may do this while the service has no API keys.',
       tags: ['Videos'],
       querystring: QuerySchema,
       response: {
@@ -43,7 +43,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
     }
   }, async ({ query: { status, style, limit = defaultItems, cursor } }, reply) => {
     const before = cursor === undefined ? undefined : decodeCursor(cursor)
-    if (before === null) throw problem('validation_failed', { detail: 'cursor is none that this service has given', faults: [badCursor] })
+    if (before === null) throw problem('validation_failed', { detail: 'cursor must be a next_cursor of this service', faults: [badCursor] })
     const most = Math.min(limit, maxItems)
     const tasks = await taskStore.list({ status, style, before, limit: most + 1 })
     reply.header('cache-control', 'no-store')
@@ -53,6 +53,6 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
   })
 }
 
-const badCursor = { loc: ['query', 'cursor'], msg: 'must be one that this service has given', type: 'cursor' }
+const badCursor = { loc: ['query', 'cursor'], msg: 'must be a next_cursor of this service', type: 'cursor' }
 
 export default videoListRoutes

@@ -13,10 +13,10 @@ export const pollAfterSeconds = 5
 
 const HeadersSchema = Type.Object({
   prefer: Type.Optional(Type.String({
-    description: '`wait=30` holds the answer until the task has ended, for 30 seconds at most; more than 60 counts as 60'
+    description: '`wait=30` delays the response until the task has ended or 30 seconds have passed; values above 60 count as 60'
   })),
   'if-none-match': Type.Optional(Type.String({
-    description: 'The `ETag` of an earlier answer, such as `"3"`: 304 where nothing has changed since'
+    description: 'The `ETag` of an earlier response, such as `"3"`. The response is 304 if nothing has changed since'
   }))
 })
 
@@ -24,10 +24,10 @@ const headers = {
   'Cache-Control': Type.String({ description: 'Always `no-store`' }),
   ETag: Type.String({ description: 'Changes with `revision`' }),
   Vary: Type.String({ description: '`Prefer`' }),
-  'Preference-Applied': Type.Optional(Type.String({ description: '`wait=n` where the request preferred to wait' }))
+  'Preference-Applied': Type.Optional(Type.String({ description: '`wait=n`, if the request asked to wait' }))
 }
 
-/** What has become of a task. */
+/** Gets the status of a task. */
 const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, taskSubscriptions } = app
 
@@ -35,15 +35,15 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
     schema: {
       operationId: 'getVideoStatus',
       summary: 'Get the status of a video',
-      description: 'Ask again after `Retry-After` seconds, and more slowly later on, until `status` is `completed` or `failed`; or wait with `Prefer: wait=n`.',
+      description: 'Poll again after `Retry-After` seconds, and less often later on, until `status` is `completed` or `failed`. Or let the service hold the response until then with `Prefer: wait=n`.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       headers: HeadersSchema,
       response: {
         200: {
-          description: 'The task as it is now',
+          description: 'The current task',
           headers: {
-            'Retry-After': Type.Optional(Type.Integer({ format: 'int32', description: 'Seconds to wait before asking again; absent once the task has ended' })),
+            'Retry-After': Type.Optional(Type.Integer({ format: 'int32', description: 'The number of seconds to wait before polling again; absent once the task has ended' })),
             ...headers
           },
           content: { 'application/json': { schema: Type.Ref(TaskSchema) } }
@@ -64,7 +64,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
     reply.code(304)
   })
 
-  /** The task when it has ended, or as it is after so many seconds, or when nobody waits for the answer any more. */
+  /** Waits until the task has ended, the seconds have passed or the client has left. @returns the task as it is then */
   async function untilEnded (found: Task, seconds: number, request: FastifyRequest): Promise<Task> {
     const subscription = taskSubscriptions.subscribe(found.id)
     const giveUpAt = performance.now() + seconds * 1_000

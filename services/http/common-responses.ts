@@ -15,17 +15,17 @@ function describeProblem (description: string, headers: Record<string, { descrip
 /** OpenAPI components of the responses that any operation can have, also from the server itself or a load balancer. */
 export const commonComponents = {
   headers: {
-    RequestId: { description: 'Names this request in the service’s log', schema: { type: 'string' as const, format: 'uuid' } }
+    RequestId: { description: 'The id of this request in the service’s log', schema: { type: 'string' as const, format: 'uuid' } }
   },
   responses: {
     ClientError: describeProblem(
-      'Any other request that cannot be served',
-      { Allow: { description: 'With 405 only: the methods that this address takes', schema: { type: 'string' } } },
+      'Any other error of the request',
+      { Allow: { description: 'The methods that this address supports; only with 405', schema: { type: 'string' } } },
       ['bad_request', 'forbidden_host', 'cross_site_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
     ),
     ServerError: describeProblem(
-      'The service cannot serve the request at the moment',
-      { 'Retry-After': { description: 'With 503 only: seconds to wait before trying again', schema: { type: 'integer', format: 'int32' } } },
+      'The service cannot handle the request at the moment',
+      { 'Retry-After': { description: 'The number of seconds to wait before trying again; only with 503', schema: { type: 'integer', format: 'int32' } } },
       ['internal_error', 'bad_gateway', 'gateway_timeout']
     )
   }

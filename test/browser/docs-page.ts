@@ -55,7 +55,7 @@ async function picture (page: Page, name: string): Promise<void> {
 
 t.test('a visitor of /docs makes two videos by filling in what is required, and sees their addresses', async (t) => {
   const { page, url, emulator, complaints } = await openDocs(t)
-  await page.getByText('Create a video from a dream').waitFor()
+  await page.getByText('Create a video', { exact: true }).waitFor()
   t.equal(await page.title(), 'Dreamreel')
   const icon = await page.locator('link[rel="icon"]').getAttribute('href')
   t.match((await page.request.get(new URL(icon ?? '', url).href)).headers(), { 'content-type': 'image/svg+xml' })

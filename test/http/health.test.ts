@@ -13,7 +13,7 @@ t.test('health checks are logged at debug, and readiness when it changes', async
   const { ping } = app.taskStore
   app.taskStore.ping = async () => { throw new StoreUnavailableError(new Error('the disk is gone')) }
   t.same([await ask('/readyz'), await ask('/readyz'), await ask('/livez')], [503, 503, 200])
-  t.match(lines(), [{ level: 40, msg: /^Not ready any more/, err: { stack: /the disk is gone/ } }])
+  t.match(lines(), [{ level: 40, msg: /^No longer ready/, err: { stack: /the disk is gone/ } }])
 
   app.taskStore.ping = ping.bind(app.taskStore)
   t.same([await ask('/readyz'), await ask('/readyz')], [200, 200])

@@ -9,7 +9,7 @@ t.test('a dream without a visible character is 422, one of joined emoji or right
   const { app } = await startService(t)
   const post = (dream: string) => app.inject({ method: 'POST', url: '/generate-video', query: { dream, style: 'Cursed' } })
   for (const dream of ['\u200b', '\u200b \u200d', '\u0001\u0007', '\u3164', '\u2800', '\u2060\ufeff', '\u{e0041}']) {
-    t.match((await post(dream)).json(), { status: 422, errors: [{ loc: ['query', 'dream'], type: 'invisible', msg: 'must have a visible character' }] })
+    t.match((await post(dream)).json(), { status: 422, errors: [{ loc: ['query', 'dream'], type: 'invisible', msg: 'must contain a visible character' }] })
   }
   for (const dream of ['👩‍🚀', '\u200fחלום', '.', '❤️']) t.equal((await post(dream)).statusCode, 200)
 })
@@ -17,7 +17,7 @@ t.test('a dream without a visible character is 422, one of joined emoji or right
 t.test('values in a body are told where they belong', async (t) => {
   const { app } = await startService(t)
   const response = await app.inject({ method: 'POST', url: '/generate-video?style=Cursed', payload: { dream: 'A whale' } })
-  t.match(response.json(), { status: 422, detail: 'dream is required as a query parameter, a body is ignored', errors: [{ type: 'missing' }] })
+  t.match(response.json(), { status: 422, detail: 'dream is required as a query parameter; the body is ignored', errors: [{ type: 'missing' }] })
   t.match((await app.inject({ method: 'POST', url: '/generate-video?style=Cursed' })).json(), { detail: 'dream is required' })
 })
 
