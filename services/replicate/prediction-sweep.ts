@@ -29,7 +29,7 @@ const maxPages = windowSize / 3
  * Finds many predictions by reading the list in windows of creation time, side by side: about one call for ninety.
  * Times between the windows, where nothing is sought, are skipped.
  */
-export async function sweepPredictions (predictions: PredictionRef[], replicate: ReplicateClient, signal: AbortSignal): Promise<Sweep> {
+export async function sweepPredictions (predictions: PredictionRef[], replicate: Pick<ReplicateClient, 'list'>, signal: AbortSignal): Promise<Sweep> {
   const windows = splitIntoWindows(predictions)
   const sweep: Sweep = { seen: [], absent: [], unread: [] }
   await Promise.all(Array.from({ length: maxConcurrentWindows }, async () => {
@@ -40,7 +40,7 @@ export async function sweepPredictions (predictions: PredictionRef[], replicate:
   return sweep
 }
 
-async function sweepWindow ({ predictions, createdAfter, createdBefore }: Window, sweep: Sweep, replicate: ReplicateClient, signal: AbortSignal): Promise<void> {
+async function sweepWindow ({ predictions, createdAfter, createdBefore }: Window, sweep: Sweep, replicate: Pick<ReplicateClient, 'list'>, signal: AbortSignal): Promise<void> {
   const remaining = new Map(predictions.map((ref) => [ref.predictionId, ref]))
   let cursor: string | null | undefined
   for (let pages = 0; remaining.size > 0 && cursor !== null && pages < maxPages; pages++) {
