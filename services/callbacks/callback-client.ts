@@ -7,26 +7,26 @@ import { parseRetryAfter } from '../net/retry-after.ts'
 
 export interface CallbackClientOptions {
   allowPrivate: boolean
-  /** ms for everything together: the name, connecting, sending, and the head of the answer */
+  /** ms for everything together: resolving the name, connecting, sending, and receiving the headers of the response */
   timeoutMs: number
-  /** how names are resolved, instead of the built-in way */
+  /** replaces the built-in resolution of names */
   lookup?: LookupFunction
-  /** the name servers to ask; the system's where nothing is said */
+  /** the name servers to query; by default those of the system */
   nameServers?: string[]
 }
 
-/** What a callback address said. `reason` is the code of what went wrong on the way, or of why it may not be called. */
+/** The result of one POST. `reason` is the code of the error, or of the rule that forbids to call the address. */
 export type CallbackResult =
   | { outcome: 'answered', status: number, retryAfterMs: number | undefined }
   | { outcome: 'unreachable', reason: string }
 
 const maxHeaderSize = 16 * 1024
-/** Heads of 1xx before that of the answer. There may be any number, and a process that reads a flood of them does nothing else. */
+/** Limits the 1xx responses before the final one. Without a limit a server could keep the process busy with reading them. */
 const maxInterimResponses = 4
 
 /**
- * Posts to addresses that strangers chose. The address that is connected to is the one that was checked, whatever the
- * name resolves to before or after; nothing is followed, and of the answer only the head is read.
+ * Posts to addresses that strangers chose. The IP address that is checked is the one that is connected to, whatever the name resolves
+ * to before or after. Redirects are not followed, and only the headers of the response are read.
  */
 export class CallbackClient {
   #options
@@ -37,9 +37,9 @@ export class CallbackClient {
     this.#resolver = new HostResolver({ allowPrivate: options.allowPrivate, servers: options.nameServers })
   }
 
-  /** Never rejects. */
+  /** Sends one POST. Never rejects. */
   async post (address: string, headers: Record<string, string>, body: string): Promise<CallbackResult> {
-    // What was allowed when the address was given may not be any more.
+    // The rules may have changed since the address was accepted.
     const read = parseCallbackUrl(address, { canSign: true, ...this.#options })
     if (!read.ok) return { outcome: 'unreachable', reason: read.fault.type }
     const { origin, pathname, search } = new URL(read.url)
@@ -47,7 +47,7 @@ export class CallbackClient {
     const { signal } = over
     const { timeoutMs } = this.#options
     const timer = setTimeout(() => over.abort(new DOMException(`No answer within ${timeoutMs} ms`, 'TimeoutError')), timeoutMs)
-    // One for each call: what is kept open to a stranger only costs.
+    // One client for each call: keeping connections to strangers open has no use.
     const client = new Client(origin, { connect: this.#createConnector(signal), maxHeaderSize })
     try {
       const answer = await client.request({ method: 'POST', path: pathname + search, headers, body, signal, onInfo: limitInterimResponses(maxInterimResponses) })
@@ -57,13 +57,13 @@ export class CallbackClient {
       return { outcome: 'unreachable', reason: readErrorCode(error) }
     } finally {
       clearTimeout(timer)
-      // A name may still be looked up.
+      // Stops a name resolution that is still in progress.
       over.abort()
       await client.destroy()
     }
   }
 
-  /** An address instead of a name is not looked up: `post` refuses it before. */
+  /** An IP address instead of a name is never resolved, so `post` checks it before. */
   #createConnector (signal: AbortSignal) {
     const { allowPrivate, timeoutMs: timeout, lookup = this.#createLookup(signal) } = this.#options
     return buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
@@ -88,7 +88,7 @@ class TooManyInterimResponsesError extends Error {
   readonly code = 'too_many_interim'
 }
 
-/** What is thrown ends the request. */
+/** Makes a listener for 1xx responses. The error that it throws ends the request. */
 function limitInterimResponses (limit: number): () => void {
   let count = 0
   return () => {
@@ -96,7 +96,7 @@ function limitInterimResponses (limit: number): () => void {
   }
 }
 
-/** Leaves out what a name resolves to besides public addresses; where nothing is left it fails. */
+/** Makes a lookup return only the public addresses of a name, and fail if there are none. */
 export function publicOnly (lookup: LookupFunction): LookupFunction {
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, found) => {

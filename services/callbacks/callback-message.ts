@@ -5,35 +5,36 @@ import { presentTask, TaskSchema } from '../tasks/task-view.ts'
 
 const callbackTypes = ['video.completed', 'video.failed'] as const
 
-/** What a callback address is sent. */
+/** The message that is posted to a callback address. */
 export const CallbackMessageSchema = Type.Object({
-  type: Type.Unsafe<typeof callbackTypes[number]>({ type: 'string', enum: callbackTypes, description: 'What happened' }),
-  timestamp: Type.String({ format: 'date-time', description: 'When it happened, RFC 3339 in UTC with exactly three fractional digits' }),
+  type: Type.Unsafe<typeof callbackTypes[number]>({ type: 'string', enum: callbackTypes, description: 'The event' }),
+  timestamp: Type.String({ format: 'date-time', description: 'The time of the event, RFC 3339 in UTC with exactly three fractional digits' }),
   data: Type.Unsafe<Static<typeof TaskSchema>>(Type.Ref('Task'))
 }, {
   $id: 'CallbackMessage',
-  description: 'The end of a task, as its `callback_url` is told it',
+  description: 'The message about the end of a task that is posted to its `callback_url`',
   examples: [{ type: 'video.completed', timestamp: '2026-11-24T08:16:11.402Z', data: TaskSchema.examples[0] }]
 })
 
-/** The same words at every attempt: a task that has ended never changes. */
+/** Makes the message. It is the same at every attempt, because a task that has ended never changes. */
 export function createCallbackMessage (task: Task): Static<typeof CallbackMessageSchema> {
   const data = presentTask(task)
   return { type: task.state === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
 }
 
-/** Signs by Standard Webhooks 1.0, with every secret at once while one takes the place of another. */
+/** Signs messages by Standard Webhooks 1.0. While secrets are rotated, each message is signed with every secret. */
 export class CallbackSigner {
   #webhooks
 
-  /** @param secrets `whsec_…`, several parted by spaces */
+  /** @param secrets one or several `whsec_…`, separated by spaces */
   constructor (secrets: string) {
     this.#webhooks = secrets.split(' ').map((secret) => new Webhook(secret))
   }
 
   /**
-   * @param id of the message, the same at every attempt
+   * @param id the id of the message, the same at every attempt
    * @param at the time of the attempt
+   * @returns the headers of the signed message
    */
   sign (id: string, body: string, at: Date): Record<string, string> {
     return {

@@ -7,20 +7,20 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 
 export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries
-  /** Makes one attempt. @returns when to make the next one; undefined where it is over */
+  /** Makes one attempt. @returns when to make the next one; undefined if the delivery is finished */
   deliverCallback: (delivery: CallbackDelivery) => Promise<{ inMs: number } | undefined>
-  /** how many are held at a time, under way or waiting for others of their host */
+  /** deliveries that are claimed at a time: in progress, or waiting for others to the same host */
   maxConcurrent: number
-  /** how many are under way to one host at a time */
+  /** deliveries to one host that are in progress at a time */
   maxPerHost: number
-  /** how often, in ms, to look for attempts that have become due */
+  /** how often to claim attempts that have become due, in ms */
   claimIntervalMs: number
   log: Log
 }
 
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
 
-/** Makes the deliveries of a store as they become due, from its start until it is stopped. */
+/** Makes the deliveries of a store when they become due, from `start` until `stop`. */
 export class CallbackRunner {
   #options
   #claims
@@ -40,7 +40,7 @@ export class CallbackRunner {
     this.#claims.start()
   }
 
-  /** Waits for the answers of what has been sent, which are bounded, so that nobody is told twice. */
+  /** Waits for the responses to what has been sent, so that no delivery is repeated without need. Their timeout bounds the wait. */
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('The instance is stopping'))
     this.#hostLimiter.close()
@@ -53,14 +53,14 @@ export class CallbackRunner {
     const free = maxConcurrent - this.#running.size
     if (free <= 0) return
     const claimed = await deliveries.claim(free)
-    // Whose lease was lost and came back is on its way already, and is settled with the lease of now.
+    // A delivery whose lease was lost and claimed again is in progress already. Its result is recorded with the current lease.
     for (const delivery of claimed.filter(({ id }) => !this.#running.has(id))) this.#run(delivery)
     if (claimed.length === free) this.#claims.wake()
   }
 
   #run (delivery: CallbackDelivery): void {
     const done = this.#deliver(delivery)
-      .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or settled; it is made again after the next start'))
+      .catch((err: unknown) => this.#options.log.error({ err, task_id: delivery.task.id }, 'A callback could not be made or its result not be stored; it is made again after the next start'))
       .finally(() => {
         const wasFull = this.#running.size >= this.#options.maxConcurrent
         this.#running.delete(delivery.id)
@@ -81,7 +81,7 @@ export class CallbackRunner {
     }
   }
 
-  /** A store that is away is no reason to tell anybody twice, while the process lives: the last try is made when it stops. */
+  /** Retries while the store is unavailable, so that the delivery is not made again. After the process starts to stop it tries once more. */
   async #recordAttempt (delivery: CallbackDelivery, next: NextAttempt | undefined): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -89,7 +89,7 @@ export class CallbackRunner {
       } catch (err) {
         const { signal } = this.#stopping
         if (!(err instanceof StoreUnavailableError) || signal.aborted) throw err
-        if (attempt === 0) this.#options.log.warn({ err, task_id: delivery.task.id }, 'The task store is away; a callback waits to be settled')
+        if (attempt === 0) this.#options.log.warn({ err, task_id: delivery.task.id }, 'The task store is unavailable; the result of a callback cannot be stored yet')
         await wait(backoffDelay(attempt, storeBackoff), signal).catch(() => undefined)
       }
     }

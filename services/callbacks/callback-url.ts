@@ -2,9 +2,9 @@ import { isIP } from 'node:net'
 import { isPublicAddress } from '../net/ip-address.ts'
 
 export interface CallbackRules {
-  /** whether there is a secret to sign with */
+  /** whether the service has a secret to sign with */
   canSign: boolean
-  /** whether http, any port and private addresses may be called, as on a developer's machine */
+  /** whether http, any port and private addresses are allowed, for example on a developer's machine */
   allowPrivate: boolean
 }
 
@@ -12,8 +12,8 @@ const faults = {
   unsigned: { type: 'unavailable', msg: 'cannot be used: this service has no CALLBACK_SECRET to sign with' },
   notHttps: { type: 'format', msg: 'must be an https address' },
   notHttp: { type: 'format', msg: 'must be an http or https address' },
-  host: { type: 'format', msg: 'must name a host that can exist' },
-  credentials: { type: 'credentials', msg: 'must not hold a user name or a password' },
+  host: { type: 'format', msg: 'must have a valid host name' },
+  credentials: { type: 'credentials', msg: 'must not contain a user name or a password' },
   port: { type: 'port', msg: 'must be an address at port 443' },
   notPublic: { type: 'not_public', msg: 'must be an address on the public internet' }
 } as const
@@ -23,8 +23,8 @@ export type CallbackUrl =
   | { ok: false, fault: typeof faults[keyof typeof faults] }
 
 /**
- * Reads an address that a caller wants to be called at. Where its name leads is looked at when it is called.
- * @returns the address in its normal form, without a fragment
+ * Parses and checks a `callback_url`. The addresses that its host name resolves to are checked later, when it is called.
+ * @returns the normalised address without a fragment, or a fault for the client
  */
 export function parseCallbackUrl (text: string, { canSign, allowPrivate }: CallbackRules): CallbackUrl {
   const refuse = (fault: keyof typeof faults): CallbackUrl => ({ ok: false, fault: faults[fault] })
@@ -39,7 +39,7 @@ export function parseCallbackUrl (text: string, { canSign, allowPrivate }: Callb
   return { ok: true, url: url.href }
 }
 
-/** `new URL` leaves an empty user name out, and takes a backslash for a slash; line breaks and tabs count for nothing. */
+/** Checks the text itself, because `URL` drops an empty user name. Like `URL` it treats a backslash as a slash and ignores tabs and line breaks. */
 function hasUserInfo (text: string): boolean {
   const authority = /^[^:]*:[/\\]*([^/\\?#]*)/.exec(text.replace(/[\t\n\r]/g, ''))?.[1]
   return authority?.includes('@') ?? false
@@ -48,7 +48,7 @@ function hasUserInfo (text: string): boolean {
 const maxHostLength = 253
 const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 
-/** An address, or a name as DNS can hold it; `new URL` takes empty labels and other characters as well. */
+/** Whether the host is an IP address or a valid DNS name. `URL` also accepts empty labels and other characters. */
 function isHost (hostname: string): boolean {
   if (hostname.startsWith('[')) return true
   const name = hostname.replace(/\.$/, '')

@@ -6,7 +6,7 @@ import type { Log } from '../runtime/log.ts'
 export interface DeliverCallbackOptions {
   client: CallbackClient
   signer: CallbackSigner
-  /** ms before the second attempt, the third and so on; after the last one it is given up */
+  /** ms before the second attempt, the third and so on; there is one attempt more than entries */
   schedule: readonly number[]
   userAgent: string
   log: Log
@@ -18,12 +18,12 @@ const hour = 60 * minute
 export const callbackSchedule = [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour] as const
 
 const maxRetryAfterMs = 24 * hour
-/** A tenth at most, only ever later: those who failed together do not return together. */
+/** Delays each attempt at random by up to a tenth, so that deliveries that failed together are not repeated together. */
 const jitter = 0.1
 
-/** Tells a callback address of the end of its task, once. @returns when to try again; undefined where it is over */
+/** Makes one attempt to post the end of a task to its callback address. @returns when to try again; undefined if the delivery is finished */
 export async function deliverCallback ({ task, attempt }: CallbackDelivery, options: DeliverCallbackOptions): Promise<{ inMs: number } | undefined> {
-  if (task.callbackUrl === null) throw new Error(`Task ${task.id} has nobody to tell`)
+  if (task.callbackUrl === null) throw new Error(`Task ${task.id} has no callback address`)
   const { client, signer, schedule, userAgent, log } = options
   const body = JSON.stringify(createCallbackMessage(task))
   const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.sign(task.id, body, new Date()) }
@@ -31,9 +31,9 @@ export async function deliverCallback ({ task, attempt }: CallbackDelivery, opti
   const next = scheduleNext(result, schedule[attempt - 1])
   const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...describeResult(result) }
   if (isDelivered(result)) log.info(details, 'Callback delivered')
-  else if (isGone(result)) log.info(details, 'Callback not wanted any more')
+  else if (isGone(result)) log.info(details, 'Callback refused for good by its receiver')
   else if (next !== undefined) log.warn({ ...details, next_in_s: Math.round(next.inMs / second) }, 'Callback not delivered; trying again')
-  else log.error(details, 'Callback not delivered, and given up')
+  else log.error(details, 'Callback not delivered; this was the last attempt')
   return next
 }
 

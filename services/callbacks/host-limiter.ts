@@ -1,23 +1,23 @@
 export interface HostLimiterOptions {
-  /** how many go ahead at a time for one host, and how many more wait here */
+  /** permits of one host, and also the number of callers that may wait for one */
   maxPerHost: number
   now: () => number
 }
 
-/** Comes again after that many milliseconds. */
+/** Tells a caller to try again after some milliseconds. */
 export interface RetryLater { inMs: number }
 
 interface Host { active: number, waiting: Array<(turn: RetryLater | undefined) => void>, averageMs: number, bookedUntil: number }
 
-/** Until the first has left. */
+/** The assumed duration until the first permit of a host is released. */
 const initialAverageMs = 200
 const maxDelayMs = 600_000
-/** Of the last one in the average. */
+/** The weight of the last duration in the moving average. */
 const averageWeight = 0.2
 
 /**
- * Lets only so many go ahead at a time for one host, so that a host that hangs does not take the places of all others.
- * Who finds no room is told when it will probably be its turn, by the pace at which others left.
+ * Limits the concurrent calls to each host, so that a host that hangs does not use up the permits of all others. A caller beyond the
+ * queue of a host is told when a permit will probably be free, estimated by the average duration of the calls.
  */
 export class HostLimiter {
   #options
@@ -28,7 +28,7 @@ export class HostLimiter {
     this.#options = options
   }
 
-  /** @returns undefined when it is the caller's turn, who calls `leave` in any case then; else when to come again */
+  /** Waits for a permit. @returns undefined with a permit, which the caller has to release; otherwise when to try again */
   async acquire (name: string): Promise<RetryLater | undefined> {
     if (this.#isClosed) return { inMs: 0 }
     const { maxPerHost } = this.#options
@@ -43,12 +43,13 @@ export class HostLimiter {
   }
 
   /**
-   * @param tookMs how long the caller was inside
-   * @returns whether it is worth looking for more: some were told to come again, and there is room now
+   * Returns a permit.
+   * @param tookMs how long the caller held it
+   * @returns whether to claim more work at once: callers were told to try again later, and a permit is free now
    */
   release (name: string, tookMs: number): boolean {
     const host = this.#hosts.get(name)
-    if (host === undefined) throw new Error('Left without having entered')
+    if (host === undefined) throw new Error('Released without a permit')
     host.averageMs += (tookMs - host.averageMs) * averageWeight
     const next = host.waiting.shift()
     if (next !== undefined) {
@@ -60,7 +61,7 @@ export class HostLimiter {
     return host.bookedUntil > 0
   }
 
-  /** What waits, and what still comes, is told to come again at once. */
+  /** From now on all callers, including those that wait, are told to try again at once. */
   close (): void {
     this.#isClosed = true
     for (const { waiting } of this.#hosts.values()) {

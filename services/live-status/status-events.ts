@@ -7,19 +7,19 @@ import type { TaskSubscriptions } from './task-subscriptions.ts'
 export interface StatusEventsOptions {
   taskStore: Pick<TaskStore, 'get'>
   taskSubscriptions: TaskSubscriptions
-  /** aborted when nobody listens any more */
+  /** aborted when the client has left */
   signal: AbortSignal
-  /** ms of silence after which a comment is sent */
+  /** ms without an event after which a comment is sent */
   heartbeatMs?: number
 }
 
-/** Below 15 s, after which some proxies take a silent connection for dead. */
+/** Less than the 15 s after which some proxies close a silent connection. */
 const defaultHeartbeatMs = 14_000
 const reconnectAfterMs = 5_000
 
 /**
- * A task's server-sent events: the task as it is, then after every change, until it has ended, is gone, or the instance
- * stops. It is read only when the reader takes the next event: a slow one gets fewer of them, and nothing piles up.
+ * Yields the server-sent events of a task: the current task, then the task after each change, until it has ended, has been deleted, or
+ * the instance stops. The task is read only when the client takes the next event, so a slow client gets fewer events and none pile up.
  */
 export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, signal, heartbeatMs = defaultHeartbeatMs }: StatusEventsOptions): AsyncGenerator<string> {
   const subscription = taskSubscriptions.subscribe(taskId)
@@ -32,13 +32,13 @@ export async function * statusEvents (taskId: string, { taskStore, taskSubscript
       if (task !== 'unavailable' && task.revision !== sentRevision) yield formatEvent(task)
       if (task !== 'unavailable') sentRevision = task.revision
       if (task !== 'unavailable' && !isOpen(task)) return
-      // Nothing is read for a sign of life: all streams of all instances would ask a database that is away.
+      // A heartbeat reads nothing: otherwise all streams of all instances would query a database that is unavailable.
       do {
         if (taskSubscriptions.isStopping || signal.aborted) return
         if (await subscription.waitForChange(heartbeatMs, signal)) break
         yield ':\n\n'
       } while (true)
-      // Not read once more: the database may be the reason to stop, and a client that comes again is told how things are.
+      // The task is not read again, because the database may be the reason to stop. A client that reconnects gets the current task.
       if (taskSubscriptions.isStopping) return
     }
   } finally {
@@ -46,7 +46,7 @@ export async function * statusEvents (taskId: string, { taskStore, taskSubscript
   }
 }
 
-/** A store that is away ends no stream: its client would only ask the same store again. */
+/** An unavailable store does not end a stream, because the client would only reconnect to the same store. */
 async function tryRead (taskId: string, taskStore: Pick<TaskStore, 'get'>): Promise<Task | undefined | 'unavailable'> {
   try {
     return await taskStore.get(taskId)

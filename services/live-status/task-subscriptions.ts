@@ -2,14 +2,14 @@ import { maxTimerMs } from '../runtime/backoff.ts'
 import type { TaskEvent } from '../store/task-event.ts'
 import type { Task } from '../tasks/task.ts'
 
-/** Somebody who wants to know when a task changes. Close it in the end. */
+/** Waits for changes of one task. It has to be closed. */
 export interface TaskSubscription {
   /**
-   * Resolves at once where the task may have changed since the last call, else as soon as it does, when `ms` have passed,
-   * when the signal is aborted, or when the instance stops. Never rejects. True where it is worth reading again.
+   * Waits until the task may have changed since the last call, `ms` have passed, the signal is aborted or the instance stops. Never
+   * rejects. @returns whether the task may have changed and should be read again
    */
   waitForChange (ms: number, signal: AbortSignal): Promise<boolean>
-  /** Notes which revision has been read last, undefined where reading failed: a look wakes who has seen another one. */
+  /** Notes the revision that was read last, undefined if reading failed. `poll` wakes subscribers that have read another one. */
   noteRevision (revision: number | undefined): void
   close (): void
 }
@@ -19,24 +19,24 @@ interface Subscriber { isDue: boolean, revision: number | undefined, wake: () =>
 const maxConcurrentReads = 500
 
 /**
- * Who waits for which task on this instance. Waiting costs no query: news, from here and from the other instances, say
- * when it is worth reading again.
+ * The subscriptions of this instance to changes of tasks. Waiting needs no query: events of this and of the other instances wake the
+ * subscribers of a task when it should be read again.
  */
 export class TaskSubscriptions {
   #subscribers = new Map<string, Set<Subscriber>>()
   #stopping = new AbortController()
 
-  /** Whether all who wait have been told to give up. */
+  /** whether all subscribers have been told to stop waiting */
   get isStopping (): boolean {
     return this.#stopping.signal.aborted
   }
 
-  /** How many tasks somebody waits for. */
+  /** the number of tasks with subscribers */
   get size (): number {
     return this.#subscribers.size
   }
 
-  /** Subscribe first, then read the task: no change is missed between the two. */
+  /** Subscribes to a task. Read the task afterwards, so that no change between the two is missed. */
   subscribe (taskId: string): TaskSubscription {
     const subscriber: Subscriber = { isDue: false, revision: undefined, wake: () => {} }
     const others = this.#subscribers.get(taskId) ?? new Set()
@@ -60,8 +60,8 @@ export class TaskSubscriptions {
   }
 
   /**
-   * Reads every awaited task once, however many wait for it, and wakes who has not seen it as it is: the net below news
-   * that were lost and reads that failed.
+   * Reads each task that has subscribers once and wakes those that have read another revision. This is the fallback for events that
+   * were lost and reads that failed.
    */
   async poll (read: (taskId: string) => Promise<Task | undefined>): Promise<void> {
     const taskIds = Array.from(this.#subscribers.keys())
@@ -75,7 +75,7 @@ export class TaskSubscriptions {
     }
   }
 
-  /** Wakes all who wait, for good. */
+  /** Wakes all subscribers. From now on waiting ends at once. */
   stop (): void {
     this.#stopping.abort()
     this.notify({ kind: 'resync' })

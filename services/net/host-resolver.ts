@@ -5,18 +5,18 @@ import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { Semaphore } from '../runtime/semaphore.ts'
 
 export interface HostResolverOptions {
-  /** whether the names of this machine and of its networks count too: of /etc/hosts, and below a search domain */
+  /** whether names of this machine and its networks are resolved too, from /etc/hosts and with search domains */
   allowPrivate: boolean
-  /** the name servers to ask, `address` or `address:port`; the system's where nothing is said */
+  /** the name servers to query, `address` or `address:port`; by default those of the system */
   servers?: string[] | undefined
 }
 
-/** A forwarder has room for some hundred questions, and Replicate's name needs it too. */
+/** A DNS forwarder handles about a hundred queries at a time, and Replicate's name has to be resolved, too. */
 const maxConcurrentLookups = 16
-/** For one name, of the time of the whole call. */
+/** For one name. It is part of the timeout of the whole call. */
 const lookupTimeoutMs = 4_000
 const resolverOptions = { timeout: 1_500, tries: 2 }
-/** How long the second family of addresses may take where the first is known. */
+/** How long the second address family may take after the first one has been resolved. */
 const secondFamilyMs = 100
 
 const loopback: LookupAddress[] = [{ address: '127.0.0.1', family: 4 }, { address: '::1', family: 6 }]
@@ -26,13 +26,13 @@ class LookupTimeoutError extends Error {
 }
 
 /**
- * Looks names up that strangers chose. Not by getaddrinfo, which has four threads for the whole process and cannot be
- * stopped: sixteen names whose server is silent would keep Replicate and the database from being found for minutes.
+ * Resolves host names that strangers chose. It does not use getaddrinfo, which has four threads for the whole process and cannot be
+ * stopped: sixteen names whose name server does not answer would block the resolution of Replicate and the database for minutes.
  */
 export class HostResolver {
   #options
   #semaphore = new Semaphore(maxConcurrentLookups)
-  /** One of the four threads, however long it takes. */
+  /** Limits getaddrinfo to one of its four threads. */
   #systemSemaphore = new Semaphore(1)
 
   constructor (options: HostResolverOptions) {
@@ -72,7 +72,7 @@ export class HostResolver {
     }
   }
 
-  /** The thread is busy until the end, also where the caller has left. */
+  /** The thread stays busy until getaddrinfo returns, even if the caller stops waiting. */
   async #querySystem (name: string, signal: AbortSignal): Promise<LookupAddress[]> {
     return await new Promise((resolve, reject) => {
       const giveUp = (): void => reject(signal.reason)

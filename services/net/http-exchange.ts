@@ -2,12 +2,12 @@ import type { Dispatcher } from 'undici'
 
 type Headers = Record<string, string | string[] | undefined>
 
-/** A complete answer: the status line, the headers and the whole body have arrived. */
+/** A complete response: the status line, the headers and the whole body have been received. */
 export interface HttpResponse { status: number, headers: Headers, body: string }
 
 /**
- * How one request went. `failed` with `sent: false` is certain: not a byte of it has left. With `sent: true` nobody
- * knows what the other side has done.
+ * The outcome of one request. `failed` with `sent: false` is certain: no byte of the request was sent. With `sent: true` it is unknown
+ * what the server did. `withdrawn` means that the caller no longer wanted it before it was sent.
  */
 export type Exchange =
   | { outcome: 'answered', response: HttpResponse }
@@ -19,16 +19,16 @@ export interface ExchangeRequest {
   path: string
   headers: Record<string, string>
   body?: string | undefined
-  /** for everything together: waiting for a connection, connecting, sending, reading */
+  /** for everything together: waiting for a connection, connecting, sending and receiving */
   timeoutMs: number
-  /** An abort before the request is sent withdraws it, a later one breaks it. */
+  /** aborting it before the request is sent withdraws the request, later it makes it fail */
   signal?: AbortSignal | undefined
-  /** Asked once, right before the first byte leaves; false withdraws the request. */
+  /** called once, right before the first byte is sent; false withdraws the request */
   shouldSend?: (() => boolean) | undefined
 }
 
 /**
- * Sends one request, at most once, and never rejects for anything that happens on the network.
+ * Sends one request, at most once. A failure of the network is an outcome, not a rejection.
  * @throws what `shouldSend` throws; nothing is sent then
  */
 export function exchange (dispatcher: Dispatcher, request: ExchangeRequest): Promise<Exchange> {
@@ -44,9 +44,9 @@ export function exchange (dispatcher: Dispatcher, request: ExchangeRequest): Pro
 class NotSentError extends Error {}
 
 /**
- * undici calls `onRequestStart` in the same turn in which it writes the request to an open connection, and writes
- * nothing where it throws. That makes it the line between "certainly not sent" and "perhaps sent": a refused
- * connection, a failed name or TLS handshake, and a keep-alive connection found dead never come to it.
+ * undici calls `onRequestStart` in the same turn of the event loop in which it writes the request to an open connection, and writes
+ * nothing if it throws. That separates "certainly not sent" from "perhaps sent": it is never called if the connection is refused, the
+ * name cannot be resolved, the TLS handshake fails, or a keep-alive connection turns out to be closed.
  */
 class ExchangeHandler implements Dispatcher.DispatchHandler {
   readonly #request
@@ -69,10 +69,10 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart (controller: Dispatcher.DispatchController): void {
-    if (this.#isFinished) throw new NotSentError('Given up before it was sent')
-    // Holds whatever undici does with a connection that dies: a paid request leaves once.
-    if (this.#controller !== undefined) throw new NotSentError('Sent once already')
-    if (!this.#shouldSend()) throw new NotSentError('Withdrawn')
+    if (this.#isFinished) throw new NotSentError('The request failed before it was sent')
+    // A paid request must be sent only once, whatever undici does after a connection breaks.
+    if (this.#controller !== undefined) throw new NotSentError('The request was already sent once')
+    if (!this.#shouldSend()) throw new NotSentError('The request was withdrawn')
     this.#controller = controller
   }
 

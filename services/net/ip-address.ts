@@ -1,28 +1,28 @@
 import ipaddr from 'ipaddr.js'
 import { BlockList, isIP } from 'node:net'
 
-/** What may be given out as global at present, https://www.iana.org/assignments/ipv6-address-space. */
+/** The only range of global unicast addresses so far, https://www.iana.org/assignments/ipv6-address-space. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
-/** Public by its number, yet a cloud's own service for the machines in it: Azure's. */
+/** A public address that Azure uses for a service inside its virtual machines' network. */
 const cloudServices = new Set(['168.63.129.16'])
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8)
 loopback.addAddress('::1', 'ipv6')
 
 /**
- * Whether an address belongs to the public internet: none of this machine, of its networks, of a cloud's metadata, and
- * no IPv6 address that stands for an IPv4 one which does not.
+ * Whether an address belongs to the public internet. Addresses of this machine, of private networks and of a cloud's metadata service
+ * do not, and neither do IPv6 addresses that embed such an IPv4 address.
  * @param address in the notation of `inet_ntop`, as resolvers and `new URL` give it
  */
 export function isPublicAddress (address: string): boolean {
-  // The library reads older notations as well.
+  // The library also accepts older notations, which are refused here.
   if (isIP(address) === 0) return false
   const parsed = ipaddr.process(address)
   if (parsed.range() !== 'unicast') return false
   return parsed instanceof ipaddr.IPv6 ? parsed.match(globalUnicast) : !cloudServices.has(parsed.toString())
 }
 
-/** Whether only the machine itself can reach what listens on this host. */
+/** Whether a server that listens on this host is reachable from the machine itself only. */
 export function isLoopback (host: string): boolean {
   const family = isIP(host)
   return family === 0 ? host === 'localhost' : loopback.check(host, family === 6 ? 'ipv6' : 'ipv4')

@@ -1,8 +1,9 @@
 import type { HttpResponse } from './http-exchange.ts'
 
 /**
- * The ms that an answer's `Retry-After` asks for, in seconds or as a date. A date is compared with the answer's own, so
- * that a wrong clock here does no harm; one that has passed is below 0.
+ * Parses `Retry-After`, which is a number of seconds or a date. A date is compared with the `Date` of the response, so that a wrong
+ * clock on this machine does not matter.
+ * @returns ms, negative for a date in the past; undefined if there is no valid header
  */
 export function parseRetryAfter (headers: HttpResponse['headers']): number | undefined {
   const header = headers['retry-after']
@@ -13,6 +14,7 @@ export function parseRetryAfter (headers: HttpResponse['headers']): number | und
   return Number.isNaN(until) ? undefined : until - (Number.isNaN(since) ? Date.now() : since)
 }
 
+/** @returns the ms of a non-negative number of seconds; undefined for anything else */
 export function secondsToMs (seconds: unknown): number | undefined {
   if (typeof seconds !== 'string' && typeof seconds !== 'number') return undefined
   return /^\d{1,12}(\.\d+)?$/.test(String(seconds)) ? Number(seconds) * 1000 : undefined

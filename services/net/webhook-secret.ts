@@ -1,7 +1,7 @@
-/** Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. */
+/** Secrets of Standard Webhooks are `whsec_` and 24 to 64 bytes in base64. */
 const prefix = 'whsec_'
 
-/** Whether webhooks can be signed and verified with it. */
+/** Whether the text is a valid secret of Standard Webhooks. */
 export function isWebhookSecret (secret: string): boolean {
   if (!secret.startsWith(prefix)) return false
   const base64 = secret.slice(prefix.length)

@@ -1,14 +1,14 @@
 import type { Log } from './log.ts'
 
 export interface ClaimLoopOptions {
-  /** Claims what there is and starts the work on it. What it throws is logged once, until it succeeds again; the next look tries again. */
+  /** Claims available work and starts it. The first of several errors in a row is logged; the next interval tries again. */
   claim: () => Promise<void>
-  /** how often, in ms, to look for what nobody has announced */
+  /** how often to claim without being woken, in ms */
   claimIntervalMs: number
   log: Log
 }
 
-/** Claims in a later turn of the event loop whenever it is woken, and once in each interval; never twice at a time. */
+/** Claims work whenever it is woken, in a later turn of the event loop, and once in each interval. One claim runs at a time. */
 export class ClaimLoop {
   #options
   #timer: NodeJS.Timeout | undefined
@@ -26,7 +26,7 @@ export class ClaimLoop {
     this.wake()
   }
 
-  /** Says that there may be something to claim. Returns at once. */
+  /** Tells the loop that there may be work to claim. Returns at once. */
   wake (): void {
     if (this.#isStopped) return
     if (this.#claiming !== undefined) {
@@ -50,11 +50,11 @@ export class ClaimLoop {
   }
 
   #failed (err: unknown): void {
-    if (!this.#isFailing) this.#options.log.error({ err }, 'Could not claim anything; trying again until it works')
+    if (!this.#isFailing) this.#options.log.error({ err }, 'Work cannot be claimed; trying again until it can')
     this.#isFailing = true
   }
 
-  /** Claims nothing more. Resolves when what is being claimed has been claimed. */
+  /** Stops claiming. Resolves when the claim in progress has finished. */
   async stop (): Promise<void> {
     this.#isStopped = true
     clearInterval(this.#timer)

@@ -2,19 +2,18 @@ import { maxTimerMs } from './backoff.ts'
 
 export interface DeadlineSignal {
   signal: AbortSignal
-  /** Lets go of the parent and of the timer: the signal is not aborted any more. */
+  /** Removes the listener from the parent and clears the timer. The signal is not aborted any more. */
   dispose: () => void
 }
 
 /**
- * A signal that is aborted with its parent, or after `ms`. What `AbortSignal.any` and `AbortSignal.timeout` leave behind
- * stays until the time is over, though what it was for has ended long before: hundreds of bytes for each task, for
- * fourteen minutes. Of this one nothing stays after `dispose`.
+ * Makes a signal that is aborted with its parent or after `ms`. `AbortSignal.any` with `AbortSignal.timeout` would keep hundreds of
+ * bytes for each task until the timeout, fourteen minutes, although the task has long ended. After `dispose` nothing of this is kept.
  */
 export function createDeadlineSignal (parent: AbortSignal, ms: number): DeadlineSignal {
   const controller = new AbortController()
   const abortWithParent = (): void => abort(parent.reason)
-  const timer = setTimeout(() => abort(new DOMException('The time is over', 'TimeoutError')), Math.min(ms, maxTimerMs)).unref()
+  const timer = setTimeout(() => abort(new DOMException('The deadline has passed', 'TimeoutError')), Math.min(ms, maxTimerMs)).unref()
   const dispose = (): void => {
     clearTimeout(timer)
     parent.removeEventListener('abort', abortWithParent)

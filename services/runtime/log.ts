@@ -1,4 +1,4 @@
-/** What a service needs of a logger; pino's, and so Fastify's, fit it. */
+/** The part of a logger that services use. The loggers of pino and Fastify have it. */
 export interface Log {
   debug (details: object, message: string): void
   info (details: object, message: string): void

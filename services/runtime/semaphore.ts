@@ -1,4 +1,4 @@
-/** Lets only so many do something at a time, first come, first served. */
+/** Limits concurrent work to a number of permits, first come, first served. */
 export class Semaphore {
   #free
   #waiting = new Set<() => void>()
@@ -8,8 +8,8 @@ export class Semaphore {
   }
 
   /**
-   * Does `work` when it is its turn.
-   * @throws the signal's reason where it is aborted before, or what `work` throws
+   * Runs `work` as soon as a permit is free.
+   * @throws the signal's reason if it is aborted before that, or what `work` throws
    */
   async run<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted()

@@ -1,4 +1,4 @@
-/** Work that is under way for a key is not begun a second time: everyone who asks meanwhile gets its result, or its error. */
+/** Runs work once for all concurrent callers with the same key: they share its result or its error. */
 export class SingleFlight<Result> {
   #pending = new Map<string, Promise<Result>>()
 

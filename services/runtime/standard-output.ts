@@ -3,25 +3,25 @@ import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { destination } from 'pino'
 
-/** Where log lines go. */
+/** The destination of log lines. */
 export interface LogOutput {
   write (line: string): void
-  /** Resolves when all lines have left, or never will, or the time, in ms, is over. Never rejects. */
+  /** Resolves when all lines have been written, cannot be written, or the time is over. Never rejects. */
   flush (withinMs: number): Promise<void>
 }
 
-/** What waits for room on a full disk, or for a reader that does not read, in bytes or characters; what comes beyond is dropped. */
+/** Limits the lines that wait for a full disk or for a slow reader, in bytes or characters. Further lines are dropped. */
 const maxBuffered = 4 * 1024 * 1024
 
-/** Standard output, as what it is: nothing that happens to it is a reason not to do the service's work. */
+/** Opens standard output in a way that suits its kind. No failure of it may stop the service. */
 export function openStandardOutput (): LogOutput {
   const kind = fstatSync(1)
   return kind.isFIFO() || kind.isSocket() ? new PipedOutput(process.stdout) : openSyncOutput()
 }
 
 /**
- * A file or a terminal. A line that cannot be written, because the disk is full, is written with the next one. There is
- * no other place to say so.
+ * For a file or a terminal. A line that cannot be written because the disk is full is written together with the next one. The error is
+ * ignored, because there is no other place to report it.
  */
 function openSyncOutput (): LogOutput {
   const stream = destination({ dest: 1, sync: true, maxLength: maxBuffered })
@@ -30,9 +30,8 @@ function openSyncOutput (): LogOutput {
 }
 
 /**
- * A pipe or a socket, whose reader may stall: were each line written at once, whatever it takes, the process would stand
- * still as soon as the 64 kB of the pipe are full. Node writes to these without blocking, and keeps in memory what does
- * not fit: here that is bounded.
+ * For a pipe or a socket, whose reader may stall. Synchronous writes would block the process as soon as the 64 kB of the pipe are full.
+ * Node writes to pipes without blocking and keeps in memory what does not fit; this limits that memory.
  */
 export class PipedOutput implements LogOutput {
   readonly #stream
@@ -41,7 +40,7 @@ export class PipedOutput implements LogOutput {
 
   constructor (stream: Writable) {
     this.#stream = stream
-    // The reader went away, and there is no other place to say so.
+    // The reader has closed the pipe, and there is no other place to report it.
     stream.on('error', () => { this.#hasReader = false })
     stream.on('drain', () => this.#reportDropped())
   }
@@ -61,7 +60,7 @@ export class PipedOutput implements LogOutput {
     done.abort()
   }
 
-  /** Lines are dropped until all that were kept have been read: so there is one gap, and one line that tells of it. */
+  /** Lines are dropped until all buffered ones have been read, so that there is one gap and one line that reports it. */
   #reportDropped (): void {
     if (this.#dropped === 0) return
     const lines = this.#dropped

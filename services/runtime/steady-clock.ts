@@ -1,9 +1,9 @@
-/** How fast the clock may be corrected: a second in a minute. */
+/** The clock is corrected by one second in a minute at most. */
 const maxSlewRate = 1 / 60
 
 /**
- * A clock for deadlines and ages. It starts with what its reference shows and runs with the monotonic clock of this
- * process, so a step of the reference neither ends tasks nor keeps them alive: it is followed slowly. Never goes back.
+ * A clock for deadlines and ages. It starts at the time of its reference and advances with the monotonic clock of this process. It
+ * follows a step of the reference slowly (it slews), so that a step neither ends tasks nor keeps them alive. It never goes back.
  */
 export class SteadyClock {
   readonly #reference
@@ -12,8 +12,8 @@ export class SteadyClock {
   #readAt
 
   /**
-   * @param reference what is followed, ms since the epoch
-   * @param monotonic ms that only ever grow
+   * @param reference the clock that is followed, in ms since the epoch
+   * @param monotonic a clock that never goes back, in ms
    */
   constructor (reference: () => number, monotonic: () => number = () => performance.now()) {
     this.#reference = reference
@@ -22,7 +22,7 @@ export class SteadyClock {
     this.#readAt = monotonic()
   }
 
-  /** ms since the epoch, a whole number */
+  /** @returns whole ms since the epoch */
   readonly now = (): number => {
     const at = this.#monotonic()
     const elapsedMs = at - this.#readAt

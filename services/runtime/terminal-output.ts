@@ -1,9 +1,10 @@
 export interface TerminalOutput { write (line: string): void }
 
 /**
- * Where log lines go for people: a readable line for each, where standard output is a terminal and pino-pretty is there, a
- * devDependency. Undefined in any other case, and then nothing of it has been loaded: programs read JSON.
- * @param output standard output, or what takes its place
+ * Opens a destination that formats log lines for people, if standard output is a terminal and pino-pretty is installed, which is a
+ * devDependency.
+ * @param output standard output, or its replacement in a test
+ * @returns undefined in any other case, without loading pino-pretty: programs read the log as JSON
  */
 export async function openTerminalOutput (output: { isTTY?: boolean, write (text: string): unknown }): Promise<TerminalOutput | undefined> {
   if (!output.isTTY) return undefined
@@ -13,6 +14,6 @@ export async function openTerminalOutput (output: { isTTY?: boolean, write (text
   })
   if (pretty === undefined) return undefined
   const format = pretty.prettyFactory({ translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname', singleLine: true })
-  // A terminal takes each line at once: nothing is left to be flushed when the process ends.
+  // A terminal takes each line at once, so there is nothing to flush when the process ends.
   return { write: (line) => { output.write(format(line) ?? '') } }
 }

@@ -1,14 +1,14 @@
 import leven from 'leven'
 
-/** Shorter names, as HOST and PORT, are near to too many others. */
+/** Shorter names such as HOST and PORT are similar to too many others. */
 const minNameLength = 8
 const maxDistance = 2
-/** What Kubernetes gives to each container for each service of its namespace: a service may be called as a setting begins. */
+/** Variables that Kubernetes sets in each container for each service of the namespace. Their prefix may be that of a setting. */
 const kubernetesVariable = /_SERVICE_(HOST|PORT)(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/
 
 /**
- * A sentence for each name that looks like one of our settings and is none: it is nearly one of them, or it begins as
- * several of them do.
+ * Finds names that are probably meant as settings but are none: they are similar to a setting, or begin with a prefix of several.
+ * @returns a sentence for each
  */
 export function describeUnknownSettings (given: string[], known: string[]): string[] {
   const prefixes = findSharedPrefixes(known)
@@ -23,7 +23,7 @@ function isSimilar (name: string, setting: string): boolean {
   return setting.length >= minNameLength && leven(name, setting, { maxDistance: maxDistance + 1 }) <= maxDistance
 }
 
-/** Words that several settings begin with: they are ours. A word that begins one alone, as LOG, may be anybody's. */
+/** Finds the prefixes that several settings share. A prefix of a single setting, such as LOG, may be used by other programs. */
 function findSharedPrefixes (known: string[]): string[] {
   const words = known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1))
   return [...new Set(words.filter((word, at) => words.indexOf(word) !== at))]

@@ -74,7 +74,7 @@ t.test('each attempt is one log line, which holds neither the address nor the dr
   t.match(lines, [
     { level: 'warn', details: { task_id: task.id, attempt: 1, status: 500, callback_host: new URL(url).host, next_in_s: 5 }, message: /trying again/ },
     { level: 'info', details: { task_id: task.id, attempt: 2, status: 204 }, message: 'Callback delivered' },
-    { level: 'info', details: { attempt: 3, status: 410 }, message: 'Callback not wanted any more' },
+    { level: 'info', details: { attempt: 3, status: 410 }, message: 'Callback refused for good by its receiver' },
     { level: 'warn', details: { attempt: 3, reason: 'ECONNREFUSED' } }
   ])
   t.equal(lines.length, 4)
