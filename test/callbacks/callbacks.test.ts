@@ -7,6 +7,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { ended, startEmulator, startService, statusOf } from '../support/service.ts'
+import { slow, slowOn } from '../support/quick.ts'
 
 const secret = newWebhookSecret()
 const callbackEnv = { CALLBACK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }
@@ -25,7 +26,7 @@ async function received (all: ReceivedCallback[], count = 1): Promise<ReceivedCa
   return until(() => all.length >= count ? all : undefined, `${count} callbacks`)
 }
 
-t.test('a lease that is lost while a receiver takes its time, and comes back, is no second message', async (t) => {
+t.test('a lease that is lost while a receiver takes its time, and comes back, is no second message', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const { app } = await startService(t, { env: { ...callbackEnv, DATABASE_URL: databaseUrl } })
   const client = new pg.Client({ connectionString: databaseUrl })
@@ -64,7 +65,7 @@ t.test('an instance that stops begins nothing new while it waits for a receiver'
 })
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: who gave an address is told once how the task ended`, async (t) => {
+  t.test(`${store}: who gave an address is told once how the task ended`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t)
     const ends: string[] = []
@@ -85,7 +86,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same(told.received.map(({ headers }) => headers['webhook-id']), ends)
   })
 
-  t.test(`${store}: what was not taken is sent again, the same message with a new signature`, async (t) => {
+  t.test(`${store}: what was not taken is sent again, the same message with a new signature`, slowOn(store), async (t) => {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t, 500, 204)
     const taskId = (await post(app, told.url)).json().task_id
@@ -100,7 +101,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.notMatch(logLines.join(''), /dreams\?|a-caller|A whale|whsec_/)
   })
 
-  t.test(`${store}: kill -9 in the middle of an attempt loses nothing: another process makes it again`, async (t) => {
+  t.test(`${store}: kill -9 in the middle of an attempt loses nothing: another process makes it again`, slow, async (t) => {
     const { apiUrl } = await startEmulator(t)
     const env = { ...callbackEnv, ...await envOf(t), REPLICATE_API_URL: apiUrl }
     const told = await startReceiver(t, 'silence', 204)
@@ -116,7 +117,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await until(() => second.output().includes('Callback delivered') || undefined, 'the delivery to be noted')
   })
 
-  t.test(`${store}: an instance that stops waits for the answer, so nobody is told twice`, async (t) => {
+  t.test(`${store}: an instance that stops waits for the answer, so nobody is told twice`, slowOn(store), async (t) => {
     const env = { ...callbackEnv, ...await envOf(t) }
     const { app } = await startService(t, { env })
     let answer = () => {}
@@ -133,7 +134,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.equal(new Set(told.received.map(({ headers }) => headers['webhook-id'])).size, 2)
   })
 
-  t.test(`${store}: what is due while there is no secret waits for one`, async (t) => {
+  t.test(`${store}: what is due while there is no secret waits for one`, slowOn(store), async (t) => {
     const env = await envOf(t)
     const told = await startReceiver(t)
     const { app } = await startService(t, { env: { ...callbackEnv, ...env }, emulator: { generationMs: 600_000 } })
@@ -147,7 +148,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await received(told.received, 1)
   })
 
-  t.test(`${store}: an idempotency key stands for the address as well`, async (t) => {
+  t.test(`${store}: an idempotency key stands for the address as well`, slowOn(store), async (t) => {
     const { app } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t)
     const headers = { 'idempotency-key': 'a-key' }
@@ -162,7 +163,7 @@ for (const [store, envOf] of Object.entries(stores)) {
 }
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: a host that hangs has sixteen at a time and holds up no other, and what waits for it loses no attempt`, async (t) => {
+  t.test(`${store}: a host that hangs has sixteen at a time and holds up no other, and what waits for it loses no attempt`, slowOn(store), async (t) => {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const open: Array<() => void> = []
     let areAnswered = false

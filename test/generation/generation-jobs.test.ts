@@ -9,6 +9,7 @@ import type { TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
+import { slowOn } from '../support/quick.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
@@ -123,7 +124,7 @@ const shelves: Record<string, (t: Test) => Promise<Shelf>> = {
 const manyDreams = 70
 
 for (const [name, makeShelf] of Object.entries(shelves)) {
-  t.test(`${name}: what a process that died has paid for is completed although Replicate takes nothing new`, async (t) => {
+  t.test(`${name}: what a process that died has paid for is completed although Replicate takes nothing new`, slowOn(name), async (t) => {
     const { env, open } = await makeShelf(t)
     const { emulator, apiUrl } = await startEmulator(t)
     const dead = await open()

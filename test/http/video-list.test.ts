@@ -4,6 +4,7 @@ import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
+import { slowOn } from '../support/quick.ts'
 
 interface Page { items: TaskView[], next_cursor: string | null }
 
@@ -29,7 +30,7 @@ const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
 }
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: the list is newest first, in pages that stay while new tasks arrive`, async (t) => {
+  t.test(`${store}: the list is newest first, in pages that stay while new tasks arrive`, slowOn(store), async (t) => {
     const { app } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
     const ids: string[] = []
     for (let dream = 0; dream < 25; dream++) ids.unshift(await postDream(app, `Dream ${dream}`))
@@ -45,7 +46,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.equal((await allPages(app, { limit: '1' })).length, 26)
   })
 
-  t.test(`${store}: the list can be narrowed to a status and a style`, async (t) => {
+  t.test(`${store}: the list can be narrowed to a status and a style`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { env: await envOf(t) })
     emulator.addOutcome({ status: 'failed', error: 'E005' })
     const failed = await postDream(app, 'One', 'Cursed')
@@ -58,7 +59,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same(await list(app, { style: 'Animated', status: 'pending' }), { items: [], next_cursor: null })
   })
 
-  t.test(`${store}: what has ended can be deleted, and is gone at once`, async (t) => {
+  t.test(`${store}: what has ended can be deleted, and is gone at once`, slowOn(store), async (t) => {
     const { app } = await startService(t, { env: await envOf(t) })
     const taskId = await postDream(app)
     await ended(app, taskId)
@@ -71,7 +72,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same((await list(app)).items, [])
   })
 
-  t.test(`${store}: a task is canceled by its route, once`, async (t) => {
+  t.test(`${store}: a task is canceled by its route, once`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
     const taskId = await postDream(app)
     await until(async () => (await statusOf(app, taskId)).status === 'processing' || undefined, 'the prediction')

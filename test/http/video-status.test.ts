@@ -4,6 +4,7 @@ import { readConfig } from '../../config.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
+import { slow } from '../support/quick.ts'
 
 const wait = (taskId: string, prefer: string, headers: Record<string, string> = {}) =>
   ({ url: `/video-status/${taskId}`, headers: { prefer, ...headers } })
@@ -69,7 +70,7 @@ t.test('HEAD never waits, and a closing instance lets all who wait go', async (t
   t.equal((await waiting).status, 200)
 })
 
-t.test('the end that another instance brings about is heard at once', async (t) => {
+t.test('the end that another instance brings about is heard at once', slow, async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
   const databaseUrl = await createDatabase(t)
   const config = readConfig({ ...testEnvironment, REPLICATE_API_URL: apiUrl, DATABASE_URL: databaseUrl })

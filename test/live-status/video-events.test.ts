@@ -9,6 +9,7 @@ import { TaskSubscriptions } from '../../services/live-status/task-subscriptions
 import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startService } from '../support/service.ts'
+import { slow } from '../support/quick.ts'
 
 interface StatusEvent { id: string, task: TaskView }
 
@@ -86,7 +87,7 @@ t.test('a closing instance ends its streams in order', async (t) => {
   t.notOk(client.events().some(({ task }) => task.status === 'completed'))
 })
 
-t.test('what happens on another instance is told, and a stream that ended with its instance goes on at that one', async (t) => {
+t.test('what happens on another instance is told, and a stream that ended with its instance goes on at that one', slow, async (t) => {
   const env = { DATABASE_URL: await createDatabase(t) }
   const { app: worker, emulator, apiUrl } = await start(t, 600_000, env)
   const taskId = await postDream(worker)

@@ -7,6 +7,7 @@ import { answer, startScriptedServer } from '../support/scripted-server.ts'
 import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startService } from '../support/service.ts'
+import { slow } from '../support/quick.ts'
 
 const token = 'my"very\\own+token/of=Replicate'
 const webhookSecret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
@@ -59,7 +60,7 @@ t.test('no line holds the token, wherever and however Replicate repeats it', asy
   t.notMatch(logLines.join(''), token.slice(0, 12), 'nor its beginning, where the words are cut')
 })
 
-t.test('a start that fails says nothing of the password, and the files of the store are for their owner alone', async (t) => {
+t.test('a start that fails says nothing of the password, and the files of the store are for their owner alone', slow, async (t) => {
   const failing = await runService(t, { DATABASE_URL: 'postgres://dreamreel:a-long-password@127.0.0.1:1/dreams%zz' })
   const { code, output } = await failing.end()
   t.equal(code, 1)

@@ -4,6 +4,7 @@ import { PipedOutput } from '../../services/runtime/standard-output.ts'
 import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
+import { slow } from '../support/quick.ts'
 
 /** More than a pipe and the reader's own buffer hold, by far. */
 const requests = 2_000
@@ -64,7 +65,7 @@ t.test('what is left is waited for at the end, no longer than is said, and not w
   t.notOk(written.includes('three\n'))
 })
 
-t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', async (t) => {
+t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', slow, async (t) => {
   const { service, ask } = await start(t)
   service.readOutput(false)
   for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
@@ -73,7 +74,7 @@ t.test('a reader of the log that stalls keeps no request waiting, and misses not
   t.equal((await service.end('SIGTERM')).code, 0)
 })
 
-t.test('a reader of the log that stalls for good does not keep the process from ending, nor one that goes away', async (t) => {
+t.test('a reader of the log that stalls for good does not keep the process from ending, nor one that goes away', slow, async (t) => {
   for (const leave of ['readOutput', 'closeOutput'] as const) {
     const { service, ask } = await start(t)
     service[leave](false)

@@ -7,6 +7,7 @@ import { newTask } from '../../services/tasks/task.ts'
 import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
+import { slow } from '../support/quick.ts'
 
 const pageBytes = 4_096
 const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())
@@ -47,7 +48,7 @@ t.test('a damaged page ends readiness and creates, loudly and once', async (t) =
   t.equal(errors.length, 1)
 })
 
-t.test('a service on a damaged file says so where it is asked', async (t) => {
+t.test('a service on a damaged file says so where it is asked', slow, async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { DATA_DIR: await damagedFolder(t.testdir()), REPLICATE_API_URL: apiUrl })
   const url = await service.listeningUrl()

@@ -8,6 +8,7 @@ import { styles } from '../../services/tasks/styles.ts'
 import { taskStatuses } from '../../services/tasks/task.ts'
 import type { TaskListQuery, TaskStore } from '../../services/store/task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
+import { slow } from '../support/quick.ts'
 
 const write = () => {}
 const log = { debug: write, info: write, warn: write, error: write }
@@ -47,7 +48,7 @@ t.test('SQLite: no filter of the list looks at a task that it does not give, or 
   ])
 })
 
-t.test('PostgreSQL: no filter of the list looks at a task that it does not give, or sorts', async (t) => {
+t.test('PostgreSQL: no filter of the list looks at a task that it does not give, or sorts', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })
   t.teardown(() => store.close())

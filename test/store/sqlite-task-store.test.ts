@@ -9,6 +9,7 @@ import { SqliteWriteBatcher } from '../../services/store/sqlite/sqlite-write-bat
 import { SqliteFileHealth } from '../../services/store/sqlite/sqlite-file-health.ts'
 import { newTask } from '../../services/tasks/task.ts'
 import { testTaskStore } from './task-store-contract.ts'
+import { slow } from '../support/quick.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 const now = Date.now
@@ -22,7 +23,7 @@ testTaskStore(t, async (t) => {
   }
 })
 
-t.test('what was acknowledged survives kill -9 of the process', async (t) => {
+t.test('what was acknowledged survives kill -9 of the process', slow, async (t) => {
   const dataDir = t.testdir()
   const writer = new URL('../support/sqlite-writer.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [writer, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })

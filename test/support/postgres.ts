@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { createPostgresDatabase, queryPostgres } from '../../harness/postgres-client.ts'
 import { PostgresServer } from '../../harness/postgres-server.ts'
 import { until } from '../../harness/until.ts'
+import { refuseInQuick } from './quick.ts'
 
 const folder = new URL('../../.tap/', import.meta.url)
 /** Names the PostgreSQL of this run. */
@@ -13,6 +14,7 @@ const lockFile = new URL('postgres.lock', folder)
 
 /** An empty database of its own, dropped when the test ends. The first test of a run that needs one starts the server. */
 export async function createDatabase (t: Test): Promise<string> {
+  refuseInQuick('A PostgreSQL database')
   const serverUrl = process.env.TEST_DATABASE_URL ?? (await sharedServer()).url
   const name = `dreamreel_${randomBytes(6).toString('hex')}`
   const url = await createPostgresDatabase(serverUrl, name)

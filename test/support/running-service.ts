@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { ServiceProcess } from '../../harness/service-process.ts'
+import { refuseInQuick } from './quick.ts'
 import { testEnvironment } from './service.ts'
 
 /**
@@ -7,6 +8,7 @@ import { testEnvironment } from './service.ts'
  * @param logFile to which it writes its log; without one the log comes through a pipe
  */
 export async function runService (t: Test, env: Record<string, string>, logFile?: string): Promise<ServiceProcess> {
+  refuseInQuick('A process of the service')
   const service = new ServiceProcess({
     env: { ...testEnvironment, LOG_LEVEL: 'info', PORT: '0', ...env },
     ...(logFile !== undefined && { log: { file: logFile } })

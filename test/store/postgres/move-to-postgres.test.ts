@@ -3,21 +3,21 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { buildInput } from '../../services/replicate/models.ts'
-import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
-import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
-import { promptFor } from '../../services/tasks/styles.ts'
-import { isOpen, newTask, type Transition, type Task } from '../../services/tasks/task.ts'
-import type { TaskStore } from '../../services/store/task-store.ts'
-import { createDatabase } from '../support/postgres.ts'
-import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
-import { startEmulator } from '../support/service.ts'
+import { buildInput } from '../../../services/replicate/models.ts'
+import { createPostgresTaskStore } from '../../../services/store/postgres/postgres-task-store.ts'
+import { createSqliteTaskStore } from '../../../services/store/sqlite/sqlite-task-store.ts'
+import { promptFor } from '../../../services/tasks/styles.ts'
+import { isOpen, newTask, type Transition, type Task } from '../../../services/tasks/task.ts'
+import type { TaskStore } from '../../../services/store/task-store.ts'
+import { createDatabase } from '../../support/postgres.ts'
+import { runService } from '../../support/running-service.ts'
+import { until } from '../../../harness/until.ts'
+import { startEmulator } from '../../support/service.ts'
 
 const now = Date.now
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }
-const script = new URL('../../scripts/move-to-postgres.ts', import.meta.url).pathname
+const script = new URL('../../../scripts/move-to-postgres.ts', import.meta.url).pathname
 const model = 'luma/ray'
 const dreams = ['A whale above my school', '空を飛ぶクジラ', 'حوت فوق المدرسة', '👩‍👩‍👧‍👦🐳 \u202e"\\ \n', '\u{10ffff} e\u0301']
 
