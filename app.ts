@@ -27,9 +27,9 @@ import { styleModels } from './services/replicate/models.ts'
 import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task-view.ts'
 
 /**
- * The whole service, ready to listen. It works on open tasks from `ready` on, until it is closed.
- * @param server for tests: what differs from production in how the server itself behaves
- * @throws StartError where the task store cannot be opened
+ * Builds the whole service, ready to listen. It works on open tasks from `ready` until it is closed.
+ * @param server options of the server that a test changes
+ * @throws StartError if the task store cannot be opened
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
   const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
@@ -48,7 +48,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)
-  // Before the jobs, so that these stop first, while the receivers that were called are waited for.
+  // Registered before the jobs, so that the jobs stop first, while the responses of callback receivers are awaited.
   const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
   await app.register(callbacks, { secret: config.CALLBACK_SECRET, allowPrivate })
   await app.register(generationJobs, {

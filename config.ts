@@ -144,7 +144,7 @@ const propertySchemas: Record<string, TSchema> = ConfigSchema.properties
 
 export type Config = Readonly<Static<typeof ConfigSchema>>
 
-/** The configuration cannot be used: the message names every fault, one a line. */
+/** The configuration is not valid. The message lists every fault, one in each line. */
 export class ConfigError extends StartError {
   override name = 'ConfigError'
 
@@ -154,7 +154,7 @@ export class ConfigError extends StartError {
 }
 
 /**
- * A sentence for each variable that is not a setting but looks like one.
+ * Describes each variable that is probably meant as a setting but is none, in a sentence.
  * @param environment names and values, as in `process.env`
  */
 export function describeMisspelt (environment: Record<string, string | undefined>): string[] {
@@ -179,7 +179,7 @@ export function readConfig (environment: Record<string, string | undefined>): Co
 }
 
 /**
- * The values that no log line and no message may contain. A password is returned as it is in the address, and decoded.
+ * Collects the values that no log line and no message may contain. A password is returned as it is in the address, and decoded.
  * @param environment names and values, valid or not
  */
 export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {

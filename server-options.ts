@@ -12,9 +12,9 @@ import { openStandardOutput } from './services/runtime/standard-output.ts'
 
 export interface ServerOptions {
   logLevel: string
-  /** Where log lines go; stdout where nothing is said. */
+  /** the destination of log lines; by default standard output */
   logStream?: { write (line: string): void }
-  /** what no log line may hold */
+  /** values that no log line may contain */
   secrets: readonly string[]
   requestTimeoutMs: number
   timeoutCheckMs: number
@@ -22,14 +22,14 @@ export interface ServerOptions {
   idleTimeoutMs: number
 }
 
-/** A dream of 2,000 four-byte characters is 24 kB in the address; Node's default for all of line and headers is 16 kB. */
+/** A dream of 2,000 four-byte characters takes 24 kB in the address. Node's default for request line and headers together is 16 kB. */
 const maxHeaderSize = 128 * 1024
 const bodyLimit = 1024 * 1024
 
-/** Longer than the 60 s after which the usual load balancers drop an idle connection: the end that waits for requests closes last. */
+/** Longer than the 60 s after which common load balancers close idle connections: the server has to close them last. */
 const keepAliveTimeoutMs = 72_000
 
-/** What makes Fastify answer as the contract says, wherever it is built. */
+/** @returns the options with which Fastify behaves as the API contract says */
 export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
   const gracefulClose = new GracefulClose()
   return {
@@ -42,16 +42,16 @@ export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: Se
       gracefulClose.add(server, log)
       return server
     },
-    // Fastify puts it on one server only, `localhost` has two: the factory takes care of both.
+    // Fastify adds it to one server only, but `localhost` has two. The factory handles these errors for both.
     clientErrorHandler: () => {},
     frameworkErrors: answerError,
     return503OnClosing: false,
-    // Else idle connections would be closed too early: the server's own `close` sees to them.
+    // Otherwise Fastify would close idle connections too early. GracefulClose closes them.
     forceCloseConnections: false,
     bodyLimit,
-    // What may take long at the start, a database that is away, has a limit of its own and says what it waited for.
+    // The wait for an unavailable database has its own limit and its own message.
     pluginTimeout: 0,
-    // A path parameter of any length reaches its route, which knows no such task.
+    // A path parameter of any length reaches its route, which responds that there is no such task.
     routerOptions: { maxParamLength: maxHeaderSize, querystringParser: parseQueryString, compile: true },
     ajv: { customOptions: { allErrors: true, coerceTypes: true } }
   } satisfies FastifyHttpOptions<Server>

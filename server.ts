@@ -2,13 +2,13 @@ import { enableCompileCache, flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 
-// Nothing has been accepted before the server listens, so nothing is lost: the wait for a database may take 30 s, and a
-// process that is the first of its container would not even see a signal that it does not handle.
+// Before the server listens a signal ends the process at once: the wait for a database may take 30 s, and no request has been accepted
+// yet. The handlers are needed, because the first process of a container gets no signal that it does not handle.
 const signals = ['SIGTERM', 'SIGINT'] as const
 const endAtOnce = () => process.exit(0)
 for (const signal of signals) process.once(signal, endAtOnce)
 
-// Before anything else is loaded: from the second start on Node neither strips types nor compiles.
+// This comes before all other imports, so that from the second start on Node neither strips types nor compiles.
 enableCompileCache()
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')
@@ -19,9 +19,9 @@ const { startLine } = await import('./start-line.ts')
 const { StartError } = await import('./services/runtime/start-error.ts')
 const { openTerminalOutput } = await import('./services/runtime/terminal-output.ts')
 
-/** Longer than the longest call to Replicate whose answer a stopping instance waits for. */
+/** Longer than the longest call to Replicate that a stopping instance waits for. */
 const graceMs = 25_000
-/** For the last log lines, where the reader of a pipe is slow. */
+/** For the last log lines, if the reader of a pipe is slow. */
 const flushMs = 500
 const output = openStandardOutput()
 
@@ -32,7 +32,7 @@ try {
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
     if (err === undefined) app.log.info({ signal }, 'Stopping')
-    else app.log.fatal({ err }, 'Stopping after an error that nobody handled')
+    else app.log.fatal({ err }, 'Stopping after an unhandled error')
     app.announceShutdown()
     if (err === undefined) await delay(shutdownDelayMs)
     await app.close().finally(() => output.flush(flushMs))
@@ -40,16 +40,16 @@ try {
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
   app.log.info(startLine(config, app.replicateWebhooks.isEnabled, app.addresses()), 'Dreamreel is up')
-  // Otherwise only a process that ends by itself would leave it behind.
+  // Otherwise Node would write the cache only when the process ends by itself, and not when it is killed.
   flushCompileCache()
 } catch (error) {
-  const said = error instanceof StartError || isListenError(error)
-  console.error(createRedactor(collectSecrets(process.env))(said ? error.message : inspect(error)))
+  const isExplained = error instanceof StartError || isListenError(error)
+  console.error(createRedactor(collectSecrets(process.env))(isExplained ? error.message : inspect(error)))
   await output.flush(flushMs)
   process.exit(1)
 }
 
-/** The address is taken, not allowed or not this machine's: Node's message says which. */
+/** Whether the address is in use, not permitted or not one of this machine. Node's message says which. */
 function isListenError (error: unknown): error is Error {
   return error instanceof Error && 'syscall' in error && error.syscall === 'listen'
 }

@@ -4,7 +4,7 @@ import packageJson from './package.json' with { type: 'json' }
 import { databaseAddress } from './services/store/database-address.ts'
 import { styleModels, type ModelChoice } from './services/replicate/models.ts'
 
-/** The part of the configuration that an operator wants to see in the log of each start; none of it is secret. */
+/** The part of the configuration that each start logs for the operator. None of it is secret. */
 export interface StartLineConfig extends ModelChoice {
   REPLICATE_API_URL: string
   REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
@@ -15,8 +15,8 @@ export interface StartLineConfig extends ModelChoice {
 }
 
 /**
- * What runs here, for the log.
- * @param areWebhooksOn whether Replicate is asked to report to this service
+ * Describes the started service for the log.
+ * @param areWebhooksOn whether Replicate is asked to send webhooks to this service
  */
 export function startLine (config: StartLineConfig, areWebhooksOn: boolean, addresses: Array<AddressInfo | string>) {
   return {
@@ -24,7 +24,7 @@ export function startLine (config: StartLineConfig, areWebhooksOn: boolean, addr
     node: process.version,
     store: describeStore(config),
     models: styleModels(config),
-    // Without a user and a password that the address may have.
+    // The origin leaves out a user name and a password.
     replicate: new URL(config.REPLICATE_API_URL).origin,
     webhooks: areWebhooksOn ? 'on' : `off: ${explainWebhooksOff(config)}`,
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
@@ -40,7 +40,7 @@ function formatAddress (listening: AddressInfo | string): string {
 
 function describeStore ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: StartLineConfig): string {
   if (databaseUrl !== undefined) return `PostgreSQL ${databaseAddress(databaseUrl)}`
-  return dataDir === ':memory:' ? 'SQLite in memory: tasks are gone at the end' : `SQLite in ${resolve(dataDir)}`
+  return dataDir === ':memory:' ? 'SQLite in memory: tasks are lost at the end' : `SQLite in ${resolve(dataDir)}`
 }
 
 function explainWebhooksOff ({ REPLICATE_WEBHOOKS: mode, PUBLIC_URL: publicUrl }: StartLineConfig): string {

@@ -6,21 +6,21 @@ import { CallbackRunner } from '../services/callbacks/callback-runner.ts'
 import { callbackSchedule, deliverCallback } from '../services/callbacks/deliver-callback.ts'
 
 export interface CallbacksOptions {
-  /** what callbacks are signed with; those that are due wait while there is none */
+  /** signs callbacks; without it no callbacks are delivered, and those that are due wait */
   secret: string | undefined
   allowPrivate: boolean
 }
 
-/** An instance that stops waits as long for a receiver that does not answer. */
+/** An instance that stops waits this long for a receiver that does not answer. */
 const timeoutMs = 10_000
-/** Longer than that, and than noting an answer in a store that is away. */
+/** Longer than this timeout, and than the attempt to store a result while the store is unavailable. */
 const drain = { byMs: 21_000 }
-/** Hosts that hang hold up the others only when there are more of them than 16: each has so many under way, and as many wait. */
+/** Up to 16 hosts that hang do not delay the others: for each host this many deliveries are in progress, and as many wait. */
 const maxPerHost = 16
 const maxConcurrent = 16 * 2 * maxPerHost
 const claimIntervalMs = 2_000
 
-/** Tells callback addresses of the end of their tasks, from the moment the instance is ready until it closes. */
+/** Delivers callbacks from the moment the instance is ready until it closes. */
 export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   if (secret === undefined) return
   const { taskStore: { deliveries }, log } = app
@@ -33,7 +33,7 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   }
   const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), maxConcurrent, maxPerHost, claimIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
-  // What is awaited here holds up the stop of whatever was registered earlier, which would go on with new work meanwhile.
+  // Awaiting this in `preClose` would delay the stop of plugins that were registered earlier, and they would go on claiming work.
   let stopped: Promise<void> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = runner.stop() })
   app.addHook('onClose', () => app.shutdownTimer.waitFor('answers to callbacks', stopped, drain))

@@ -4,17 +4,17 @@ import { CrossSiteGuard, type CrossSiteGuardOptions } from '../services/http/cro
 import { parseHostname } from '../services/http/host-header.ts'
 import { isHealthCheck } from './request-log.ts'
 
-/** So many host names are named in the log, each once: an operator needs the first few. */
+/** Refused host names that are logged, each once. An operator needs only the first few. */
 const maxLoggedHosts = 20
 
-/** Without API keys anyone who reaches the service may use it, but no web page of a stranger through a browser that does. */
+/** Refuses requests that web pages of other sites send through a browser. There are no API keys, so the network is the only other limit. */
 export default fp<CrossSiteGuardOptions>(async (app, options) => {
   const guard = new CrossSiteGuard(options)
   const loggedHosts = new Set<string>()
 
   app.addHook('onRequest', (request, _reply, done) => {
     const { host } = request.headers
-    // Probes name the instance in their own ways, and learn nothing that is worth hiding.
+    // Probes address the instance by various names, and a health check reveals nothing.
     if (isHealthCheck(request)) return done()
     if (!guard.isAllowedHost(host)) {
       logOnce(parseHostname(host ?? '') ?? '')
@@ -26,6 +26,6 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
   function logOnce (host: string): void {
     if (loggedHosts.has(host) || loggedHosts.size === maxLoggedHosts) return
     loggedHosts.add(host)
-    app.log.warn({ host: host.slice(0, 253) }, 'Refused a host that is not known: if it leads here, name it in ALLOWED_HOSTS')
+    app.log.warn({ host: host.slice(0, 253) }, 'Refused a host name that is not allowed: if it belongs to this service, add it to ALLOWED_HOSTS')
   }
 }, { name: 'cross-site-guard', dependencies: ['problem-details', 'request-log'] })

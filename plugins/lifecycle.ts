@@ -3,11 +3,11 @@ import { ShutdownTimer } from '../services/runtime/shutdown-timer.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the instance has been told to stop: it still serves everything, but wants no new connections. */
+    /** Whether the instance is about to stop. It still handles all requests, but wants no new connections. */
     isStopping: () => boolean
-    /** Turns readiness off, so that the load balancer looks elsewhere before the server closes. */
+    /** Turns readiness off, so that the load balancer uses other instances before the server closes. */
     announceShutdown: () => void
-    /** Runs from the moment the instance closes; everything that is waited for then is waited for on it. */
+    /** Starts when the instance closes. It limits everything that the shutdown waits for. */
     shutdownTimer: ShutdownTimer
   }
 }
@@ -16,7 +16,7 @@ export default fp(async (app) => {
   let stopping = false
   app.decorate('isStopping', () => stopping)
   app.decorate('announceShutdown', () => { stopping = true })
-  // No connection that a load balancer keeps open is left to be used again at the moment the server closes.
+  // Otherwise a load balancer could reuse a connection at the moment when the server closes.
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (stopping) reply.header('connection', 'close')
     done(null, payload)

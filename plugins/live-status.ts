@@ -9,7 +9,7 @@ declare module 'fastify' {
 
 const pollIntervalMs = 15_000
 
-/** Tells waiting requests of this instance when a task changes. They end before the server closes: it waits for them. */
+/** Notifies waiting requests of this instance when a task changes. They end before the server closes, because it waits for them. */
 export default fp(async (app) => {
   const subscriptions = new TaskSubscriptions()
   app.taskStore.onEvent((event) => subscriptions.notify(event))
@@ -17,7 +17,7 @@ export default fp(async (app) => {
   let polling: Promise<void> | undefined
   const timer = setInterval(() => {
     polling ??= subscriptions.poll((taskId) => app.taskStore.get(taskId))
-      .catch((err: unknown) => app.log.debug({ err }, 'Could not read the tasks that requests wait for; looking again soon'))
+      .catch((err: unknown) => app.log.debug({ err }, 'The tasks that requests wait for cannot be read; trying again soon'))
       .finally(() => { polling = undefined })
   }, pollIntervalMs).unref()
   app.addHook('preClose', async () => {

@@ -7,19 +7,19 @@ import { describeFault, type SchemaFault } from '../services/http/validation-fau
 import { toProblem } from '../services/http/to-problem.ts'
 import { isHealthCheck } from './request-log.ts'
 
-/** Headers that speak of the answer the route had in mind, not of the problem that is sent in its place. */
+/** Headers that describe the response of the route, not the problem that is sent instead. */
 const successHeaders = [
   'accept-ranges', 'content-disposition', 'content-encoding', 'content-language', 'content-range', 'etag', 'expires',
   'last-modified', 'location', 'preference-applied', 'retry-after', 'set-cookie'
 ]
 
-/** The parts of a request that a schema can check, and what `loc` calls them. */
+/** The parts of a request that a schema can validate, and their names in `loc`. */
 const requestParts = { params: 'path', body: 'body', querystring: 'query', headers: 'header' } as const
 type RequestPart = keyof typeof requestParts
 
 /**
- * Gives every answer its `X-Request-Id` and every error the one shape. On the root instance only, before anything
- * that has hooks of its own: a request that no route takes is answered in the first hook, whatever its body.
+ * Adds `X-Request-Id` to every response and gives all errors the same format. Register it on the root instance before all plugins with
+ * hooks: a request without a route is answered in the first hook, whatever its body is.
  */
 export default fp(async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
@@ -32,7 +32,7 @@ export default fp(async (app) => {
   app.setNotFoundHandler((request, reply) => sendProblem(explainUnrouted(app, request), request, reply))
 }, { name: 'problem-details' })
 
-/** For anything thrown anywhere: logs what is the service's own fault, once, and answers. */
+/** Responds to an error. Logs it if it is the service's own fault; this is the only place that does. */
 export function answerError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const faults = collectFaults(thrown, request)
   const answer = faults === undefined ? toProblem(thrown) : toValidationProblem(faults)
@@ -44,25 +44,25 @@ export function answerError (thrown: unknown, request: FastifyRequest, reply: Fa
 
 function sendProblem (answer: ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   for (const name of successHeaders) reply.removeHeader(name)
-  // Fastify closes the connection at a body that is too large, and the client, still sending, would lose the answer.
-  // Without this header Node reads the rest and throws it away, until the server cuts the connection.
+  // Fastify closes the connection if a body is too large, and a client that is still sending would lose the response. Without this
+  // header Node reads the rest and throws it away until the server closes the connection.
   if (answer.code === 'payload_too_large') reply.removeHeader('connection')
   reply
     .code(answer.statusCode)
     .headers({ 'x-request-id': request.id, 'cache-control': 'no-store', ...answer.headers })
     .type(problemMediaType)
-    // A buffer, because it goes out as it is: no response schema can strip it, no charset is added to its type.
+    // A buffer is sent as it is: no response schema removes members, and no charset is added to the type.
     .send(Buffer.from(JSON.stringify(problemBody(answer, request.id))))
 }
 
-/** No route takes the request: is it the path that nobody knows, or only the method? */
+/** @returns whether the path of a request without a route is unknown, or only its method is not supported */
 function explainUnrouted (app: FastifyInstance, { method, raw }: FastifyRequest): ProblemError {
   const url = raw.url ?? '/'
   const allowed = app.supportedMethods.filter((known) => app.findRoute({ method: known, url }) !== null)
-  // A route can find out by itself that there is nothing: a folder of files does.
+  // A route can also respond that nothing exists: the one that serves files from a folder does.
   if (allowed.length === 0 || allowed.includes(method)) return problem('not_found')
   return problem('method_not_allowed', {
-    detail: `${method} is not possible at this address, ${allowed.join(' and ')} ${allowed.length === 1 ? 'is' : 'are'}`,
+    detail: `This address does not support ${method}, only ${allowed.join(' and ')}`,
     headers: { allow: allowed.join(', ') }
   })
 }
@@ -73,8 +73,8 @@ function toValidationProblem (faults: Fault[]): ProblemError {
 }
 
 /**
- * Every fault of a request that failed validation, undefined where something else went wrong. Fastify stops at the
- * first part that fails, so the others are looked at here.
+ * Collects all faults of a request. Fastify stops at the first part that is not valid, so the others are validated here.
+ * @returns undefined if the error is not about validation
  */
 function collectFaults (thrown: unknown, request: FastifyRequest): Fault[] | undefined {
   if (!isValidationError(thrown)) return undefined
@@ -104,7 +104,7 @@ function describePartFaults (part: RequestPart, found: SchemaFault[], request: F
   return part === 'querystring' ? reportInvalidValues(faults, request.query) : faults
 }
 
-/** Whatever the schema says of a value that could not be read at all, one fault says why. */
+/** Replaces all faults of a value that was already invalid in the query string by the one that says why. */
 function reportInvalidValues (faults: Fault[], query: unknown): Fault[] {
   const values = new Map(Object.entries(Object(query)))
   const seen = new Set<string>()
@@ -118,7 +118,7 @@ function reportInvalidValues (faults: Fault[], query: unknown): Fault[] {
   })
 }
 
-/** The client left in the middle of its request: whatever that broke is nobody's fault here. */
+/** Whether the client left before its request was complete. Errors that follow from that are not the service's fault. */
 function hasClientLeft ({ raw }: FastifyRequest): boolean {
   return raw.destroyed && !raw.complete
 }

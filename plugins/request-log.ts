@@ -4,31 +4,28 @@ import type { Redact } from '../services/runtime/redact-secrets.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The task that the request turned out to be about: routes set it for the log. */
+    /** The task of the request. Routes set it for the log. */
     taskId: string | null
   }
   interface FastifyContextConfig {
-    /** Whether machines ask this route every few seconds: its requests are logged at debug, its route logs what changes. */
+    /** Whether probes call this route every few seconds. Its requests are logged at debug, and the route itself logs changes. */
     isHealthCheck?: boolean
   }
 }
 
-/** Notes which task a request is about. */
+/** Lets routes note for the log which task a request is about. */
 export default fp(async (app) => {
   app.decorateRequest('taskId', null)
 }, { name: 'request-log' })
 
-/**
- * Fastify's own log lines, with a single one for each request. None of them holds an address with its query, a header
- * or a body: that is where the dream is.
- */
+/** Replaces Fastify's request log by one line for each request, without query, headers and body: they contain the dream. */
 export class RequestLog extends LogController {
   constructor () {
     super({ requestIdLogLabel: 'request_id' })
   }
 
   override incomingRequest (request: FastifyRequest, reply: FastifyReply): void {
-    // Unlike `onResponse` and `onRequestAbort`, this event comes for every request, whichever way it ends.
+    // Unlike `onResponse` and `onRequestAbort` this event is emitted for every request, however it ends.
     reply.raw.once('close', () => logEnd(request, reply))
   }
 
@@ -48,15 +45,15 @@ function logEnd (request: FastifyRequest, reply: FastifyReply): void {
   }, writableEnded ? 'request' : 'request aborted')
 }
 
-/** Whether the request is one of many thousands a day that say nothing new. */
+/** Whether the route of the request is marked as a health check. */
 export function isHealthCheck (request: FastifyRequest): boolean {
   return request.routeOptions.config?.isHealthCheck === true
 }
 
-/** A query inside a JSON string, escaped characters included. */
+/** A query string inside a JSON string, with its escaped characters. */
 const query = /\?(?:\\.|[^\s"\\])+/g
 
-/** What the logger makes of what Fastify and its plugins log, besides the lines above. */
+/** Options of the logger for lines that Fastify and its plugins write by themselves. */
 export function logOptions (redact: Redact) {
   return {
     serializers: {
@@ -64,8 +61,8 @@ export function logOptions (redact: Redact) {
       res: ({ statusCode }: { statusCode?: number | string }) => ({ ...(statusCode && { statusCode }) }),
       err: describeError
     },
-    // Fastify has messages, of errors too, with the whole address in them; upstream may repeat a secret. This is the one
-    // place that all lines pass.
+    // Some messages and errors of Fastify contain the whole address of a request, and Replicate may repeat a secret in a response.
+    // This is the only place that all lines pass.
     hooks: { streamWrite: (line: string) => redact(line.replace(query, '?…')) }
   }
 }

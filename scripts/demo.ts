@@ -10,8 +10,8 @@ import { presentTask } from '../services/tasks/task-view.ts'
 import { openTerminalOutput } from '../services/runtime/terminal-output.ts'
 
 /**
- * The emulator and the service together, with no account and no file: `npm run demo`. HOST, PORT and EMULATOR_PORT say
- * where, CALLBACK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
+ * Runs the emulator and the service together, without an account and without files: `npm run demo`. HOST, PORT and EMULATOR_PORT set the
+ * addresses; CALLBACK_SECRET and ALLOW_PRIVATE_CALLBACKS make callbacks possible.
  */
 const { HOST: host = '127.0.0.1', PORT, EMULATOR_PORT, CALLBACK_SECRET, ALLOW_PRIVATE_CALLBACKS } = process.env
 
@@ -42,9 +42,9 @@ try {
   process.exit(1)
 }
 
-/** At the port that was asked for, or else at the usual one, or at a free one where that is taken. */
-async function listen (server: Pick<FastifyInstance, 'listen'>, name: string, asked: string | undefined, usual: number): Promise<string> {
-  const port = asked ? Number(asked) : await isFree(usual) ? usual : 0
+/** Listens on the given port, otherwise on the default port, or on a free one if that is in use. */
+async function listen (server: Pick<FastifyInstance, 'listen'>, name: string, given: string | undefined, defaultPort: number): Promise<string> {
+  const port = given ? Number(given) : await isFree(defaultPort) ? defaultPort : 0
   try {
     return await server.listen({ port, host })
   } catch (error) {
@@ -61,7 +61,7 @@ async function isFree (port: number): Promise<boolean> {
   return true
 }
 
-/** A line for each change of a task; the dream itself is not repeated. */
+/** Prints a line for each change of a task, without the dream. */
 function printChanges (app: FastifyInstance): void {
   const lastLines = new Map<string, string>()
   const print = async (taskId: string): Promise<void> => {
@@ -92,6 +92,6 @@ Each change of the task is printed here. You can also ask for it, with the task_
 
   curl ${address}/video-status/TASK_ID
 
-Then open its video_url in a browser. Ctrl-C stops both, and nothing is left behind.
+Then open its video_url in a browser. Ctrl-C stops both and leaves nothing behind.
 `)
 }

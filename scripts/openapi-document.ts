@@ -1,7 +1,7 @@
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 
-/** The OpenAPI document of the service, as `openapi.json` holds it. */
+/** Builds the OpenAPI document of the service. @returns the contents of `openapi.json` */
 export async function buildOpenApiDocument (): Promise<string> {
   const app = await buildApp(readConfig({ REPLICATE_API_TOKEN: 'none', DATA_DIR: ':memory:', LOG_LEVEL: 'silent' }))
   try {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { buildOpenApiDocument } from './openapi-document.ts'
 import { formatEnvExample, replaceConfigurationTable, replacePassedSettings } from './config-documents.ts'
 
-/** Writes every document that is made from the code. The tests fail where one of them is out of date. */
+/** Writes every document that is generated from the code. The tests fail if one of them is out of date. */
 const at = (name: string) => new URL(`../${name}`, import.meta.url)
 await writeFile(at('openapi.json'), await buildOpenApiDocument())
 await writeFile(at('.env.example'), formatEnvExample())

@@ -58,10 +58,10 @@ t.test('an unknown path is 404 whatever its body', async (t) => {
 t.test('a known path with another method is 405, and Allow names all that it takes', async (t) => {
   const { headers, detail } = await injectProblem(t, 'method_not_allowed', { method: 'PUT', url: '/video-status/x?a=b' })
   t.same(headers.allow, 'GET, HEAD')
-  t.equal(detail, 'PUT is not possible at this address, GET and HEAD are')
+  t.equal(detail, 'This address does not support PUT, only GET and HEAD')
   const post = await injectProblem(t, 'method_not_allowed', { url: '/generate-video?dream=x' })
   t.equal(post.headers.allow, 'POST')
-  t.equal(post.detail, 'GET is not possible at this address, POST is')
+  t.equal(post.detail, 'This address does not support GET, only POST')
   const wildcard = await injectProblem(t, 'method_not_allowed', { method: 'DELETE', url: '/files/a/b' })
   t.same(String(wildcard.headers.allow).split(', ').sort(), ['GET', 'HEAD', 'PUT'])
 })
