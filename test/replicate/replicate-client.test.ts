@@ -5,7 +5,8 @@ import { buildEmulator } from '../../replicate-emulator/app.ts'
 import { LocalCallBudget } from '../../services/rate-limit/call-budget.ts'
 import { CallLimiter } from '../../services/rate-limit/call-limiter.ts'
 import { ProviderClock } from '../../services/replicate/provider-clock.ts'
-import { createReplicateClient, type CreateOptions, type ReplicateClient, type ReplicateClientOptions } from '../../services/replicate/replicate-client.ts'
+import { createReplicateClient, type CreateOptions, type ReplicateClient } from '../../services/replicate/replicate-client.ts'
+import type { ReplicateTransportOptions } from '../../services/replicate/replicate-transport.ts'
 import { closedPort } from '../../harness/listen.ts'
 import { answer, startScriptedServer, type Script } from '../support/scripted-server.ts'
 
@@ -17,7 +18,7 @@ const short = { createTimeoutMs: 200, readTimeoutMs: 200 }
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 const unlimited = () => new CallLimiter({ budget: new LocalCallBudget({ perMinute: 1_000_000, now: () => performance.now() }), log })
 
-function clientOf (t: Test, apiUrl: string, options: Partial<ReplicateClientOptions> = {}): ReplicateClient {
+function createClient (t: Test, apiUrl: string, options: Partial<ReplicateTransportOptions> = {}): ReplicateClient {
   const client = createReplicateClient({
     apiUrl, apiToken: 'test-token', creates: unlimited(), reads: unlimited(), clock: new ProviderClock({ now: Date.now, log }), ...generous, ...options
   })
@@ -25,13 +26,13 @@ function clientOf (t: Test, apiUrl: string, options: Partial<ReplicateClientOpti
   return client
 }
 
-async function scripted (t: Test, script: Script, options: Partial<ReplicateClientOptions> = {}) {
+async function scripted (t: Test, script: Script, options: Partial<ReplicateTransportOptions> = {}) {
   const server = await startScriptedServer(t, script)
-  return { server, client: clientOf(t, `${server.origin}/v1`, options) }
+  return { server, client: createClient(t, `${server.origin}/v1`, options) }
 }
 
 /** The outcome of one create, after the client has closed: nothing can be sent any more then. */
-async function createOnce (t: Test, script: Script, options: Partial<ReplicateClientOptions> = {}, createOptions?: CreateOptions) {
+async function createOnce (t: Test, script: Script, options: Partial<ReplicateTransportOptions> = {}, createOptions?: CreateOptions) {
   const { server, client } = await scripted(t, script, options)
   const created = await client.create(request, createOptions)
   await client.close()
@@ -152,7 +153,7 @@ t.test('a create that fails before a byte was sent is deferred', async (t) => {
   const silent = await startScriptedServer(t, () => t.fail('it was sent'))
   const plain = await startScriptedServer(t, () => t.fail('it was sent'), (socket) => socket.end('no TLS here'))
   const closing = await startScriptedServer(t, () => t.fail('it was sent'), (socket) => socket.resetAndDestroy())
-  const cases: Record<string, { apiUrl: string, options?: Partial<ReplicateClientOptions> }> = {
+  const cases: Record<string, { apiUrl: string, options?: Partial<ReplicateTransportOptions> }> = {
     refused: { apiUrl: `http://127.0.0.1:${await closedPort()}/v1` },
     'no such name': { apiUrl: 'http://replicate.invalid/v1' },
     'no TLS': { apiUrl: `https://127.0.0.1:${plain.port}/v1` },
@@ -163,7 +164,7 @@ t.test('a create that fails before a byte was sent is deferred', async (t) => {
   for (const [name, { apiUrl, options }] of Object.entries(cases)) {
     let asked = false
     const shouldSend = () => { asked = true; return true }
-    const created = await clientOf(t, apiUrl, options).create(request, { shouldSend })
+    const created = await createClient(t, apiUrl, options).create(request, { shouldSend })
     t.match(created, { outcome: 'deferred', failure: { code: 'provider_unavailable', status: null } }, name)
     t.equal(asked, false, `${name}: nothing was about to be sent`)
   }
@@ -359,7 +360,7 @@ t.test('hundreds of calls share a signal and leave nothing on it', async (t) => 
 t.test('against the emulator a prediction is created, read, listed and cancelled', async (t) => {
   const emulator = buildEmulator({ token: 'test-token' })
   t.teardown(() => emulator.close())
-  const client = clientOf(t, `${await emulator.listen({ host: '127.0.0.1', port: 0 })}/v1`)
+  const client = createClient(t, `${await emulator.listen({ host: '127.0.0.1', port: 0 })}/v1`)
   const created = await client.create({ ...request, input: { prompt: 'A whale', aspect_ratio: '9:16' } })
   if (created.outcome !== 'created') return t.fail(JSON.stringify(created))
   const { id } = created.prediction
@@ -373,7 +374,7 @@ t.test('against the emulator a prediction is created, read, listed and cancelled
 t.test('against the emulator a create that is lost after it had its effect is unknown, and there is one prediction', async (t) => {
   const emulator = buildEmulator()
   t.teardown(() => emulator.close())
-  const client = clientOf(t, `${await emulator.listen({ host: '127.0.0.1', port: 0 })}/v1`)
+  const client = createClient(t, `${await emulator.listen({ host: '127.0.0.1', port: 0 })}/v1`)
   emulator.emulator.addFault({ call: 'create', kind: 'reset_after' })
   t.match(await client.create(request), { outcome: 'unknown' })
   t.equal(emulator.emulator.predictions.length, 1)
