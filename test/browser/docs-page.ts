@@ -6,7 +6,7 @@ import type { TaskView } from '../../services/tasks/task-view.ts'
 import { startService } from '../support/service.ts'
 
 const isRoot = process.getuid?.() === 0
-/** A folder for a picture of each step, for people who change the page. */
+/** The folder for a screenshot of each step, for people who change the page. */
 const pictures = process.env.PICTURES
 
 async function openDocs (t: Test) {
@@ -14,7 +14,7 @@ async function openDocs (t: Test) {
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    // Chromium's sandbox refuses root, which a container usually is.
+    // Chromium's sandbox refuses to run as root, and containers usually run as root.
     chromiumSandbox: !isRoot,
     args: ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
   })
@@ -28,7 +28,7 @@ async function openDocs (t: Test) {
   return { page, url, emulator, complaints }
 }
 
-/** An operation of the page, open and ready to be executed. */
+/** Opens an operation of the page, ready to be executed. */
 async function tryOut (page: Page, operationId: string): Promise<Locator> {
   const operation = page.locator(`[id$="-${operationId}"].opblock`)
   await operation.locator('.opblock-summary').click()
@@ -36,7 +36,7 @@ async function tryOut (page: Page, operationId: string): Promise<Locator> {
   return operation
 }
 
-/** Executes with what the fields hold. @returns status and body of the answer as the page shows them */
+/** Executes the operation with its current fields. @returns status and body of the response as the page shows them */
 async function execute (page: Page, operation: Locator): Promise<{ status: number, body: unknown }> {
   const clear = operation.getByRole('button', { name: 'Clear' })
   if (await clear.isVisible()) await clear.click()
@@ -53,7 +53,7 @@ async function picture (page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true })
 }
 
-t.test('a visitor of /docs makes two videos by filling in what is required, and sees their addresses', async (t) => {
+t.test('a visitor of /docs creates two videos by filling in the required fields, and sees their addresses', async (t) => {
   const { page, url, emulator, complaints } = await openDocs(t)
   await page.getByText('Create a video', { exact: true }).waitFor()
   t.equal(await page.title(), 'Dreamreel')
@@ -85,7 +85,7 @@ t.test('a visitor of /docs makes two videos by filling in what is required, and 
   t.same(complaints, [])
 })
 
-t.test('a visitor of /docs is told what is missing', async (t) => {
+t.test('a visitor of /docs is told which field is missing', async (t) => {
   const { page } = await openDocs(t)
   const status = await tryOut(page, 'getVideoStatus')
   await status.locator('[data-param-name="task_id"] input').fill('none')

@@ -6,7 +6,7 @@ import { CallbackClient, publicOnly } from '../../services/callbacks/callback-cl
 
 const timeoutMs = 5_000
 
-/** A name that leads here and there, in turn. */
+/** A lookup that returns one address after another for the same name. */
 function namesAt (...answers: string[][]): LookupFunction {
   let asked = 0
   return (_hostname, options, callback) => {
@@ -18,7 +18,7 @@ function namesAt (...answers: string[][]): LookupFunction {
   }
 }
 
-/** Counts who connects: nobody may. */
+/** Counts connections, of which there must be none. */
 async function trap (t: Test, port = 0) {
   const server = createSocketServer((socket) => {
     trapped.connections++
@@ -38,8 +38,8 @@ async function receiver (t: Test, answer: Parameters<typeof createServer>[1]) {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?a=b`
 }
 
-t.test('a name that leads to this machine or its networks is not connected to', async (t) => {
-  // Where the tests may not listen there, the answers say it alone.
+t.test('a name that resolves to this machine or its networks is not connected to', async (t) => {
+  // If the test cannot listen on such an address, only the results are checked.
   const trapped = await trap(t, 443).catch(() => undefined)
   for (const address of ['127.0.0.1', '10.0.0.1', '169.254.169.254', '::1', '::ffff:127.0.0.1', '64:ff9b::7f00:1', 'fd00::1']) {
     const client = new CallbackClient({ allowPrivate: false, timeoutMs, lookup: namesAt([address]) })
@@ -48,7 +48,7 @@ t.test('a name that leads to this machine or its networks is not connected to', 
   t.equal(trapped?.connections ?? 0, 0)
 })
 
-t.test('a name that is public when it is looked at and private when it is connected to is looked at once only', async (t) => {
+t.test('a name whose address changes from public to private after the check is resolved only once', async (t) => {
   let looks = 0
   const names = namesAt(['127.0.0.1'])
   const client = new CallbackClient({
@@ -63,7 +63,7 @@ t.test('a name that is public when it is looked at and private when it is connec
   t.equal(looks, 1)
 })
 
-t.test('of several addresses of a name only the public ones are left to connect to', async (t) => {
+t.test('only the public addresses of a name are connected to', async (t) => {
   const lookup = publicOnly(namesAt(['127.0.0.1', '8.8.8.8', '::1', '2606:4700::1111', '10.0.0.1']))
   const all = await new Promise((resolve) => lookup('app.example', { all: true }, (_error, addresses) => resolve(addresses)))
   t.same(all, [{ address: '8.8.8.8', family: 4 }, { address: '2606:4700::1111', family: 6 }])
@@ -71,7 +71,7 @@ t.test('of several addresses of a name only the public ones are left to connect 
   t.same(one, [null, '8.8.8.8', 4])
 })
 
-t.test('an address that may not be called any more is not called', async (t) => {
+t.test('a stored address that the rules no longer allow is not called', async (t) => {
   const trapped = await trap(t)
   const client = new CallbackClient({ allowPrivate: false, timeoutMs })
   for (const [url, reason] of [
@@ -80,7 +80,7 @@ t.test('an address that may not be called any more is not called', async (t) => 
   t.equal(trapped.connections, 0)
 })
 
-t.test('the status and the wait that it asks for are told, and nothing of the body is waited for', async (t) => {
+t.test('the status and Retry-After are returned without waiting for the body', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs })
   const url = await receiver(t, (request, response) => {
     response.writeHead(request.url === '/hook?a=b' && request.method === 'POST' ? 503 : 404, { 'retry-after': '7' })
@@ -89,7 +89,7 @@ t.test('the status and the wait that it asks for are told, and nothing of the bo
   t.same(await client.post(url, {}, '{}'), { outcome: 'answered', status: 503, retryAfterMs: 7_000 })
 })
 
-t.test('a redirect is an answer, not a way', async (t) => {
+t.test('a redirect is returned and not followed', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs })
   const trapped = await trap(t)
   const url = await receiver(t, (_request, response) => response.writeHead(307, { location: `http://127.0.0.1:${trapped.port}/` }).end())
@@ -97,7 +97,7 @@ t.test('a redirect is an answer, not a way', async (t) => {
   t.equal(trapped.connections, 0)
 })
 
-t.test('some interim heads come before an answer, and a flood of them is none', async (t) => {
+t.test('a few interim responses are accepted, and a flood of them is refused', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs })
   const interim = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'
   for (const [words, answer] of [
@@ -111,7 +111,7 @@ t.test('some interim heads come before an answer, and a flood of them is none', 
   }
 })
 
-t.test('whatever goes wrong on the way has a name, and ends', async (t) => {
+t.test('every failure of a call has a code and ends the call', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs: 300, lookup: namesAt([]) })
   t.same(await client.post('http://nowhere.example/', {}, '{}'), { outcome: 'unreachable', reason: 'ENOTFOUND' })
   t.same(await client.post('http://127.0.0.1:1/', {}, '{}'), { outcome: 'unreachable', reason: 'ECONNREFUSED' })

@@ -10,7 +10,7 @@ function faultOf (text: string, rules = strict): string | undefined {
   return read.ok ? undefined : read.fault.type
 }
 
-t.test('an https address at port 443 of a public host is taken, in its normal form', async (t) => {
+t.test('an https address at port 443 of a public host is accepted and normalised', async (t) => {
   const taken = {
     'https://app.example.com/dreams': 'https://app.example.com/dreams',
     'https://app.example.com:443': 'https://app.example.com/',
@@ -22,7 +22,7 @@ t.test('an https address at port 443 of a public host is taken, in its normal fo
   for (const [text, url] of Object.entries(taken)) t.same(parseCallbackUrl(text, strict), { ok: true, url })
 })
 
-t.test('any other address is refused, and said why', async (t) => {
+t.test('any other address is refused with a reason', async (t) => {
   for (const text of ['', 'nonsense', '/dreams', 'http://app.example.com/', 'ftp://app.example.com/', 'javascript:alert(1)', 'file:///etc/passwd', 'https://', 'gopher://x']) {
     t.equal(faultOf(text), 'format', text)
   }
@@ -30,7 +30,7 @@ t.test('any other address is refused, and said why', async (t) => {
   for (const text of ['https://user@app.example.com/', 'https://user:word@app.example.com/']) t.equal(faultOf(text), 'credentials', text)
 })
 
-t.test('an empty user name and a host that cannot exist are refused, also where private addresses are allowed', async (t) => {
+t.test('an empty user name and an invalid host are refused, even if private addresses are allowed', async (t) => {
   for (const rules of [strict, lenient]) {
     for (const text of ['https://:@h.example/', 'https://@h.example/', 'https:\\\\:@h.example', 'ht\ntps:/\t/@h.example', ' https:@h.example']) t.equal(faultOf(text, rules), 'credentials', text)
     for (const host of ['.', '..', '.a.test', 'x..test', 'x.test..', 'xn--', 'a.xn--', '-a.test', 'a-.test', 'a!b.test', `${'a'.repeat(64)}.test`, `${'a.'.repeat(127)}test`]) {
@@ -40,7 +40,7 @@ t.test('an empty user name and a host that cannot exist are refused, also where 
   }
 })
 
-t.test('no notation of an address that is not public is taken', async (t) => {
+t.test('an address that is not public is refused in every notation', async (t) => {
   const hosts = [
     '127.0.0.1', '127.1', '2130706433', '0x7f.0.0.1', '0177.0.0.1', '0x7f000001', '１２７.0.0.1', '0', '0.0.0.0', '10.0.0.1', '172.16.0.1', '192.168.1.1',
     '169.254.169.254', '100.100.100.200', '192.0.0.192', '168.63.129.16', '255.255.255.255', '224.0.0.1', '198.18.0.1', '127.0.0.1.',
@@ -51,7 +51,7 @@ t.test('no notation of an address that is not public is taken', async (t) => {
   for (const host of hosts) t.equal(faultOf(`https://${host}/`), 'not_public', host)
 })
 
-t.test('where private addresses are allowed, http and any port are too', async (t) => {
+t.test('if private addresses are allowed, http and any port are allowed, too', async (t) => {
   for (const text of ['http://127.0.0.1:3000/', 'http://localhost/', 'https://[::1]:8443/', 'https://app.example.com/', 'http://receiver:80/']) {
     t.equal(faultOf(text, lenient), undefined, text)
   }
@@ -59,11 +59,11 @@ t.test('where private addresses are allowed, http and any port are too', async (
   t.equal(faultOf('http://user@127.0.0.1/', lenient), 'credentials')
 })
 
-t.test('without a secret to sign with none is taken', async (t) => {
+t.test('without a secret to sign with, every address is refused', async (t) => {
   t.equal(faultOf('https://app.example.com/', { ...lenient, canSign: false }), 'unavailable')
 })
 
-t.test('what is no address at all is not public', async (t) => {
+t.test('a text that is not an address is not public', async (t) => {
   for (const text of ['', 'app.example.com', '1.2.3', '8.8.8.8.8', '8.8.8.8/8']) t.notOk(isPublicAddress(text), text)
   for (const text of ['8.8.8.8', '2606:4700::1111', '::ffff:8.8.8.8']) t.ok(isPublicAddress(text), text)
 })

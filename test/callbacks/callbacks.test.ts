@@ -26,7 +26,7 @@ async function received (all: ReceivedCallback[], count = 1): Promise<ReceivedCa
   return until(() => all.length >= count ? all : undefined, `${count} callbacks`)
 }
 
-t.test('a lease that is lost while a receiver takes its time, and comes back, is no second message', slow, async (t) => {
+t.test('a lease that is lost and claimed again while a receiver is slow causes no second message', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const { app } = await startService(t, { env: { ...callbackEnv, DATABASE_URL: databaseUrl } })
   const client = new pg.Client({ connectionString: databaseUrl })
@@ -47,7 +47,7 @@ t.test('a lease that is lost while a receiver takes its time, and comes back, is
   t.equal(told.received.length, 1)
 })
 
-t.test('an instance that stops begins nothing new while it waits for a receiver', async (t) => {
+t.test('a stopping instance starts no delivery while it waits for a receiver', async (t) => {
   const { app, emulator, logLines } = await startService(t, { env: callbackEnv, emulator: { generationMs: 600_000 } })
   let answer = () => {}
   const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() })
@@ -65,7 +65,7 @@ t.test('an instance that stops begins nothing new while it waits for a receiver'
 })
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: who gave an address is told once how the task ended`, slowOn(store), async (t) => {
+  t.test(`${store}: the callback address gets one message about the end of the task`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t)
     const ends: string[] = []
@@ -86,7 +86,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same(told.received.map(({ headers }) => headers['webhook-id']), ends)
   })
 
-  t.test(`${store}: what was not taken is sent again, the same message with a new signature`, slowOn(store), async (t) => {
+  t.test(`${store}: a message that was not accepted is sent again, with a new signature`, slowOn(store), async (t) => {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t, 500, 204)
     const taskId = (await post(app, told.url)).json().task_id
@@ -101,7 +101,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.notMatch(logLines.join(''), /dreams\?|a-caller|A whale|whsec_/)
   })
 
-  t.test(`${store}: kill -9 in the middle of an attempt loses nothing: another process makes it again`, slow, async (t) => {
+  t.test(`${store}: kill -9 in the middle of an attempt loses nothing, because another process repeats it`, slow, async (t) => {
     const { apiUrl } = await startEmulator(t)
     const env = { ...callbackEnv, ...await envOf(t), REPLICATE_API_URL: apiUrl }
     const told = await startReceiver(t, 'silence', 204)
@@ -117,7 +117,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await until(() => second.output().includes('Callback delivered') || undefined, 'the delivery to be noted')
   })
 
-  t.test(`${store}: an instance that stops waits for the answer, so nobody is told twice`, slowOn(store), async (t) => {
+  t.test(`${store}: a stopping instance waits for the response, so that the message is not sent twice`, slowOn(store), async (t) => {
     const env = { ...callbackEnv, ...await envOf(t) }
     const { app } = await startService(t, { env })
     let answer = () => {}
@@ -134,7 +134,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.equal(new Set(told.received.map(({ headers }) => headers['webhook-id'])).size, 2)
   })
 
-  t.test(`${store}: what is due while there is no secret waits for one`, slowOn(store), async (t) => {
+  t.test(`${store}: a delivery that is due while there is no secret waits for one`, slowOn(store), async (t) => {
     const env = await envOf(t)
     const told = await startReceiver(t)
     const { app } = await startService(t, { env: { ...callbackEnv, ...env }, emulator: { generationMs: 600_000 } })
@@ -148,7 +148,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await received(told.received, 1)
   })
 
-  t.test(`${store}: an idempotency key stands for the address as well`, slowOn(store), async (t) => {
+  t.test(`${store}: the callback address is part of what an idempotency key identifies`, slowOn(store), async (t) => {
     const { app } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const told = await startReceiver(t)
     const headers = { 'idempotency-key': 'a-key' }
@@ -163,7 +163,7 @@ for (const [store, envOf] of Object.entries(stores)) {
 }
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: a host that hangs has sixteen at a time and holds up no other, and what waits for it loses no attempt`, slowOn(store), async (t) => {
+  t.test(`${store}: a host that hangs gets sixteen deliveries at a time and delays no other, and waiting for it costs no attempt`, slowOn(store), async (t) => {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const open: Array<() => void> = []
     let areAnswered = false
@@ -185,12 +185,12 @@ for (const [store, envOf] of Object.entries(stores)) {
     const linesWith = (...texts: string[]) => logLines.filter((line) => texts.every((text) => line.includes(text))).length
     await until(() => linesWith('Callback delivered') === 41 || undefined, 'all to be noted')
     t.equal(mostAtOnce, 16)
-    // On a busy machine one that hangs may have been given up before it was answered, which is an attempt.
+    // On a busy machine a hanging delivery may have timed out before it was answered, which is an attempt.
     t.equal(linesWith('Callback delivered', '"attempt":1,') + linesWith('Callback not delivered', '"attempt":1,'), 41)
   })
 }
 
-t.test('an address that cannot be called is 422, beside every other fault, and costs nothing', async (t) => {
+t.test('an invalid callback address is 422, reported with every other fault, and creates no task', async (t) => {
   const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: secret } })
   for (const [url, msg] of [
     ['http://app.example.com/', /https/], ['https://127.0.0.1/', /public/], ['https://[::1]/', /public/], ['https://app.example.com:8443/', /443/], ['', /https/],
@@ -204,7 +204,7 @@ t.test('an address that cannot be called is 422, beside every other fault, and c
   t.equal(emulator.predictions.length, 0)
 })
 
-t.test('without a secret an address is 422, and a request without one is not', async (t) => {
+t.test('without a secret a callback address is 422, and a request without one is accepted', async (t) => {
   const { app } = await startService(t)
   t.match((await post(app, 'https://app.example.com/')).json(), { status: 422, errors: [{ loc: ['query', 'callback_url'], msg: /CALLBACK_SECRET/ }] })
   t.equal((await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).statusCode, 200)

@@ -27,7 +27,7 @@ function scene (t: Test, secrets = secret) {
 
 const [second, minute, hour] = [1_000, 60_000, 3_600_000]
 
-t.test('a failed attempt is made again after 5 s, 5 min, 30 min, 2 h, 5 h and 10 h, and then no more', async (t) => {
+t.test('a failed attempt is repeated after 5 s, 5 min, 30 min, 2 h, 5 h and 10 h, and then no more', async (t) => {
   const { url } = await startReceiver(t, 500)
   const { attempt, lines } = scene(t)
   const waits = [5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour]
@@ -39,7 +39,7 @@ t.test('a failed attempt is made again after 5 s, 5 min, 30 min, 2 h, 5 h and 10
   t.same(lines.map(({ level }) => level), ['warn', 'warn', 'warn', 'warn', 'warn', 'warn', 'error'])
 })
 
-t.test('any success ends it, so does 410, and nothing else', async (t) => {
+t.test('any 2xx and 410 end a delivery, and nothing else does', async (t) => {
   for (const status of [200, 201, 202, 204, 299, 410]) {
     const { url } = await startReceiver(t, status)
     t.equal(await scene(t).attempt(aTask(url)), undefined, String(status))
@@ -52,7 +52,7 @@ t.test('any success ends it, so does 410, and nothing else', async (t) => {
   t.ok(await scene(t).attempt(aTask('http://127.0.0.1:1/')))
 })
 
-t.test('a longer wait that is asked for is kept, up to a day', async (t) => {
+t.test('a longer Retry-After is respected, up to a day', async (t) => {
   const asked = async (retryAfter: string) => {
     const { url } = await startReceiver(t, (response) => response.writeHead(503, { 'retry-after': retryAfter }).end())
     return (await scene(t).attempt(aTask(url)))?.inMs ?? 0
@@ -65,7 +65,7 @@ t.test('a longer wait that is asked for is kept, up to a day', async (t) => {
   t.ok(await asked('99999999') <= 24 * hour * 1.1)
 })
 
-t.test('each attempt is one log line, which holds neither the address nor the dream', async (t) => {
+t.test('each attempt is one log line, with neither the address nor the dream', async (t) => {
   const { url } = await startReceiver(t, 500, 204, 410)
   const { attempt, lines } = scene(t)
   const task = aTask(url)
@@ -81,7 +81,7 @@ t.test('each attempt is one log line, which holds neither the address nor the dr
   t.notMatch(JSON.stringify(lines), /dreams|a-caller|whale|whsec/)
 })
 
-t.test('every secret signs while one takes the place of another', async (t) => {
+t.test('while secrets are rotated, every message is signed with each of them', async (t) => {
   const { url, received } = await startReceiver(t)
   const newer = newWebhookSecret()
   const task = aTask(url)

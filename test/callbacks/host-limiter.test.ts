@@ -1,7 +1,7 @@
 import t from 'tap'
 import { HostLimiter } from '../../services/callbacks/host-limiter.ts'
 
-t.test('so many go ahead for a host, as many wait, and the others are told when it is probably their turn', async (t) => {
+t.test('a host has its permits and as many waiting callers, and the others are told when to try again', async (t) => {
   const limiter = new HostLimiter({ maxPerHost: 2, now: () => 0 })
   t.equal(await limiter.acquire('a'), undefined)
   t.equal(await limiter.acquire('a'), undefined)
@@ -17,7 +17,7 @@ t.test('so many go ahead for a host, as many wait, and the others are told when 
   t.equal(limiter.release('b', 200), false)
 })
 
-t.test('where one host hangs those who find no room come again later and later, up to ten minutes', async (t) => {
+t.test('while a host hangs, further callers are told to try again later and later, up to ten minutes', async (t) => {
   const limiter = new HostLimiter({ maxPerHost: 1, now: () => 0 })
   await limiter.acquire('a')
   const next = limiter.acquire('a')
@@ -30,7 +30,7 @@ t.test('where one host hangs those who find no room come again later and later, 
   t.ok(waits[0] !== undefined && waits[0] > 4_000 && waits.at(-1) === 600_000, `${waits[0]} to ${waits.at(-1)}`)
 })
 
-t.test('at the end what waits is told to come again at once', async (t) => {
+t.test('on close waiting callers are told to try again at once', async (t) => {
   const limiter = new HostLimiter({ maxPerHost: 1, now: () => 0 })
   await limiter.acquire('a')
   const waiting = limiter.acquire('a')

@@ -7,7 +7,7 @@ import { ended, startService } from '../support/service.ts'
 const documentedUrl = 'http://127.0.0.1:3000'
 const documentedId = '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21'
 
-t.test('the first request of the README gets the answers that it shows', async (t) => {
+t.test('the first request of the README gets the responses that it shows', async (t) => {
   const { app } = await startService(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
@@ -22,7 +22,7 @@ t.test('the first request of the README gets the answers that it shows', async (
   t.match(task, { status: completed.status, dream: completed.dream, style: completed.style, error: null })
 })
 
-t.test('each line of docs/api.md about one task or many gets an answer', async (t) => {
+t.test('each line of docs/api.md about one task or many gets a response', async (t) => {
   const { app } = await startService(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const response = await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })

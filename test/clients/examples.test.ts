@@ -12,7 +12,7 @@ import { startFlakyProxy, type Trouble } from './flaky-proxy.ts'
 
 const document = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')
 
-/** The examples in a language, as a reader would copy them: of a client, and of a receiver of callbacks. */
+/** The examples in a language as a reader would copy them: a client, and a receiver of callbacks. */
 function examplesIn (language: string): [client: string, receiver: string] {
   const [client, receiver] = Array.from(document.matchAll(new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``, 'g')), ([, code]) => code)
   if (client === undefined || receiver === undefined) throw new Error(`An example in ${language} is missing`)
@@ -32,7 +32,7 @@ const examples = [
 ]
 
 for (const { language, program, file } of examples) {
-  t.test(`the example in ${language} makes a video, and says why where there is none`, async (t) => {
+  t.test(`the example in ${language} creates a video, and says why if there is none`, async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     const [client] = examplesIn(language)
@@ -42,7 +42,7 @@ for (const { language, program, file } of examples) {
     t.equal(emulator.predictions.length, 2)
   })
 
-  t.test(`the example in ${language} survives a way that breaks, and pays once`, async (t) => {
+  t.test(`the example in ${language} survives broken connections, and pays once`, async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
     const target = await app.listen({ port: 0, host: '127.0.0.1' })
     const troubles: Trouble[] = ['reset', 'html', 'cut', 'busy', 'html-200']
@@ -57,13 +57,13 @@ for (const { language, program, file } of examples) {
     t.equal(emulator.predictions.length, 1)
   })
 
-  t.test(`the example in ${language} does not repeat what is refused`, async (t) => {
+  t.test(`the example in ${language} does not repeat a refused request`, async (t) => {
     const { url, received } = await startFlakyProxy(t, 'http://127.0.0.1:9', { POST: ['refused'] })
     await t.rejects(run(t, program, file, examplesIn(language)[0], url), { message: /not_found: Nothing here/ })
     t.equal(received.length, 1)
   })
 
-  t.test(`the receiver in ${language} believes what the service sends, and nothing else`, async (t) => {
+  t.test(`the receiver in ${language} accepts what the service sends, and nothing else`, async (t) => {
     const [secret, port] = [newWebhookSecret(), await freePort()]
     const { app, emulator } = await startService(t, { env: { CALLBACK_SECRET: `${newWebhookSecret()} ${secret}`, ALLOW_PRIVATE_CALLBACKS: 'true' } })
     const path = `${t.testdir()}/${file}`

@@ -2,14 +2,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Test } from 'tap'
 import { listen } from '../../harness/listen.ts'
 
-/** What happens on the way: `reset` and `cut` happen after the service has done what it was asked. */
+/** A fault of the connection: `reset` and `cut` happen after the service has handled the request. */
 export type Trouble = 'reset' | 'cut' | 'html' | 'html-200' | 'busy' | 'refused'
 
 const page = '<html><body><h1>502 Bad Gateway</h1></body></html>'
 
 /**
- * A proxy before the service that has trouble with the first requests of each method, in order, and none afterwards.
- * `received` holds what it was asked, with the `Idempotency-Key`.
+ * A proxy in front of the service with faults for the first requests of each method, in order, and none afterwards.
+ * `received` contains the requests that it got, with their `Idempotency-Key`.
  */
 export async function startFlakyProxy (t: Test, target: string, troubles: Record<string, Trouble[]>) {
   const received: { method: string, key: string | undefined }[] = []

@@ -11,7 +11,7 @@ const document = new URL('../../openapi.json', import.meta.url)
 const compiler = new URL('../../node_modules/typescript/bin/tsc', import.meta.url).pathname
 const strict = ['--ignoreConfig', '--strict', '--noEmit', '--target', 'esnext', '--module', 'nodenext', '--allowImportingTsExtensions', '--types', 'node', '--skipLibCheck']
 
-/** What a client says when it creates, waits, lists, cancels, deletes, and meets errors; each value is typed in it. */
+/** What the client prints after it has created, waited, listed, cancelled, deleted and met errors; it uses each value with its type. */
 const said = [
   'create pending 200',
   'wait completed true null null true',

@@ -4,7 +4,7 @@ import { BodyBudget } from '../../services/http/body-budget.ts'
 
 const textOf = (body: Buffer) => body.toString()
 
-t.test('a body is seen whole, and one over its limit is not kept', async (t) => {
+t.test('a body is passed on whole, and one over its limit is refused', async (t) => {
   const room = new BodyBudget(10_000)
   const stream = new PassThrough()
   const read = room.read(stream, 10, textOf)
@@ -17,7 +17,7 @@ t.test('a body is seen whole, and one over its limit is not kept', async (t) => 
   t.equal(await refused, 'too_large')
 })
 
-t.test('a body that comes in single bytes takes what they take in memory', async (t) => {
+t.test('a body in chunks of one byte counts with the memory that its chunks take', async (t) => {
   const room = new BodyBudget(10_000)
   const stream = new PassThrough()
   const read = room.read(stream, 1_000, textOf)
@@ -25,7 +25,7 @@ t.test('a body that comes in single bytes takes what they take in memory', async
   t.equal(await read, 'budget_exhausted')
 })
 
-t.test('room is given back whether a body ends, breaks or cannot be looked at', async (t) => {
+t.test('memory is freed whether a body ends, breaks off or fails to be consumed', async (t) => {
   const room = new BodyBudget(1_000)
   const give = (look = textOf) => {
     const stream = new PassThrough()

@@ -6,7 +6,7 @@ import { startService } from '../support/service.ts'
 
 const create = { method: 'POST', url: '/generate-video?dream=A+whale&style=Cursed' } as const
 
-t.test('a host name that the service is not known by is 403, whatever is asked, and is named in the log once', async (t) => {
+t.test('a host name that is not allowed is 403 at every address, and is logged once', async (t) => {
   const { app, logLines } = await startService(t)
   for (const request of [create, { url: '/video-status' }, { url: '/openapi.json' }, { url: '/docs/' }]) {
     const response = await app.inject({ ...request, headers: { host: 'Evil.invalid:3000' } })
@@ -18,13 +18,13 @@ t.test('a host name that the service is not known by is 403, whatever is asked, 
   t.equal(warnings.length, 1)
 })
 
-t.test('no more than twenty names are logged', async (t) => {
+t.test('no more than twenty refused host names are logged', async (t) => {
   const { app, logLines } = await startService(t)
   for (let n = 0; n < 30; n++) await app.inject({ url: '/video-status', headers: { host: `n${n}.invalid` } })
   t.equal(logLines.filter((line) => line.includes('ALLOWED_HOSTS')).length, 20)
 })
 
-t.test('loopback, IP addresses, PUBLIC_URL and ALLOWED_HOSTS are known, with any port', async (t) => {
+t.test('loopback, IP addresses, PUBLIC_URL and ALLOWED_HOSTS are allowed with any port', async (t) => {
   const { app } = await startService(t, { env: { PUBLIC_URL: 'http://Dreams.example:8080/base', ALLOWED_HOSTS: 'dreamreel, Other.example' } })
   for (const host of ['localhost', 'LOCALHOST:1', 'localhost.', '127.0.0.1:3000', '[::1]:3000', '192.168.1.20:80', '10.0.0.7', '[fd00::7]',
     'dreams.example', 'dreams.example:9', 'dreamreel:3000', 'other.example']) {
@@ -35,24 +35,24 @@ t.test('loopback, IP addresses, PUBLIC_URL and ALLOWED_HOSTS are known, with any
   }
 })
 
-t.test('ALLOWED_HOSTS=* takes any name', async (t) => {
+t.test('ALLOWED_HOSTS=* allows any name', async (t) => {
   const { app } = await startService(t, { env: { ALLOWED_HOSTS: '*' } })
   t.equal((await app.inject({ url: '/video-status', headers: { host: 'any.invalid' } })).statusCode, 200)
 })
 
-t.test('health is told by any name and to anybody', async (t) => {
+t.test('health checks are answered under any host name and for any caller', async (t) => {
   const { app } = await startService(t)
   for (const url of ['/livez', '/readyz']) {
     t.equal((await app.inject({ url, headers: { host: 'pod-7.invalid', 'sec-fetch-site': 'cross-site' } })).statusCode, 200)
   }
 })
 
-t.test('what a page of another site makes a browser send is 403 and makes no task', async (t) => {
+t.test('a cross-site request of a browser is 403 and creates no task', async (t) => {
   const { app } = await startService(t)
   const foreign = [
     { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'empty' },
     { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
-    // A form that is posted opens a document.
+    // Posting a form navigates to a document.
     { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
     { origin: 'http://evil.invalid' }, { origin: 'null' }, { origin: 'http://localhost:4000' }
   ].map((headers) => ({ host: '127.0.0.1:3000', ...headers }))
@@ -66,7 +66,7 @@ t.test('what a page of another site makes a browser send is 403 and makes no tas
   t.equal((await app.inject('/video-status')).json().items.length, 0)
 })
 
-t.test('the own page, a link from elsewhere, and programs are served', async (t) => {
+t.test('the page of the service itself, a link from another site, and programs are served', async (t) => {
   const { app } = await startService(t)
   for (const headers of [
     { 'sec-fetch-site': 'same-origin', origin: 'http://evil.invalid' }, { 'sec-fetch-site': 'none' },
@@ -76,7 +76,7 @@ t.test('the own page, a link from elsewhere, and programs are served', async (t)
   t.equal((await app.inject({ url: '/docs/', headers: link })).statusCode, 200)
 })
 
-t.test('two Host headers, and one that is no host, are 400', async (t) => {
+t.test('two Host headers, and an invalid one, are 400', async (t) => {
   const { app } = await startService(t)
   const port = Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port)
   for (const hosts of ['Host: localhost\r\nhost: localhost', 'Host: localhost\r\nHost: evil.invalid', 'Host: a b/c?d', 'Host: a/b', 'Host: user@a', 'Host: a:b', 'Host: [::1']) {

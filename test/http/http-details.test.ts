@@ -5,7 +5,7 @@ import { errors } from '../../errors.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
 import { ended, postDream, startService } from '../support/service.ts'
 
-t.test('a dream without a visible character is 422, one of joined emoji or right-to-left text is taken', async (t) => {
+t.test('a dream without a visible character is 422, one of joined emoji or right-to-left text is accepted', async (t) => {
   const { app } = await startService(t)
   const post = (dream: string) => app.inject({ method: 'POST', url: '/generate-video', query: { dream, style: 'Cursed' } })
   for (const dream of ['\u200b', '\u200b \u200d', '\u0001\u0007', '\u3164', '\u2800', '\u2060\ufeff', '\u{e0041}']) {
@@ -14,21 +14,21 @@ t.test('a dream without a visible character is 422, one of joined emoji or right
   for (const dream of ['👩‍🚀', '\u200fחלום', '.', '❤️']) t.equal((await post(dream)).statusCode, 200)
 })
 
-t.test('values in a body are told where they belong', async (t) => {
+t.test('a client that sends the parameters in a body is told where they belong', async (t) => {
   const { app } = await startService(t)
   const response = await app.inject({ method: 'POST', url: '/generate-video?style=Cursed', payload: { dream: 'A whale' } })
   t.match(response.json(), { status: 422, detail: 'dream is required as a query parameter; the body is ignored', errors: [{ type: 'missing' }] })
   t.match((await app.inject({ method: 'POST', url: '/generate-video?style=Cursed' })).json(), { detail: 'dream is required' })
 })
 
-t.test('a deletion takes an empty body that calls itself JSON', async (t) => {
+t.test('a deletion accepts an empty body with the Content-Type of JSON', async (t) => {
   const { app } = await startService(t)
   const { task_id: id } = await ended(app, await postDream(app))
   const response = await app.inject({ method: 'DELETE', url: `/video-status/${id}`, headers: { 'content-type': 'application/json' } })
   t.equal(response.statusCode, 204)
 })
 
-t.test('HEAD does not claim to have waited, and an event id of many digits is read', async (t) => {
+t.test('HEAD claims no applied preference, and a Last-Event-ID of many digits is accepted', async (t) => {
   const { app } = await startService(t)
   const { task_id: id } = await ended(app, await postDream(app))
   const head = await app.inject({ method: 'HEAD', url: `/video-status/${id}`, headers: { prefer: 'wait=5' } })
@@ -37,7 +37,7 @@ t.test('HEAD does not claim to have waited, and an event id of many digits is re
   t.equal(events.statusCode, 204)
 })
 
-t.test('preferences are read as RFC 7240 has them', async (t) => {
+t.test('preferences are parsed as RFC 7240 defines them', async (t) => {
   t.equal(parseWaitSeconds('wait=99999999999999'), 60)
   t.equal(parseWaitSeconds(`wait=${'9'.repeat(400)}`), 60)
   t.equal(parseWaitSeconds('wait=-1'), undefined)
@@ -48,7 +48,7 @@ t.test('a 401 names how to authenticate', async (t) => {
   t.match(errors.webhook_not_authentic.headers, { 'www-authenticate': /\w/ })
 })
 
-t.test('an ignored body is drained to its end, and over the limit it is 413, announced or not', async (t) => {
+t.test('an ignored body is read to its end, and is 413 over the limit, with or without Content-Length', async (t) => {
   const { app } = await startService(t)
   const open = await listenRaw(t, app)
   const head = 'POST /generate-video?dream=x&style=Cursed HTTP/1.1\r\nHost: localhost\r\n'

@@ -20,7 +20,7 @@ function connectionsOf (app: FastifyInstance): Set<Socket> {
   return connections
 }
 
-/** Reads the answer to what was written, then sends on until the connection is cut, which has to come soon. */
+/** Reads the response to what was written, then goes on sending until the connection is closed, which has to happen soon. */
 async function checkIsCut (t: Test, socket: Socket, status: number): Promise<void> {
   t.match(await readAnswer(socket), { status })
   const chunk = Buffer.alloc(MiB)
@@ -31,7 +31,7 @@ async function checkIsCut (t: Test, socket: Socket, status: number): Promise<voi
   t.ok(sent < 4 * maxLingeringBytes, `${sent} bytes were sent`)
 }
 
-t.test('a client that sends on and on after its 413 is cut', async (t) => {
+t.test('the connection of a client that goes on sending after its 413 is closed', async (t) => {
   const { app } = await buildEdgeApp(t)
   const open = await listenRaw(t, app)
   const json = 'Content-Type: application/json\r\nContent-Length: 99999999999'
@@ -40,7 +40,7 @@ t.test('a client that sends on and on after its 413 is cut', async (t) => {
   await checkIsCut(t, socket, 413)
 })
 
-t.test('a client that sends on and on where bodies are ignored, or where there is nothing, is cut', async (t) => {
+t.test('the connection of a client that sends an endless body to a route that ignores it, or to none, is closed', async (t) => {
   const { app } = await startService(t)
   const open = await listenRaw(t, app)
   for (const [path, status] of [['/generate-video?dream=x&style=Cursed', 413], ['/nothing', 404]] as const) {
@@ -52,7 +52,7 @@ t.test('a client that sends on and on where bodies are ignored, or where there i
   }
 })
 
-t.test('a client that sends its whole body before it reads has its answer, and may ask again on the same connection', async (t) => {
+t.test('a client that sends its whole body before it reads gets its response, and can reuse the connection', async (t) => {
   const { app } = await buildEdgeApp(t)
   const socket = await (await listenRaw(t, app))()
   const body = Buffer.alloc(2 * MiB)
@@ -66,7 +66,7 @@ t.test('a client that sends its whole body before it reads has its answer, and m
   t.ok(20 * body.length > 2 * maxLingeringBytes)
 })
 
-t.test('a client that stops in the middle of a refused body is cut', async (t) => {
+t.test('the connection of a client that stops in the middle of a refused body is closed', async (t) => {
   const { app } = await buildEdgeApp(t, { lingeringMs: 50, requestTimeoutMs: 600_000 })
   const connections = connectionsOf(app)
   const socket = await (await listenRaw(t, app))()
@@ -75,7 +75,7 @@ t.test('a client that stops in the middle of a refused body is cut', async (t) =
   await until(() => connections.size === 0 || undefined, 'the connection to be cut')
 })
 
-t.test('a client that does not read its answer is cut, not one that waits as long as it may ask for', async (t) => {
+t.test('the connection of a client that does not read its response is closed, but not while a client waits as long as it may', async (t) => {
   const large = Buffer.alloc(64 * MiB)
   const { app } = await buildEdgeApp(t, { idleTimeoutMs: 50 }, (scope) => { scope.get('/large', async () => large) })
   const connections = connectionsOf(app)

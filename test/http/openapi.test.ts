@@ -24,7 +24,7 @@ const operation = (id: string): Operation => {
 }
 const problemType = 'application/problem+json'
 
-t.test('no optional parameter has an example: the page would fill it in, and send it', (t) => {
+t.test('no optional parameter has an example, because the page would fill it in and send it', (t) => {
   const optional = operations.flatMap(({ parameters = [] }) => parameters.filter(({ required }) => required !== true))
   t.ok(optional.length > 5)
   for (const parameter of optional) {
@@ -57,7 +57,7 @@ t.test('each response names its headers, and each problem has an example of its 
   t.end()
 })
 
-t.test('an example of a problem is what the service answers', async (t) => {
+t.test('the examples of problems are what the service responds with', async (t) => {
   const { app } = await startService(t)
   const examplesOf = (id: string, status: number) => operation(id).responses[status]?.content?.[problemType]?.examples ?? {}
   const faulty = (await app.inject({ method: 'POST', url: '/generate-video?dream=x&style=None' })).json()
@@ -66,7 +66,7 @@ t.test('an example of a problem is what the service answers', async (t) => {
   t.same({ ...examplesOf('getVideoStatus', 404).task_not_found?.value, request_id: missing.request_id }, missing)
 })
 
-t.test('a stream of events is text, and a code that can be null is a name or null', (t) => {
+t.test('a stream of events is a string, and a nullable code is a reference or null', (t) => {
   const { schema } = operation('streamVideoStatus').responses['200']?.content?.['text/event-stream'] ?? {}
   t.same(schema, { $ref: '#/components/schemas/TaskEvents' })
   t.match(document.components.schemas.TaskEvents, { type: 'string', examples: [/^retry: \d+\n\nevent: status\nid: 3\ndata: \{/] })
@@ -75,12 +75,12 @@ t.test('a stream of events is text, and a code that can be null is a name or nul
   t.end()
 })
 
-t.test('a summary says what an operation does: generators make it the documentation of a method', (t) => {
+t.test('a summary says what an operation does, because generators make it the documentation of a method', (t) => {
   for (const { summary } of operations) t.match(summary, /^(Cancel|Check|Create|Delete|Get|List|Stream) [^?]+$/)
   t.end()
 })
 
-t.test('the document and the files of its page leave from one buffer each, and a copy that is still right is not sent again', async (t) => {
+t.test('the document and the files of its page are sent from one buffer each, and 304 confirms a current copy', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   const buffers = new Map<string, Set<ArrayBufferLike>>()

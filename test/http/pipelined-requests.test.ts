@@ -8,7 +8,7 @@ import { until } from '../../harness/until.ts'
 
 const large = 'x'.repeat(200_000)
 
-/** The edge, with routes that say which requests were started, and a plain connection. */
+/** The server with routes that record which requests were started, and a raw connection to it. */
 async function startPipeline (t: Test) {
   const started: string[] = []
   const { app, held } = await buildEdgeApp(t, {}, (scope) => {
@@ -32,7 +32,7 @@ async function startPipeline (t: Test) {
 const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`
 const numbers = Array.from({ length: 1_000 }, (_, number) => number)
 
-/** How many requests were started when none has been for a while: what is not read has filled the connection. */
+/** @returns how many requests were started once no more are, because unread responses have filled the connection */
 async function startedInTheEnd (started: unknown[]): Promise<number> {
   let last = -1
   let turns = 0
@@ -43,7 +43,7 @@ async function startedInTheEnd (started: unknown[]): Promise<number> {
   }, 'the requests to be started')
 }
 
-t.test('of a thousand requests in one piece only those are worked on whose answers are read, and all are answered in order', async (t) => {
+t.test('of a thousand pipelined requests only those whose responses are read are handled, and all are answered in order', async (t) => {
   const { started, open } = await startPipeline(t)
   const socket = await open()
   socket.pause()
@@ -56,7 +56,7 @@ t.test('of a thousand requests in one piece only those are worked on whose answe
   t.same(started, numbers.map((number) => `/large/${number}`))
 })
 
-t.test('what is not read any more of a connection goes on to be read when the answers have left', async (t) => {
+t.test('a paused connection is read again after its responses have been sent', async (t) => {
   const { started, open, held } = await startPipeline(t)
   const socket = await open()
   held.once('held', (reply) => setImmediate(() => reply.send('first')))
@@ -69,7 +69,7 @@ t.test('what is not read any more of a connection goes on to be read when the an
   t.equal(started.length, numbers.length + 2)
 })
 
-t.test('a connection on which requests wait again and again is watched once', async (t) => {
+t.test('a connection on which requests wait repeatedly gets its listeners once', async (t) => {
   const { app, open } = await startPipeline(t)
   const connected = once(app.server, 'connection')
   const socket = await open()
@@ -85,7 +85,7 @@ t.test('a connection on which requests wait again and again is watched once', as
   t.equal(Math.max(...listeners), Math.min(...listeners))
 })
 
-t.test('a request that waits for an earlier answer is not worked on when its client leaves, and others may come', async (t) => {
+t.test('a request that waits for an earlier response is dropped when its client leaves, and makes room for others', async (t) => {
   const { started, open, held } = await startPipeline(t)
   const socket = await open()
   const arrived = once(held, 'held')
@@ -101,7 +101,7 @@ t.test('a request that waits for an earlier answer is not worked on when its cli
   t.same(started, ['/small/3'])
 })
 
-t.test('an instance that closes answers what it works on and leaves alone what waits behind it', async (t) => {
+t.test('a closing instance answers the requests in progress and drops those that wait behind them', async (t) => {
   const { app, started, open, held } = await startPipeline(t)
   const socket = await open()
   const arrived = once(held, 'held')
@@ -115,7 +115,7 @@ t.test('an instance that closes answers what it works on and leaves alone what w
   t.same(started, [])
 })
 
-t.test('an expectation that cannot be met waits for its turn, as does the refusal of what is no HTTP', async (t) => {
+t.test('the responses to an unsupported expectation and to invalid HTTP are sent in order', async (t) => {
   const { open, held } = await startPipeline(t)
   const socket = await open()
   held.once('held', (reply) => setImmediate(() => reply.send('first')))
@@ -123,7 +123,7 @@ t.test('an expectation that cannot be met waits for its turn, as does the refusa
   t.same((await readAnswers(socket)).map(({ status }) => status), [200, 417, 200, 400])
 })
 
-t.test('a connection is cut that brings more than the service keeps waiting, and what was cut makes room', async (t) => {
+t.test('a connection with more waiting requests than the service allows is closed, which makes room for others', async (t) => {
   const { app, open, held, started } = await startPipeline(t)
   const connections = new Set<Socket>()
   app.server.on('connection', (socket: Socket) => {

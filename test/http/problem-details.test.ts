@@ -8,7 +8,7 @@ import { listenRaw, readAnswer, readAnswers, type RawAnswer } from '../support/r
 
 type Headers = Record<string, unknown>
 
-/** What must be true of every answer of 400 and above, whoever wrote it. */
+/** Checks what must be true of every response of 400 and above, wherever it is made. */
 function checkProblem (t: Test, code: ErrorCode, answer: { status: number, headers: Headers, body: string }): Problem {
   t.equal(answer.status, errors[code].status)
   t.equal(answer.headers['content-type'], 'application/problem+json')
@@ -29,13 +29,13 @@ function checkRaw (t: Test, code: ErrorCode, answer: RawAnswer | undefined): Pro
 
 async function injectProblem (t: Test, code: ErrorCode, request: { method?: string, url: string, headers?: Record<string, string>, payload?: string | Buffer }) {
   const { app } = await buildEdgeApp(t)
-  // Only Fastify's own methods have a type.
+  // The types contain only Fastify's own methods.
   const answer = await app.inject({ method: 'GET', ...request } as InjectOptions)
   const problem = checkProblem(t, code, { status: answer.statusCode, headers: answer.headers, body: answer.body })
   return { ...problem, headers: answer.headers }
 }
 
-/** Sends text on a fresh connection and gives what comes back until the server ends it. */
+/** Sends text on a new connection. @returns everything that is received until the server closes it */
 async function exchange (t: Test, ...parts: Array<string | Buffer>): Promise<RawAnswer[]> {
   const { app } = await buildEdgeApp(t)
   const open = await listenRaw(t, app)
@@ -55,7 +55,7 @@ t.test('an unknown path is 404 whatever its body', async (t) => {
   await injectProblem(t, 'not_found', { method: 'POST', url: '/nothing', headers: { 'content-type': 'x/y' }, payload: Buffer.alloc(2_000_000) })
 })
 
-t.test('a known path with another method is 405, and Allow names all that it takes', async (t) => {
+t.test('a known path with another method is 405, and Allow lists the supported ones', async (t) => {
   const { headers, detail } = await injectProblem(t, 'method_not_allowed', { method: 'PUT', url: '/video-status/x?a=b' })
   t.same(headers.allow, 'GET, HEAD')
   t.equal(detail, 'This address does not support PUT, only GET and HEAD')
@@ -72,7 +72,7 @@ t.test('a known path is 405 for every other method that Node knows, whatever the
   }
 })
 
-t.test('a route that finds nothing itself is 404', async (t) => {
+t.test('a route that itself finds nothing is 404', async (t) => {
   await injectProblem(t, 'not_found', { url: '/files/missing' })
 })
 
@@ -85,7 +85,7 @@ t.test('HEAD has the headers of the problem and no body', async (t) => {
   t.equal((await app.inject({ method: 'HEAD', url: '/nothing' })).body, '')
 })
 
-t.test('an answer that is no error has an X-Request-Id of its own too', async (t) => {
+t.test('a successful response has an X-Request-Id, too', async (t) => {
   const { app } = await buildEdgeApp(t)
   const ids = new Set<unknown>()
   for (let n = 0; n < 600; n++) ids.add((await app.inject('/files/x')).headers['x-request-id'])
@@ -105,7 +105,7 @@ t.test('a path parameter of 10 kB reaches its route', async (t) => {
   await injectProblem(t, 'task_not_found', { url: `/video-status/${'%F0%9F%90%8B'.repeat(2000)}` })
 })
 
-t.test('every fault of a query is listed, in words without its values', async (t) => {
+t.test('every fault of a query is listed, without the values', async (t) => {
   const problem = await injectProblem(t, 'validation_failed', { method: 'POST', url: '/generate-video?dream=+%20&style=Scary&limit=0' })
   t.same(problem.errors, [
     { loc: ['query', 'dream'], msg: 'must not be empty', type: 'too_short' },
@@ -124,7 +124,7 @@ t.test('missing members are faults of their own', async (t) => {
   ])
 })
 
-t.test('a value that cannot be read is one fault, beside those of other members', async (t) => {
+t.test('a value that cannot be decoded is one fault, beside those of other parameters', async (t) => {
   const { errors } = await injectProblem(t, 'validation_failed', { method: 'POST', url: '/generate-video?dream=%ff&style=%00&limit=1&limit=1&other=%' })
   t.same(errors, [
     { loc: ['query', 'dream'], msg: 'must be valid percent-encoded UTF-8', type: 'encoding' },
@@ -153,7 +153,7 @@ t.test('integers of a query are numbers, and unknown parameters change nothing',
   t.match(answer.json(), { limit: 7 })
 })
 
-t.test('whatever a route throws is 500 without a word of it', async (t) => {
+t.test('an unexpected error of a route is 500 without its message', async (t) => {
   for (const url of ['/throws', '/throws-text', '/rejects', '/rejects-nothing', '/cannot-serialise']) {
     const { app, lines } = await buildEdgeApp(t)
     const answer = await app.inject(url)
@@ -164,7 +164,7 @@ t.test('whatever a route throws is 500 without a word of it', async (t) => {
   }
 })
 
-t.test('a store that is away is 503 with a Retry-After, and the cause is logged', async (t) => {
+t.test('an unavailable store is 503 with a Retry-After, and the cause is logged', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   const answer = await app.inject('/store-away')
   checkProblem(t, 'store_unavailable', { status: answer.statusCode, headers: answer.headers, body: answer.body })
@@ -172,7 +172,7 @@ t.test('a store that is away is 503 with a Retry-After, and the cause is logged'
   t.ok(lines.some((line) => line.includes('internals: disk full')))
 })
 
-t.test('an error that somebody else gave a 4xx, and that has no code, is a bad request', async (t) => {
+t.test('a 4xx error of a library without a known code is bad_request', async (t) => {
   await injectProblem(t, 'bad_request', { url: '/teapot' })
 })
 
@@ -180,11 +180,11 @@ t.test('a range outside of a file is 416', async (t) => {
   await injectProblem(t, 'range_not_satisfiable', { url: '/range-outside' })
 })
 
-t.test('a problem goes out whole where the route declares another shape', async (t) => {
+t.test('a problem is sent whole even if the route declares another schema for the status', async (t) => {
   await injectProblem(t, 'task_not_found', { url: '/declares-another-shape' })
 })
 
-t.test('what a route had set for another answer is not sent with the problem', async (t) => {
+t.test('headers that a route set for its own response are not sent with a problem', async (t) => {
   const { headers } = await injectProblem(t, 'task_not_found', { url: '/sets-headers-first' })
   for (const name of ['location', 'etag', 'content-encoding']) t.notOk(name in headers, name)
   t.equal(headers.vary, 'Prefer')
@@ -200,7 +200,7 @@ t.test('a body that cannot be read is 400, 413 or 415', async (t) => {
   await injectProblem(t, 'unsupported_media_type', { ...post, headers: { 'content-type': 'not a type' }, payload: 'a=b' })
 })
 
-t.test('what is not HTTP is 400', async (t) => {
+t.test('a request that is not HTTP is 400', async (t) => {
   for (const text of ['nonsense\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', 'GET /a b HTTP/1.1\r\n\r\n', 'FETCH / HTTP/1.1\r\nHost: x\r\n\r\n', 'GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n']) {
     const [answer, ...more] = await exchange(t, text)
     checkRaw(t, 'bad_request', answer)
@@ -210,7 +210,7 @@ t.test('what is not HTTP is 400', async (t) => {
   }
 })
 
-t.test('a body whose chunks are broken is 400', async (t) => {
+t.test('a body with invalid chunks is 400', async (t) => {
   const answers = await exchange(t, 'POST /generate-video?dream=x&style=Cursed HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n')
   checkRaw(t, 'bad_request', answers[0])
   t.equal(answers.length, 1)
@@ -234,7 +234,7 @@ t.test('HTTP/1.1 without a Host is 400, HTTP/1.0 does not need one', async (t) =
   t.match(await readAnswer(old), { status: 200, body: 'a file' })
 })
 
-t.test('bytes in the address that are not percent-encoded are refused by Node, with a sentence that helps', async (t) => {
+t.test('bytes in the address that are not percent-encoded are 400 with a sentence that says so', async (t) => {
   const [answer] = await exchange(t, 'POST /generate-video?dream=夢&style=Cursed HTTP/1.1\r\nHost: x\r\n\r\n')
   t.match(checkRaw(t, 'bad_request', answer).detail, /percent-encoded/)
 })
@@ -253,7 +253,7 @@ t.test('headers that are too large are 431', async (t) => {
   checkRaw(t, 'headers_too_large', (await exchange(t, `GET /${'a'.repeat(400_000)} HTTP/1.1\r\nHost: x\r\n\r\n`))[0])
 })
 
-t.test('a client that goes on sending still gets the answer, and is cut in the end', async (t) => {
+t.test('a client that goes on sending still gets the response, and its connection is closed in the end', async (t) => {
   const { app } = await buildEdgeApp(t)
   const socket = await (await listenRaw(t, app))()
   socket.on('error', () => {})
@@ -265,7 +265,7 @@ t.test('a client that goes on sending still gets the answer, and is cut in the e
   await new Promise((resolve) => socket.once('close', resolve))
 })
 
-t.test('a request that does not arrive in time is 408, be it headers or body', async (t) => {
+t.test('a request whose headers or body do not arrive in time is 408', async (t) => {
   const { app } = await buildEdgeApp(t, { requestTimeoutMs: 50, timeoutCheckMs: 20 })
   const open = await listenRaw(t, app)
   for (const text of ['', 'GET /files', 'POST /generate-video HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nab']) {
@@ -277,7 +277,7 @@ t.test('a request that does not arrive in time is 408, be it headers or body', a
   }
 })
 
-t.test('a request that has its answer gets no second one when its body never ends', async (t) => {
+t.test('a request that was answered gets no second response if its body never ends', async (t) => {
   const { app } = await buildEdgeApp(t, { requestTimeoutMs: 50, timeoutCheckMs: 20 })
   const socket = await (await listenRaw(t, app))()
   socket.on('error', () => {})
@@ -287,7 +287,7 @@ t.test('a request that has its answer gets no second one when its body never end
   t.equal(answers.length, 1)
 })
 
-t.test('a body over the limit is 413, announced or not, and the client may finish sending it', async (t) => {
+t.test('a body over the limit is 413, with or without Content-Length, and the client may finish sending it', async (t) => {
   const { app } = await buildEdgeApp(t)
   const open = await listenRaw(t, app)
   const head = 'POST /generate-video?dream=x&style=Cursed HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n'
@@ -310,7 +310,7 @@ t.test('chunk extensions that are too large are 413', async (t) => {
   checkRaw(t, 'payload_too_large', answers[0])
 })
 
-t.test('an expectation that cannot be met is 417, 100-continue is met', async (t) => {
+t.test('an unsupported expectation is 417, and 100-continue works', async (t) => {
   const { app } = await buildEdgeApp(t)
   const open = await listenRaw(t, app)
   const socket = await open()
@@ -323,7 +323,7 @@ t.test('an expectation that cannot be met is 417, 100-continue is met', async (t
   t.equal((await readAnswer(patient)).status, 200)
 })
 
-t.test('CONNECT is 405, an upgrade that nobody offers is an ordinary request', async (t) => {
+t.test('CONNECT is 405, and a request with an unsupported upgrade is handled without it', async (t) => {
   const answers = await exchange(t, 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n')
   checkRaw(t, 'method_not_allowed', answers[0])
   t.equal(answers[0]?.headers.get('allow'), '')
@@ -333,7 +333,7 @@ t.test('CONNECT is 405, an upgrade that nobody offers is an ordinary request', a
   t.equal((await readAnswer(socket)).status, 200)
 })
 
-t.test('targets that are no path are answered', async (t) => {
+t.test('request targets that are not paths get a response', async (t) => {
   const { app } = await buildEdgeApp(t)
   const socket = await (await listenRaw(t, app))()
   socket.write('OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n')
@@ -342,7 +342,7 @@ t.test('targets that are no path are answered', async (t) => {
   t.equal((await readAnswer(socket)).status, 200)
 })
 
-t.test('the answer to an earlier request goes before the refusal of a later one', async (t) => {
+t.test('the response to an earlier request is sent before the refusal of a later one', async (t) => {
   const { app, held } = await buildEdgeApp(t)
   const socket = await (await listenRaw(t, app))()
   held.once('held', (reply) => {
@@ -355,7 +355,7 @@ t.test('the answer to an earlier request goes before the refusal of a later one'
   checkRaw(t, 'bad_request', answers[1])
 })
 
-t.test('both servers behind `localhost` refuse alike', async (t) => {
+t.test('both servers of `localhost` refuse requests in the same way', async (t) => {
   const { app } = await buildEdgeApp(t)
   await app.listen({ port: 0, host: 'localhost' })
   for (const address of app.addresses()) {

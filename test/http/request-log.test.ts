@@ -22,7 +22,7 @@ async function until (condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }
 
-t.test('one line for each answered request, with the route in place of the address', async (t) => {
+t.test('each answered request is one line, with the route instead of the address', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   const answer = await app.inject(`/video-status/known${query}`)
   const written = parseLines(lines)
@@ -39,7 +39,7 @@ t.test('one line for each answered request, with the route in place of the addre
   })
 })
 
-t.test('a request about no task has no task_id, and one for no route says so', async (t) => {
+t.test('a request without a task has no task_id, and the line of one without a route says so', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   await app.inject('/files/x')
   await app.inject('/nothing')
@@ -52,7 +52,7 @@ t.test('a request about no task has no task_id, and one for no route says so', a
   t.notOk(parseLines(lines).some((line) => 'task_id' in line))
 })
 
-t.test('a 4xx is no error; a 5xx has one line with the error and one for the request', async (t) => {
+t.test('a 4xx is not logged as an error; a 5xx has one line with the error and one for the request', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   await app.inject({ method: 'POST', url: '/generate-video' })
   t.same(parseLines(lines).map(({ level, msg }) => ({ level, msg })), [{ level: 30, msg: 'request' }])
@@ -63,7 +63,7 @@ t.test('a 4xx is no error; a 5xx has one line with the error and one for the req
   ])
 })
 
-t.test('what Node refuses is one line without the packet', async (t) => {
+t.test('a request that Node refuses is one line without the packet', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   const socket = await (await listenRaw(t, app))()
   socket.write(`GET /${query} HTTP/1.1\r\nHost: x\r\n${dream}\r\n\r\n`)
@@ -72,7 +72,7 @@ t.test('what Node refuses is one line without the packet', async (t) => {
   checkNoDream(t, lines)
 })
 
-t.test('a client that leaves before its answer is one line', async (t) => {
+t.test('a client that leaves before its response is one line', async (t) => {
   const { app, lines, held } = await buildEdgeApp(t)
   const open = await listenRaw(t, app)
   const waiting = await open()
@@ -85,7 +85,7 @@ t.test('a client that leaves before its answer is one line', async (t) => {
   checkNoDream(t, lines)
 })
 
-t.test('a client that leaves in the middle of its body is no error: the connection is refused, the request aborted', async (t) => {
+t.test('a client that leaves in the middle of its body is not logged as an error', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   const sending = await (await listenRaw(t, app))()
   sending.write(`POST /generate-video${query} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 500\r\n\r\n${dream}`)
@@ -98,7 +98,7 @@ t.test('a client that leaves in the middle of its body is no error: the connecti
   checkNoDream(t, lines)
 })
 
-t.test('the dream is in no line at any level, whatever goes wrong', async (t) => {
+t.test('no log line at any level contains the dream, whatever goes wrong', async (t) => {
   const { app, lines } = await buildEdgeApp(t, { requestTimeoutMs: 50, timeoutCheckMs: 20 })
   const urls = [
     '/video-status/x', '/nothing', '/throws', '/throws-text', '/rejects', '/cannot-serialise', '/sends-twice', '/store-away',
@@ -132,7 +132,7 @@ t.test('the dream is in no line at any level, whatever goes wrong', async (t) =>
   checkNoDream(t, lines)
 })
 
-t.test('objects that a plugin logs are cut down to what is safe', async (t) => {
+t.test('objects that a plugin logs are reduced to their safe members', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
   await app.inject({ method: 'GET', url: `/video-status/known${query}` })
   app.log.info({ req: { method: 'GET', url: query, headers: { a: dream } }, res: { statusCode: 200, url: query } }, 'other')

@@ -3,7 +3,7 @@ import type { Fault } from '../../replicate-emulator/fault.ts'
 import type { Outcome } from '../../replicate-emulator/outcome.ts'
 import { startService } from '../support/service.ts'
 
-/** A hundredth of a second of the app is a second here: it gives up after 9 s, and tasks end after 8. */
+/** The app runs a hundred times faster here: it stops waiting after 9 s, and tasks end after 8 s. */
 const faster = 100
 const pace = { firstMs: 5_000 / faster, factor: 1.5, longestMs: 30_000 / faster, giveUpMs: 15 * 60_000 / faster }
 
@@ -12,7 +12,7 @@ const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 interface AppTask { task_id: string, status: string, video_url: string | null, error: string | null }
 
-/** As strict as Swift's decoder: each of the eight members there, and of its type; it takes no notice of others. */
+/** As strict as Swift's decoder: each of the eight members must exist and have its type; other members are ignored. */
 function decode (body: string): AppTask {
   const task = JSON.parse(body)
   for (const member of members) if (!(member in task)) throw new Error(`There is no ${member}`)
@@ -23,7 +23,7 @@ function decode (body: string): AppTask {
   return task
 }
 
-/** The app: whatever is not 200 is an error to it, and so is a task that has not ended in time. */
+/** Imitates the app. Any status but 200 is an error to it, and so is a task that has not ended in time. */
 async function makeVideo (url: string, dream: string): Promise<AppTask> {
   const created = await fetch(`${url}/generate-video?${new URLSearchParams({ dream, style: 'Animated' })}`, { method: 'POST' })
   if (created.status !== 200) throw new Error(`The app does not accept ${created.status}`)
@@ -31,7 +31,7 @@ async function makeVideo (url: string, dream: string): Promise<AppTask> {
   const giveUpAt = Date.now() + pace.giveUpMs
   for (let ms = pace.firstMs; Date.now() < giveUpAt; ms = Math.min(pace.longestMs, ms * pace.factor)) {
     await new Promise((resolve) => setTimeout(resolve, ms))
-    // The app writes UUIDs in capitals.
+    // The app writes UUIDs in upper case.
     const response = await fetch(`${url}/video-status/${taskId.toUpperCase()}`)
     if (response.status !== 200) throw new Error(`The app does not accept ${response.status}`)
     const task = decode(await response.text())
@@ -61,7 +61,7 @@ const scenarios: Record<string, Scenario> = {
 
 t.jobs = 7
 for (const [name, { ends, outcome, faults = [], generationMs = 100 }] of Object.entries(scenarios)) {
-  t.test(`the shipped app comes to an end where ${name}`, async (t) => {
+  t.test(`the shipped app gets a result if ${name}`, async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs }, env: { TASK_DEADLINE_SECONDS: '8' } })
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     if (outcome !== undefined) emulator.addOutcome(outcome)

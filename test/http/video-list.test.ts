@@ -30,7 +30,7 @@ const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
 }
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: the list is newest first, in pages that stay while new tasks arrive`, slowOn(store), async (t) => {
+  t.test(`${store}: the list is newest first, and its pages do not change when new tasks arrive`, slowOn(store), async (t) => {
     const { app } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
     const ids: string[] = []
     for (let dream = 0; dream < 25; dream++) ids.unshift(await postDream(app, `Dream ${dream}`))
@@ -46,7 +46,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.equal((await allPages(app, { limit: '1' })).length, 26)
   })
 
-  t.test(`${store}: the list can be narrowed to a status and a style`, slowOn(store), async (t) => {
+  t.test(`${store}: the list can be filtered by status and style`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { env: await envOf(t) })
     emulator.addOutcome({ status: 'failed', error: 'E005' })
     const failed = await postDream(app, 'One', 'Cursed')
@@ -59,7 +59,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same(await list(app, { style: 'Animated', status: 'pending' }), { items: [], next_cursor: null })
   })
 
-  t.test(`${store}: what has ended can be deleted, and is gone at once`, slowOn(store), async (t) => {
+  t.test(`${store}: a task that has ended can be deleted`, slowOn(store), async (t) => {
     const { app } = await startService(t, { env: await envOf(t) })
     const taskId = await postDream(app)
     await ended(app, taskId)
@@ -86,7 +86,7 @@ for (const [store, envOf] of Object.entries(stores)) {
   })
 }
 
-t.test('what cannot be used in a list is 422, every fault of it', async (t) => {
+t.test('invalid parameters of the list are 422 with every fault', async (t) => {
   const { app } = await startService(t)
   for (const cursor of ['x', 'AAAA', '%', 'A'.repeat(10_000), Buffer.from('not a cursor at').toString('base64url')]) {
     t.match((await app.inject({ url: '/video-status', query: { cursor } })).json(), { status: 422, errors: [{ loc: ['query', 'cursor'] }] })
@@ -95,7 +95,7 @@ t.test('what cannot be used in a list is 422, every fault of it', async (t) => {
   t.same(wrong.errors.map(({ loc }: { loc: string[] }) => loc[1]).sort(), ['limit', 'status', 'style'])
 })
 
-t.test('a service that others can reach gives no list and deletes nothing', async (t) => {
+t.test('a service that other machines can reach refuses to list and to delete tasks', async (t) => {
   const { app } = await startService(t, { env: { HOST: '0.0.0.0' } })
   const taskId = await postDream(app)
   await ended(app, taskId)

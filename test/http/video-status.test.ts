@@ -9,7 +9,7 @@ import { slow } from '../support/quick.ts'
 const wait = (taskId: string, prefer: string, headers: Record<string, string> = {}) =>
   ({ url: `/video-status/${taskId}`, headers: { prefer, ...headers } })
 
-t.test('a client that prefers to wait is answered when the task ends', async (t) => {
+t.test('a client that prefers to wait gets its response when the task ends', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 } })
   const taskId = await postDream(app)
   const waiting = Promise.all(Array.from({ length: 50 }, () => app.inject(wait(taskId, 'wait=60'))))
@@ -22,7 +22,7 @@ t.test('a client that prefers to wait is answered when the task ends', async (t)
   }
 })
 
-t.test('whoever waits in vain is answered with the task as it is', async (t) => {
+t.test('a client that has waited its time gets the current task', async (t) => {
   const { app } = await startService(t, { emulator: { generationMs: 600_000 } })
   const taskId = await postDream(app)
   const response = await app.inject(wait(taskId, 'respond-async, wait=1'))
@@ -30,7 +30,7 @@ t.test('whoever waits in vain is answered with the task as it is', async (t) => 
   t.match(response.headers, { 'preference-applied': 'wait=1', 'retry-after': '5' })
 })
 
-t.test('more than a minute counts as a minute, and what cannot be used is no preference', async (t) => {
+t.test('a wait of more than a minute counts as a minute, and an invalid one is ignored', async (t) => {
   const { app } = await startService(t)
   const taskId = await postDream(app)
   await ended(app, taskId)
@@ -40,7 +40,7 @@ t.test('more than a minute counts as a minute, and what cannot be used is no pre
   }
 })
 
-t.test('304 is for those who ask for it and have the task as it is', async (t) => {
+t.test('a client gets 304 if If-None-Match holds the current revision', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 } })
   const taskId = await postDream(app)
   await until(async () => (await app.inject(`/video-status/${taskId}`)).json().status === 'processing' || undefined, 'the prediction')
@@ -59,7 +59,7 @@ t.test('304 is for those who ask for it and have the task as it is', async (t) =
   t.match(changed.json(), { status: 'completed', revision: 3 })
 })
 
-t.test('HEAD never waits, and a closing instance lets all who wait go', async (t) => {
+t.test('HEAD never waits, and a closing instance answers all waiting requests', async (t) => {
   const { app } = await startService(t, { emulator: { generationMs: 600_000 } })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const taskId = await postDream(app)
@@ -70,7 +70,7 @@ t.test('HEAD never waits, and a closing instance lets all who wait go', async (t
   t.equal((await waiting).status, 200)
 })
 
-t.test('the end that another instance brings about is heard at once', slow, async (t) => {
+t.test('a waiting client is notified at once when another instance ends the task', slow, async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
   const databaseUrl = await createDatabase(t)
   const config = readConfig({ ...testEnvironment, REPLICATE_API_URL: apiUrl, DATABASE_URL: databaseUrl })

@@ -31,7 +31,7 @@ const start = async (t: Parameters<typeof startService>[0], generationMs = 600_0
   return service
 }
 
-t.test('a stream begins with the task as it is, tells every change, and ends with it', async (t) => {
+t.test('a stream begins with the current task, sends every change, and ends with the task', async (t) => {
   const { app, emulator } = await start(t)
   const taskId = await postDream(app)
   const client = await listen(app, taskId)
@@ -49,7 +49,7 @@ t.test('a stream begins with the task as it is, tells every change, and ends wit
   t.equal(app.taskSubscriptions.size, 0)
 })
 
-t.test('who has seen the end has nothing to reconnect for, who has not is told', async (t) => {
+t.test('a client that has received the end gets 204, and another one gets the end', async (t) => {
   const { app } = await start(t, 30)
   const taskId = await postDream(app)
   await ended(app, taskId)
@@ -61,7 +61,7 @@ t.test('who has seen the end has nothing to reconnect for, who has not is told',
   }
 })
 
-t.test('a client that leaves is forgotten, and one that does not read holds nothing up', async (t) => {
+t.test('the subscription of a client that leaves is closed, and a client that does not read delays nothing', async (t) => {
   const { app, emulator } = await start(t)
   const taskId = await postDream(app)
   const leaving = await listen(app, taskId)
@@ -78,7 +78,7 @@ t.test('a client that leaves is forgotten, and one that does not read holds noth
   await until(() => app.taskSubscriptions.size === 0 || undefined, 'both streams to end')
 })
 
-t.test('a closing instance ends its streams in order', async (t) => {
+t.test('a closing instance ends its streams properly', async (t) => {
   const { app } = await start(t)
   const client = await listen(app, await postDream(app))
   await until(() => client.events().length > 0 || undefined, 'the first event')
@@ -87,7 +87,7 @@ t.test('a closing instance ends its streams in order', async (t) => {
   t.notOk(client.events().some(({ task }) => task.status === 'completed'))
 })
 
-t.test('what happens on another instance is told, and a stream that ended with its instance goes on at that one', slow, async (t) => {
+t.test('changes on another instance are sent, and a stream that ended with its instance continues there', slow, async (t) => {
   const env = { DATABASE_URL: await createDatabase(t) }
   const { app: worker, emulator, apiUrl } = await start(t, 600_000, env)
   const taskId = await postDream(worker)
@@ -111,7 +111,7 @@ t.test('what happens on another instance is told, and a stream that ended with i
   t.match(resumed.events().at(-1), { task: { status: 'completed' } })
 })
 
-t.test('a stream gives its sign of life without reading, stays while the store is away, and catches up when it is back', async (t) => {
+t.test('a stream sends heartbeats without reading, stays open while the store is unavailable, and catches up afterwards', async (t) => {
   const taskSubscriptions = new TaskSubscriptions()
   let task: Task = newTask('A whale', 'Cursed', 840, Date.now())
   let isAway = false
@@ -136,7 +136,7 @@ t.test('a stream gives its sign of life without reading, stays while the store i
   t.equal(reads, 2)
   await t.rejects(taskSubscriptions.poll(get), { name: 'StoreUnavailableError' })
   isAway = false
-  // The news of its end was lost.
+  // The event of its end was lost.
   task = { ...task, state: 'failed', failure: 'canceled', revision: 2 }
   await taskSubscriptions.poll(get)
   await done
@@ -144,7 +144,7 @@ t.test('a stream gives its sign of life without reading, stays while the store i
   t.equal(taskSubscriptions.size, 0)
 })
 
-t.test('no task, no stream; and HEAD opens none', async (t) => {
+t.test('an unknown task has no stream, and HEAD opens none', async (t) => {
   const { app } = await start(t)
   t.match((await app.inject('/video-status/nobody/events')).json(), { status: 404, code: 'task_not_found' })
   const taskId = await postDream(app)

@@ -10,7 +10,7 @@ import { startEmulator } from '../support/service.ts'
 type Record4or6 = 1 | 28
 const types = { A: 1, AAAA: 28 } as const
 
-/** A name server; `answer` gives the addresses as bytes, nothing for silence. */
+/** A name server. `answer` returns the addresses as bytes, or undefined to send no response. */
 async function startNameServer (t: Test, answer: (name: string, type: Record4or6) => number[][] | 'no such name' | undefined = () => undefined) {
   const asked: string[] = []
   const server: Socket = createSocket('udp4', (question, { port, address }) => {
@@ -25,7 +25,7 @@ async function startNameServer (t: Test, answer: (name: string, type: Record4or6
   return { asked, servers: [`127.0.0.1:${server.address().port}`] }
 }
 
-/** RFC 1035, 4.1: a head of twelve bytes, labels with their lengths, type and class. */
+/** RFC 1035, section 4.1: a header of twelve bytes, labels with their lengths, type and class. */
 function readQuestion (question: Buffer) {
   const labels: string[] = []
   let at = 12
@@ -48,7 +48,7 @@ function answerOf (question: Buffer, type: number, found: number[][] | 'no such 
 
 const never = new AbortController().signal
 
-t.test('while many names have a silent name server, everything else is found at once', async (t) => {
+t.test('while the name server of many names does not respond, other names are resolved at once', async (t) => {
   const { asked, servers } = await startNameServer(t)
   const { apiUrl } = await startEmulator(t)
   const client = new CallbackClient({ allowPrivate: false, timeoutMs: 20_000, nameServers: servers })
@@ -67,7 +67,7 @@ t.test('while many names have a silent name server, everything else is found at 
   t.same(answers, Array.from({ length: 24 }, () => 'ETIMEOUT'))
 })
 
-t.test('who stops waiting stops the lookup, also one that has not begun', async (t) => {
+t.test('aborting stops a lookup, even one that has not begun', async (t) => {
   const { asked, servers } = await startNameServer(t)
   const names = new HostResolver({ allowPrivate: false, servers })
   const over = new AbortController()
@@ -78,7 +78,7 @@ t.test('who stops waiting stops the lookup, also one that has not begun', async 
   t.same((await lookups).map((outcome) => outcome.status === 'rejected' && outcome.reason === reason), Array.from({ length: 20 }, () => true))
 })
 
-t.test('both families are found, IPv4 first, and one that is silent or empty holds nothing up', async (t) => {
+t.test('both address families are resolved, IPv4 first, and one that is silent or empty delays nothing', async (t) => {
   const { servers } = await startNameServer(t, (name, type) => {
     const [four, six] = [[8, 8, 8, 8], [0x26, 0x06, 0x47, 0, 0x47, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 0x11]]
     switch (name) {
@@ -100,7 +100,7 @@ t.test('both families are found, IPv4 first, and one that is silent or empty hol
   await t.rejects(names.resolve('none.invalid', never), { code: 'ENOTFOUND' })
 })
 
-t.test('this machine is known by its name, and is called only where private addresses may be', async (t) => {
+t.test('the name of this machine is resolved, and called only if private addresses are allowed', async (t) => {
   const { asked, servers } = await startNameServer(t, () => 'no such name')
   const { apiUrl } = await startEmulator(t)
   const address = `http://localhost:${new URL(apiUrl).port}/`
@@ -108,7 +108,7 @@ t.test('this machine is known by its name, and is called only where private addr
   t.same(asked, [])
 })
 
-t.test('a name that leads into a private network is not connected to', async (t) => {
+t.test('a name that resolves into a private network is not connected to', async (t) => {
   const { servers } = await startNameServer(t, (_name, type) => type === types.A ? [[127, 0, 0, 1]] : [[...Array(15).fill(0), 1]])
   const client = new CallbackClient({ allowPrivate: false, timeoutMs: 20_000, nameServers: servers })
   t.same(await client.post('https://app.invalid/', {}, '{}'), { outcome: 'unreachable', reason: 'not_public' })

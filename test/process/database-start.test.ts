@@ -13,7 +13,7 @@ import { until } from '../../harness/until.ts'
 
 const password = 'a-secret-word'
 
-t.test('a database that is away is waited for, and the start ends with a sentence that names it', async (t) => {
+t.test('the start waits for an unavailable database, and ends with a sentence that names it', async (t) => {
   const port = await closedPort()
   const service = await runService(t, { DATABASE_URL: `postgres://dreamer:${password}@127.0.0.1:${port}/dreams` })
   const { code, output } = await service.end()
@@ -29,7 +29,7 @@ t.test('a database that is away is waited for, and the start ends with a sentenc
   t.notMatch(output, password)
 })
 
-t.test('a start that waits for its database ends at once when it is told to', async (t) => {
+t.test('a start that waits for its database ends at once at a signal', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const service = await runService(t, { DATABASE_URL: `postgres://dreamer:x@127.0.0.1:${await closedPort()}/dreams` })
     await until(() => service.output().includes('cannot be used yet') || undefined, 'the wait for the database')
@@ -39,13 +39,13 @@ t.test('a start that waits for its database ends at once when it is told to', as
   }
 })
 
-t.test('a name that does not resolve and a server that is no PostgreSQL are told apart', async (t) => {
+t.test('an unknown host name and a server that is not PostgreSQL have different messages', async (t) => {
   t.match(await faultOf(`postgres://u:${password}@database.invalid/dreams`), /^DATABASE_URL cannot be used: database\.invalid\/dreams could not be used .*database\.invalid/)
   const web = await startScriptedServer(t, () => {}, (socket) => socket.once('data', () => socket.end(answer(400))))
   t.match(await faultOf(`postgres://u:${password}@127.0.0.1:${web.port}/dreams`), /no PostgreSQL/)
 })
 
-t.test('what no waiting mends ends the start at once', async (t) => {
+t.test('a fault that waiting cannot fix ends the start at once', async (t) => {
   const { address, query } = await startLockedPostgres(t)
   await query(`create role dreamer login password '${password}'`)
   await query('create database dreams')
@@ -58,21 +58,21 @@ t.test('what no waiting mends ends the start at once', async (t) => {
     [address(`dreamer:${password}`, 'dreams'), /:\d+\/dreams does not allow this user to create what the service needs/]
   ]
   for (const [databaseUrl, message] of cases) {
-    // With a patience that no test would sit out.
+    // With a timeout that no test would wait for.
     const fault = await faultOf(databaseUrl, 3_600_000)
     t.match(fault, message)
     t.notMatch(fault, password)
   }
 })
 
-t.test('a database is named without user and password, however its address is written', async (t) => {
+t.test('a database is logged without user and password, however its address is written', async (t) => {
   t.equal(databaseAddress('postgres://u:p%40x@db.example.com/dreams'), 'db.example.com/dreams')
   t.equal(databaseAddress('postgres://u:p@[::1]:5433/dreams?sslmode=require&password=other'), '[::1]:5433/dreams')
   t.equal(databaseAddress('postgresql://u:p@%2Fvar%2Frun%2Fpostgresql/dreams'), '/var/run/postgresql/dreams')
   t.equal(databaseAddress('postgres://u:p@/dreams?host=/run/postgresql'), 'the database of DATABASE_URL')
 })
 
-t.test('a password that would be taken for the host or the name is a fault of the configuration', async (t) => {
+t.test('a password that could be mistaken for the host or the name is a fault of the configuration', async (t) => {
   const read = (DATABASE_URL: string) => readConfig({ REPLICATE_API_TOKEN: 'x', DATABASE_URL })
   for (const part of ['12#34', '12/34', '12?34']) {
     t.throws(() => read(`postgres://dreamer:${part}@db/dreams`), { message: /^[^4]*DATABASE_URL must be [^4]*5432[^4]*percent-encoded$/ })
@@ -89,7 +89,7 @@ async function faultOf (databaseUrl: string, startTimeoutMs = 300): Promise<stri
   return store instanceof Error && store.name === 'StartError' ? store.message : `no StartError but ${store}`
 }
 
-/** A PostgreSQL that lets its owner in as ever, `intruder` never, and the others with a password. */
+/** A PostgreSQL that accepts its owner without a password, refuses `intruder`, and asks others for a password. */
 async function startLockedPostgres (t: Test) {
   const postgres = await PostgresServer.start()
   t.teardown(() => postgres.stop())

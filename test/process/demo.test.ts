@@ -5,9 +5,9 @@ import t, { type Test } from 'tap'
 import { NodeProcess } from '../../harness/node-process.ts'
 import { until } from '../../harness/until.ts'
 
-t.test('the demo takes free ports, prints what becomes of a dream with its progress, and leaves no file behind', async (t) => {
+t.test('the demo takes free ports, prints the progress and the result of a task, and leaves no file behind', async (t) => {
   const folder = t.testdir()
-  // The usual ports are taken, here or by another program.
+  // The default ports are in use, by this test or by another program.
   for (const port of [3000, 3001]) await occupy(t, port)
   const demo = runDemo(t, { TMPDIR: folder })
   const command = await until(() => /curl -X POST '([^']+)'/.exec(demo.output())?.[1], `the line of curl: ${demo.output()}`)
@@ -23,14 +23,14 @@ t.test('the demo takes free ports, prints what becomes of a dream with its progr
   t.same(await readdir(folder), [])
 })
 
-t.test('a port that was asked for and is taken is one line', async (t) => {
+t.test('a requested port that is in use is one line', async (t) => {
   const port = await occupy(t, 0)
   const demo = runDemo(t, { PORT: String(port), EMULATOR_PORT: '0' })
   t.equal((await demo.end()).code, 1)
   t.match(demo.output(), new RegExp(`^The demo cannot listen on 127\\.0\\.0\\.1, PORT ${port}: [^\\n]*\\n$`))
 })
 
-/** @returns the port, which is taken until the test ends: by us, or by another that has it already */
+/** @returns the port, which is in use until the test ends, by this test or by another program */
 async function occupy (t: Test, port: number): Promise<number> {
   const server = createServer().listen(port, '127.0.0.1')
   const isOurs = await once(server, 'listening').then(() => true, () => false)

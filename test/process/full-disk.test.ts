@@ -8,7 +8,7 @@ import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
-t.test('a full disk refuses what is new, delays what is under way, and loses nothing', async (t) => {
+t.test('a full disk refuses new tasks, delays open ones, and loses nothing', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000 })
   const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl })
   const url = await service.listeningUrl()
@@ -32,7 +32,7 @@ t.test('a full disk refuses what is new, delays what is under way, and loses not
   await until(() => emulator.predictions.length === 2 || undefined, 'the second prediction')
 })
 
-t.test('who has taken a callback is not told again because the disk is full just then', async (t) => {
+t.test('a callback that was accepted is not sent again because the disk is full at that moment', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const dataDir = t.testdir()
   const env = { DATA_DIR: dataDir, REPLICATE_API_URL: apiUrl, CALLBACK_SECRET: newWebhookSecret(), ALLOW_PRIVATE_CALLBACKS: 'true' }
@@ -57,7 +57,7 @@ t.test('who has taken a callback is not told again because the disk is full just
   t.same(database.prepare('select * from callback_delivery').all(), [])
 })
 
-t.test('a log file on the full disk costs log lines and nothing else', async (t) => {
+t.test('a log file on a full disk loses log lines and nothing else', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const folder = t.testdir()
   const service = await runService(t, { DATA_DIR: folder, REPLICATE_API_URL: apiUrl, LOG_LEVEL: 'debug' }, `${folder}/log`)

@@ -11,7 +11,7 @@ const post = async (url: string): Promise<string> => {
 const read = async (url: string, taskId: string): Promise<TaskView> =>
   await (await fetch(`${url}/video-status/${taskId}`)).json() as TaskView
 
-t.test('after kill -9 every task goes on where it was, and no prediction is made twice', async (t) => {
+t.test('after kill -9 every task continues where it was, and no prediction is created twice', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 60_000 })
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const first = await runService(t, env)
@@ -42,7 +42,7 @@ t.test('after kill -9 every task goes on where it was, and no prediction is made
   t.equal(emulator.predictions.length, 21)
 })
 
-t.test('a task that nobody had taken yet is taken after a restart', async (t) => {
+t.test('a task that was not claimed yet is claimed after a restart', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t)
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   emulator.addFault({ call: 'create', kind: 'status', status: 429, retry_after: 600 })
@@ -57,7 +57,7 @@ t.test('a task that nobody had taken yet is taken after a restart', async (t) =>
   t.equal(emulator.predictions.length, 1)
 })
 
-t.test('SIGTERM does not wait for a generation, and waits for the answer to a create', async (t) => {
+t.test('SIGTERM does not wait for a generation, but for the response to a create', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t, { generationMs: 600_000, latencyMs: 1_000 })
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const first = await runService(t, env)
@@ -69,7 +69,7 @@ t.test('SIGTERM does not wait for a generation, and waits for the answer to a cr
   t.equal(emulator.predictions.length, 1)
 })
 
-t.test('a stopping instance says so and serves everything else for SHUTDOWN_DELAY_SECONDS', async (t) => {
+t.test('a stopping instance is not ready, and handles all other requests for SHUTDOWN_DELAY_SECONDS', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl, SHUTDOWN_DELAY_SECONDS: '2' })
   const url = await service.listeningUrl()
@@ -84,7 +84,7 @@ t.test('a stopping instance says so and serves everything else for SHUTDOWN_DELA
   t.equal((await service.end()).code, 0)
 })
 
-t.test('a start that cannot succeed says why in sentences', async (t) => {
+t.test('a start that cannot succeed says why in plain sentences', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const env = { DATA_DIR: t.testdir(), REPLICATE_API_URL: apiUrl }
   const running = await runService(t, env)

@@ -13,7 +13,7 @@ import { startEmulator, testEnvironment } from '../support/service.ts'
 
 const said = (output: string) => output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
 
-t.test('a line of each start says what runs, and another one what is misspelt', async (t) => {
+t.test('each start logs one line about what runs, and one for each misspelt setting', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { REPLICATE_API_URL: apiUrl, REPLICATE_API_TOKNE: 'a-secret-word', CALLBACK_SECRET: newWebhookSecret() })
   const url = await service.listeningUrl()
@@ -33,7 +33,7 @@ t.test('a line of each start says what runs, and another one what is misspelt', 
   t.notMatch(service.output(), /a-secret-word|test-token|whsec_/)
 })
 
-t.test('the line of the start holds no secret and says why something is off', async (t) => {
+t.test('the line of the start contains no secret, and says why a feature is off', async (t) => {
   const line = (env: Record<string, string>, areOn = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), areOn, [])
   t.equal(line({ DATABASE_URL: 'postgres://u:secret@db.example.com:5433/dreams' }).store, 'PostgreSQL db.example.com:5433/dreams')
   t.match(line({ DATA_DIR: './tasks' }).store, /^SQLite in \/.*\/tasks$/)
@@ -45,7 +45,7 @@ t.test('the line of the start holds no secret and says why something is off', as
   t.equal(line({}).callbacks, 'off: no CALLBACK_SECRET')
 })
 
-t.test('a name that is nearly a setting, or begins as ours do, is pointed out, and nothing else', async (t) => {
+t.test('names that are similar to a setting or share its prefix are pointed out, and no others', async (t) => {
   const of = (...names: string[]) => describeMisspelt(Object.fromEntries(names.map((name) => [name, 'x'])))
   t.same(of('REPLICATE_API_TOKNE', 'replicate_api_token', 'TASK_DEADLINE_SECOND', 'SHUTDOWN_DELAY_SECNDS', 'REPLICATE_POLLING', 'DATABSE_URL'), [
     'REPLICATE_API_TOKNE is no setting; did you mean REPLICATE_API_TOKEN?',
@@ -62,7 +62,7 @@ t.test('a name that is nearly a setting, or begins as ours do, is pointed out, a
   t.match(fault.message, /- REPLICATE_API_TOKEN is required\n {2}- REPLICATE_API_TOKNE is no setting; did you mean/)
 })
 
-t.test('on a terminal the log is lines for people, and holds no dream either', async (t) => {
+t.test('on a terminal log lines are formatted for people, also without the dream', async (t) => {
   let written = ''
   const logStream = await openTerminalOutput({ isTTY: true, write: (text) => { written += text } })
   if (logStream === undefined) throw new Error('pino-pretty is not there')
@@ -75,13 +75,13 @@ t.test('on a terminal the log is lines for people, and holds no dream either', a
   t.notMatch(written, 'Wal')
 })
 
-t.test('what is no terminal gets JSON', async (t) => {
+t.test('an output that is not a terminal gets JSON', async (t) => {
   const output = { write: () => {} }
   t.equal(await openTerminalOutput(output), undefined)
   t.equal(await openTerminalOutput({ ...output, isTTY: false }), undefined)
 })
 
-t.test('the real service writes lines for people on a real terminal', { skip: process.platform !== 'linux' }, async (t) => {
+t.test('the real service formats its log for people on a real terminal', { skip: process.platform !== 'linux' }, async (t) => {
   const { apiUrl } = await startEmulator(t)
   const command = `exec '${process.execPath}' '${fileURLToPath(new URL('../../server.ts', import.meta.url))}'`
   const child = spawn('env', ['-u', 'NODE_OPTIONS', 'script', '--quiet', '--return', '--command', command, '/dev/null'], {
@@ -91,7 +91,7 @@ t.test('the real service writes lines for people on a real terminal', { skip: pr
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text) => { output += text })
   t.teardown(async () => {
-    // Ctrl-C, as a person ends it.
+    // Ctrl-C.
     child.stdin.write('\x03')
     await closed
   })

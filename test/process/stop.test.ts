@@ -14,7 +14,7 @@ const endless = { generationMs: 600_000 }
 const dream = '/generate-video?dream=A%20whale&style=Cursed'
 const longDream = `/generate-video?dream=${encodeURIComponent('🐳'.repeat(2_000))}&style=Cursed`
 
-/** What clients leave a connection with: none of it is a complete request. */
+/** What clients have sent on a connection: none of it is a complete request. */
 const unfinished = {
   nothing: '',
   'half a head': 'GET /livez HTTP/1.1\r\nHost: localh',
@@ -26,7 +26,7 @@ const unfinished = {
 }
 
 for (const backend of ['SQLite', 'PostgreSQL'] as const) {
-  t.test(`connections without a complete request do not hold up a stop, on ${backend}`, async (t) => {
+  t.test(`connections without a complete request do not delay a shutdown, on ${backend}`, async (t) => {
     const { service, url, post, emulator, jobs } = await start(t, backend, endless, { HOST: 'localhost' })
     await Promise.all(Array.from({ length: 20 }, () => post()))
     await until(() => emulator.predictions.length === 20 || undefined, 'every prediction')
@@ -44,10 +44,10 @@ for (const backend of ['SQLite', 'PostgreSQL'] as const) {
   })
 }
 
-t.test('clients that take no answer hold up a stop for a bounded time, in which nothing more is asked for', async (t) => {
+t.test('clients that do not read their response delay a shutdown for a limited time, in which no prediction is created', async (t) => {
   const { service, url, post, emulator, jobs } = await start(t, 'PostgreSQL', endless, { REPLICATE_CREATES_PER_MINUTE: '120' })
   for (let tasks = 0; tasks < 100; tasks += 20) await Promise.all(Array.from({ length: 20 }, () => post(longDream)))
-  // An answer has 800 kB. The system keeps some of them for a client that reads nothing, then one does not leave.
+  // A response has 800 kB. The operating system buffers some of them for a client that reads nothing, then one cannot be sent.
   for (let clients = 0; clients < 2; clients++) {
     const socket = await open(t, '127.0.0.1', url, 'GET /video-status?limit=100 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100))
     await once(socket, 'data')
@@ -62,12 +62,12 @@ t.test('clients that take no answer hold up a stop for a bounded time, in which 
   t.equal(code, 0)
   const warnings = output.split('\n').filter((line) => /"level":[456]0/.test(line)).map((line) => JSON.parse(line))
   t.match(warnings, [{ connections: 2, msg: 'Closing connections whose responses were not ready or not read in time' }])
-  // Two a second would leave if the jobs went on; one may have been on its way.
+  // Two a second would be sent if the jobs continued; one may have been in progress.
   t.ok(emulator.predictions.length - before < 4, `${emulator.predictions.length - before} were asked for`)
   t.same((await jobs()).filter(({ state }) => state === 'active'), [])
 })
 
-t.test('a request that is complete is answered by an instance that stops, one that comes late on an open connection too', async (t) => {
+t.test('a stopping instance answers complete requests, also one that arrives late on an open connection', async (t) => {
   const { service, url, post, emulator } = await start(t, 'SQLite', endless)
   const taskId = await post()
   await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
@@ -86,7 +86,7 @@ t.test('a request that is complete is answered by an instance that stops, one th
   t.equal((await service.end()).code, 0)
 })
 
-t.test('a stop while nothing is heard of PostgreSQL ends streams as ever, leaves the leases to lapse, and says so once', async (t) => {
+t.test('a shutdown while PostgreSQL does not respond ends streams properly, lets the leases expire, and says so once', async (t) => {
   const { service, url, post, emulator, proxy } = await start(t, 'PostgreSQL', endless)
   const taskIds = await Promise.all(Array.from({ length: 20 }, () => post()))
   await until(() => emulator.predictions.length === 20 || undefined, 'every prediction')
@@ -116,7 +116,7 @@ async function start (t: Test, backend: 'SQLite' | 'PostgreSQL', emulatorOptions
     const response = await fetch(url + query, { method: 'POST' })
     return (await response.json() as { task_id: string }).task_id
   }
-  /** How the jobs of all tasks stand. */
+  /** @returns the states of the jobs of all tasks */
   const jobs = async (): Promise<Array<{ state: string, message: string | null, jobs: number }>> => {
     const client = new pg.Client({ connectionString: databaseUrl })
     await client.connect()
@@ -144,7 +144,7 @@ async function open (t: Test, host: string, url: string, text: string): Promise<
   return socket
 }
 
-/** Everything that the other side sends until it ends the connection. */
+/** @returns everything that is received until the other side closes the connection */
 async function textOf (socket: Socket): Promise<string> {
   let text = ''
   socket.on('data', (chunk) => { text += chunk })
@@ -152,7 +152,7 @@ async function textOf (socket: Socket): Promise<string> {
   return text
 }
 
-/** What `count` gives, above 0, when it has not changed for a while. */
+/** @returns what `count` returns, above 0, once it has not changed for a while */
 async function inTheEnd (count: () => number): Promise<number> {
   let last = 0
   let looks = 0

@@ -13,12 +13,12 @@ interface Service { environment: Record<string, string | number | null>, user?: 
 const compose = parse(await read('compose.yaml'), { merge: true }) as { services: Record<string, Service> }
 const instances = Object.entries(compose.services).filter(([name]) => name.startsWith('dreamreel-'))
 
-/** `NAME=value` lines, as Compose, kustomize and Node read them. */
+/** Parses `NAME=value` lines as Compose, kustomize and Node do. */
 function lines (text: string): Array<[string, string]> {
   return text.split('\n').filter((line) => /^\w+=/.test(line)).map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)])
 }
 
-t.test('compose.yaml passes on every setting', async (t) => {
+t.test('compose.yaml passes every setting to the container', async (t) => {
   const text = await read('compose.yaml')
   t.equal(text, replacePassedSettings(text), 'run `npm run docs`')
   t.equal(instances.length, 3)
@@ -34,7 +34,7 @@ t.test('compose.yaml passes on every setting', async (t) => {
   }
 })
 
-t.test('the emulator’s file makes a configuration of compose.yaml that can be used', async (t) => {
+t.test('compose.yaml with deploy/emulator.env is a valid configuration', async (t) => {
   const given = Object.fromEntries(lines(await read('deploy/emulator.env')))
   const { environment = {} } = instances[0]?.[1] ?? {}
   const seen = Object.fromEntries(settings.map((name) => [name, interpolate(environment[name] ?? given[name], given)]))
@@ -44,7 +44,7 @@ t.test('the emulator’s file makes a configuration of compose.yaml that can be 
   for (const name of Object.keys(given)) t.match(name, /^COMPOSE_|^POSTGRES_PASSWORD$|^REPLICATE_API_(URL|TOKEN)$/)
 })
 
-/** As Compose does it: `${NAME:-default}` and `${NAME:?message}`. */
+/** Substitutes `${NAME:-default}` and `${NAME:?message}` as Compose does. */
 function interpolate (value: string | number | undefined, given: Record<string, string>): string | undefined {
   return value === undefined ? undefined : String(value).replace(/\$\{(\w+)(?::-([^}]*)|:\?[^}]*)?\}/g, (_all, name, fallback = '') => given[name] || fallback)
 }
@@ -58,7 +58,7 @@ t.test('no container keeps a privilege that it does not need', async (t) => {
   }
 })
 
-t.test('the Kubernetes files fit one another, and take every setting', async (t) => {
+t.test('the Kubernetes files are consistent, and accept every setting', async (t) => {
   const files = (await readdir(kubernetes)).filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml')
   const kustomization = await read('kustomization.yaml', kubernetes)
   for (const name of files) t.match(kustomization, new RegExp(`^  (# )?- ${name}$`, 'm'), `${name} is listed`)

@@ -11,7 +11,7 @@ const documents = [
   ...(await readdir(new URL('docs/', root))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
 ]
 
-/** The emulator adds it to the names of its settings. */
+/** The prefix of the emulator's settings. */
 const emulatorPrefix = /^EMULATOR_/
 const namesOfBrowsers = new Set(['EventSource'])
 const sourceText = await readSources()
@@ -58,7 +58,7 @@ t.test('docs/design.md shows the table of transitions', async (t) => {
   t.same(rows, Object.entries(transitions).map(([type, { from, to }]) => [`\`${type}\``, from.join(', '), to]))
 })
 
-/** All that a document can name, without the documents themselves. */
+/** @returns the text in which every name that a document mentions has to occur: all files except for the documents */
 async function readSources (): Promise<string> {
   const texts: string[] = []
   const exclude = ['node_modules/**', '.tap/**', 'data/**', 'package-lock.json']
@@ -68,13 +68,13 @@ async function readSources (): Promise<string> {
   return texts.join('\n')
 }
 
-/** The rows of the Markdown table whose head begins like this. */
+/** @returns the rows of the Markdown table whose header begins like this */
 function tableIn (text: string, head: string): string[][] {
   const [table = ''] = text.slice(text.indexOf(`\n${head}`) + 1).split('\n\n')
   return table.split('\n').slice(2).map((row) => row.split('|').slice(1, -1).map((cell) => cell.trim()))
 }
 
-/** Every path that begins with a folder of the project, and every source or configuration file of the root in backticks. */
+/** @returns every path that begins with a folder of the project, and every source or configuration file of the root in backticks */
 function pathsIn (text: string): Set<string> {
   const inFolders = new RegExp(String.raw`(?<![\w./-])(?:${folders.join('|').replaceAll('.', String.raw`\.`)})/[\w./-]*\w`, 'g')
   const ofRoot = Array.from(text.matchAll(/`([\w-][\w.-]*\.(?:ts|md|json|yaml))`/g), ([, path]) => String(path))
@@ -85,7 +85,7 @@ function withoutCode (text: string): string {
   return text.replace(/^```[^]*?^```$/gm, '')
 }
 
-/** The names by which GitHub links to headings. */
+/** @returns the anchors that GitHub makes of headings */
 function anchorsOf (text: string): Set<string> {
   const headings = Array.from(withoutCode(text).matchAll(/^#+ (.*)$/gm), ([, heading = '']) => heading)
   return new Set(headings.map((heading) => heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-')))

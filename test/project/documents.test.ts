@@ -14,7 +14,7 @@ t.test('openapi.json is what the service serves', async (t) => {
   t.same((await app.inject('/openapi.json')).json(), JSON.parse(await committed('openapi.json')))
 })
 
-t.test('.env.example is made of the settings', async (t) => {
+t.test('.env.example is generated from the settings', async (t) => {
   t.equal(await committed('.env.example'), formatEnvExample(), 'run `npm run docs`')
 })
 
@@ -23,7 +23,7 @@ t.test('the table of settings in docs/configuration.md is generated from them', 
   t.equal(document, replaceConfigurationTable(document), 'run `npm run docs`')
 })
 
-t.test('every fault of the configuration is named at once, and no token', async (t) => {
+t.test('all faults of the configuration are reported at once, without the token', async (t) => {
   const environment = {
     REPLICATE_API_TOKEN: 'a token with spaces', REPLICATE_API_URL: 'ftp://x', PORT: '65536', MAX_IN_FLIGHT: 'many', LOG_LEVEL: 'loud', REPLICATE_MODEL_CURSED: 'luma'
   }
@@ -33,7 +33,7 @@ t.test('every fault of the configuration is named at once, and no token', async 
   t.notMatch(thrown.message, 'a token with spaces')
 })
 
-t.test('a secret that cannot sign ends the start, several that can are taken', async (t) => {
+t.test('an invalid secret ends the start, and several valid ones are accepted', async (t) => {
   const read = (secret: string) => readConfig({ REPLICATE_API_TOKEN: 'x', CALLBACK_SECRET: secret })
   for (const secret of ['a secret', 'whsec_a=', 'whsec_c2hvcnQ=', `${newWebhookSecret()},${newWebhookSecret()}`, `${newWebhookSecret()}  ${newWebhookSecret()}`, `${newWebhookSecret()} `]) {
     const thrown = t.throws(() => read(secret), { message: /- CALLBACK_SECRET must be whsec_/ }) as ConfigError

@@ -17,7 +17,7 @@ function checkNoSecret (t: Test, text: string): void {
   for (const form of [...formsOfToken, webhookSecret, encodeURIComponent(webhookSecret)]) t.notOk(text.includes(form), form)
 }
 
-t.test('a secret is taken out in every form, also of a key that this process does not know', async (t) => {
+t.test('a secret is redacted in every form, even if this process does not have it', async (t) => {
   const redact = createRedactor([token, webhookSecret])
   for (const form of formsOfToken) t.equal(redact(`Invalid token: ${form}.`), 'Invalid token: [redacted].')
   t.equal(redact(JSON.stringify({ said: token })), '{"said":"[redacted]"}')
@@ -29,7 +29,7 @@ t.test('a short secret does not make ordinary words unreadable', async (t) => {
   t.equal(createRedactor(['demo'])('A demonstration'), 'A demonstration')
 })
 
-t.test('what is secret of the configuration: tokens, each webhook secret, the password of the database', async (t) => {
+t.test('the secrets of the configuration are tokens, each webhook secret, and the password of the database', async (t) => {
   t.same(collectSecrets({
     REPLICATE_API_TOKEN: 'the-token',
     REPLICATE_WEBHOOK_SECRET: 'whsec_1',
@@ -40,7 +40,7 @@ t.test('what is secret of the configuration: tokens, each webhook secret, the pa
   t.same(collectSecrets({ DATABASE_URL: 'postgres://user:%zz@db.example/dreams' }), ['%zz'])
 })
 
-t.test('no line holds the token, wherever and however Replicate repeats it', async (t) => {
+t.test('no log line contains the token, wherever and however Replicate repeats it', async (t) => {
   const repeated = `${'x'.repeat(480)} Invalid token: ${token}`
   const server = await startScriptedServer(t, (socket) => { socket.write(answer(401, { title: 'Unauthorized', detail: repeated })) })
   const { app, logLines } = await startService(t, {
@@ -60,7 +60,7 @@ t.test('no line holds the token, wherever and however Replicate repeats it', asy
   t.notMatch(logLines.join(''), token.slice(0, 12), 'nor its beginning, where the words are cut')
 })
 
-t.test('a start that fails says nothing of the password, and the files of the store are for their owner alone', slow, async (t) => {
+t.test('a failed start does not print the password, and only the owner can read the files of the store', slow, async (t) => {
   const failing = await runService(t, { DATABASE_URL: 'postgres://dreamreel:a-long-password@127.0.0.1:1/dreams%zz' })
   const { code, output } = await failing.end()
   t.equal(code, 1)

@@ -6,13 +6,13 @@ import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 import { slow } from '../support/quick.ts'
 
-/** More than a pipe and the reader's own buffer hold, by far. */
+/** Far more than a pipe and the reader's own buffer can hold. */
 const requests = 2_000
 const missing = '/video-status/00000000-0000-7000-8000-000000000000'
-/** A service that writes its log at any cost stands still; this only ends the test then. */
+/** Ends the test if the service blocks on writing its log. */
 const noHangMs = 20_000
 
-/** Something that is read only when `read` is called, and then all of it. */
+/** A stream that is read only when `read` is called, and then to its end. */
 function unreadPipe () {
   const written: string[] = []
   let next: (() => void) | undefined
@@ -32,7 +32,7 @@ function unreadPipe () {
   return { stream, written, read, output: new PipedOutput(stream) }
 }
 
-t.test('lines that are not read are kept up to 4 MiB, and one line says how many were not', async (t) => {
+t.test('unread lines are buffered up to 4 MiB, and one line says how many were dropped', async (t) => {
   const { stream, written, read, output } = unreadPipe()
   const line = `${'x'.repeat(1023)}\n`
   for (let lines = 0; lines < 5_000; lines++) output.write(line)
@@ -48,7 +48,7 @@ t.test('lines that are not read are kept up to 4 MiB, and one line says how many
   t.same(said.slice(4_097), ['next\n'])
 })
 
-t.test('what is left is waited for at the end, no longer than is said, and not where the reader is gone', async (t) => {
+t.test('flush waits for the remaining lines up to its timeout, and not at all if the reader has left', async (t) => {
   const { stream, written, read, output } = unreadPipe()
   output.write('one\n')
   output.write('two\n')
@@ -65,7 +65,7 @@ t.test('what is left is waited for at the end, no longer than is said, and not w
   t.notOk(written.includes('three\n'))
 })
 
-t.test('a reader of the log that stalls keeps no request waiting, and misses nothing when it reads again', slow, async (t) => {
+t.test('a stalled reader of the log delays no request, and misses nothing when it reads again', slow, async (t) => {
   const { service, ask } = await start(t)
   service.readOutput(false)
   for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))
@@ -74,7 +74,7 @@ t.test('a reader of the log that stalls keeps no request waiting, and misses not
   t.equal((await service.end('SIGTERM')).code, 0)
 })
 
-t.test('a reader of the log that stalls for good does not keep the process from ending, nor one that goes away', slow, async (t) => {
+t.test('a reader of the log that stalls for good or leaves does not keep the process from ending', slow, async (t) => {
   for (const leave of ['readOutput', 'closeOutput'] as const) {
     const { service, ask } = await start(t)
     service[leave](false)

@@ -21,7 +21,7 @@ t.test('a clock that runs evenly is followed to the millisecond', async (t) => {
   t.equal(pass(1_234), 1_001_234)
 })
 
-t.test('a step in either direction moves it by a sixtieth of the time that passes, until it is made up for', async (t) => {
+t.test('a step in either direction is followed by a sixtieth of the elapsed time, until the clocks agree', async (t) => {
   for (const step of [hour, -hour]) {
     const wall = { ms: 10 * hour }
     const { clock, pass } = clockOf(wall)
@@ -31,7 +31,7 @@ t.test('a step in either direction moves it by a sixtieth of the time that passe
   }
 })
 
-t.test('it never goes back', async (t) => {
+t.test('the clock never goes back', async (t) => {
   const { clock, pass } = clockOf({ ms: hour })
   let before = clock.now()
   for (const step of [-40 * 24 * hour, 5, -5, 0, -hour]) {
