@@ -7,18 +7,18 @@ import { accountRoutes } from './routes/account.ts'
 import { controlRoutes } from './routes/control.ts'
 import { fileRoutes } from './routes/files.ts'
 import { predictionRoutes } from './routes/predictions.ts'
-import { VideoStudio } from './video/video-renderer.ts'
+import { VideoRenderer } from './video/video-renderer.ts'
 
-/** All optional; the defaults of the settings stand in `settings.ts`. */
+/** All are optional; the defaults of the settings are in `settings.ts`. */
 export interface EmulatorOptions extends EmulationOptions {
-  /** Where given, every other bearer token is 401; without it any token will do. */
+  /** Every other bearer token is refused with 401; without it any token is accepted. */
   token?: string
   logger?: Exclude<FastifyServerOptions['logger'], undefined>
 }
 
 export type EmulatorApp = FastifyInstance & { readonly emulator: Emulator }
 
-const BODY_LIMIT = 32 * 1024 * 1024
+const bodyLimit = 32 * 1024 * 1024
 
 /**
  * Replicate's HTTP API under `/v1`, its files under `/files`, and the control interface under `/emulator`. Addresses in
@@ -27,31 +27,31 @@ const BODY_LIMIT = 32 * 1024 * 1024
 export function buildEmulator ({ token, logger = false, ...options }: EmulatorOptions = {}): EmulatorApp {
   const app = fastify({
     logger,
-    bodyLimit: BODY_LIMIT,
-    // A hung call would otherwise hold up `close` for ever.
+    bodyLimit,
+    // A call with the fault `hang` would otherwise keep `close` waiting for ever.
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 1000 },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: true } },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: true } }
   })
   const emulator = new Emulator(options)
-  const studio = new VideoStudio()
+  const renderer = new VideoRenderer()
   const hooksFor = apiHooks(emulator, token)
 
   app.setErrorHandler(replyWithError)
   app.setNotFoundHandler(replyNotFound)
-  // Before the delay of `latencyMs`, which is the way back and not Replicate's.
+  // Before the delay of `latencyMs`, which is that of the network.
   app.addHook('onSend', (request, reply, payload, done) => {
-    reply.header('date', new Date(emulator.clock.shown()).toUTCString())
+    reply.header('date', new Date(emulator.clock.read()).toUTCString())
     done()
   })
   app.addHook('onClose', async () => {
-    await Promise.all([emulator.close(), studio.close()])
+    await Promise.all([emulator.close(), renderer.close()])
   })
 
   app.register(jsonBody)
   app.register(predictionRoutes, { prefix: '/v1', emulator, hooksFor })
   app.register(accountRoutes, { prefix: '/v1', emulator, hooksFor })
-  app.register(fileRoutes, { prefix: '/files', emulator, studio, hooks: fileHooks(emulator) })
+  app.register(fileRoutes, { prefix: '/files', emulator, renderer, hooks: fileHooks(emulator) })
   app.register(controlRoutes, { prefix: '/emulator', emulator })
   return Object.assign(app, { emulator })
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import type { Emulator } from './emulator.ts'
-import { strikesAfter, type Call, type Fault } from './fault.ts'
-import { strike } from './fault-injection.ts'
+import { failsAfterEffect, type Call, type Fault } from './fault.ts'
+import { injectFault } from './fault-injection.ts'
 import { Problem, throttled } from './problem.ts'
 import { RateLimit } from './rate-limit.ts'
 
@@ -13,7 +13,7 @@ interface CallHooks {
 
 export type HooksFor = (call: Call) => CallHooks
 
-/** The hooks of a call of the API: counted, authenticated, limited, broken where the script says so, delayed. */
+/** The hooks of a call of the API: they count, authenticate, limit, inject faults and delay. */
 export function apiHooks (emulator: Emulator, token: string | undefined): HooksFor {
   const limits = { create: new RateLimit(600, emulator.now), other: new RateLimit(3000, emulator.now) }
   return (call) => {
@@ -30,7 +30,7 @@ export function apiHooks (emulator: Emulator, token: string | undefined): HooksF
   }
 }
 
-/** The hooks of a file: public, so neither token nor limit. */
+/** The hooks of a file, which is public: without a token and a limit. */
 export function fileHooks (emulator: Emulator): CallHooks {
   const { begin, finish } = faultHooks(emulator, 'file')
   return { onRequest: [count(emulator, 'file'), begin], onSend: [finish] }
@@ -43,26 +43,26 @@ function count (emulator: Emulator, call: Call): onRequestHookHandler {
   }
 }
 
-/** One draw for each call, at its beginning; what strikes after the effect waits for the answer. */
+/** The fault of a call is taken at its beginning; one that comes after the effect is injected with the answer. */
 function faultHooks (emulator: Emulator, call: Call): { begin: onRequestHookHandler, finish: onSendHookHandler } {
   const pending = new WeakMap<FastifyRequest, Fault>()
   return {
     begin (request, reply, done) {
       const fault = emulator.faultFor(call, namedPrediction(request))
       if (fault === undefined) return done()
-      if (!strikesAfter(fault)) return strike(fault, request, reply, null, (payload) => { reply.send(payload) })
+      if (!failsAfterEffect(fault)) return injectFault(fault, request, reply, null, (payload) => { reply.send(payload) })
       pending.set(request, fault)
       done()
     },
     finish (request, reply, payload, done) {
       const fault = pending.get(request)
       if (fault === undefined) return done()
-      strike(fault, request, reply, payload, (broken) => done(null, broken))
-    },
+      injectFault(fault, request, reply, payload, (broken) => done(null, broken))
+    }
   }
 }
 
-/** The id in the path, where the path has one. */
+/** The id in the path, if it has one. */
 function namedPrediction ({ params }: FastifyRequest): string | undefined {
   const isNamed = typeof params === 'object' && params !== null && 'id' in params && typeof params.id === 'string'
   return isNamed ? String(params.id) : undefined

@@ -1,5 +1,5 @@
-const UNITS = /^(?:(?<hours>\d{1,6})h)?(?:(?<minutes>\d{1,6})m)?(?:(?<seconds>\d{1,6})s)?$/
-const SHORTEST_MS = 5000
+const unitsPattern = /^(?:(?<hours>\d{1,6})h)?(?:(?<minutes>\d{1,6})m)?(?:(?<seconds>\d{1,6})s)?$/
+const minMs = 5000
 
 /**
  * The milliseconds that a `Cancel-After` header names: `90`, `90s`, `5m`, `1h30m45s`.
@@ -7,11 +7,11 @@ const SHORTEST_MS = 5000
  */
 export function parseCancelAfter (header: string): number | undefined {
   const ms = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : unitsToMs(header)
-  return ms !== undefined && ms >= SHORTEST_MS ? ms : undefined
+  return ms !== undefined && ms >= minMs ? ms : undefined
 }
 
 function unitsToMs (header: string): number | undefined {
-  const units = UNITS.exec(header)?.groups
+  const units = unitsPattern.exec(header)?.groups
   if (units === undefined) return undefined
   const { hours = 0, minutes = 0, seconds = 0 } = units
   return (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000

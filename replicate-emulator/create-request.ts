@@ -24,7 +24,7 @@ interface CreateCall {
 
 type Body = Readonly<Record<string, unknown>>
 
-const COMMON_MEMBERS = ['input', 'webhook', 'webhook_events_filter', 'stream']
+const commonMembers = ['input', 'webhook', 'webhook_events_filter', 'stream']
 
 /** Reads a create. Throws a 400, 404 or 422 Problem that lists every fault, as Replicate does. */
 export function readCreate ({ body, model: pathModel, cancelAfter, allowHttpWebhooks }: CreateCall): CreateRequest {
@@ -42,17 +42,17 @@ export function readCreate ({ body, model: pathModel, cancelAfter, allowHttpWebh
     input,
     cancelAfterMs,
     webhook: typeof body.webhook === 'string' ? body.webhook : undefined,
-    webhookEvents: Array.isArray(body.webhook_events_filter) ? body.webhook_events_filter.filter(isWebhookEvent) : undefined,
+    webhookEvents: Array.isArray(body.webhook_events_filter) ? body.webhook_events_filter.filter(isWebhookEvent) : undefined
   }
 }
 
 function memberFaults (body: Body, pathModel: string | undefined, allowHttp: boolean): InvalidField[] {
-  const allowed = pathModel === undefined ? [...COMMON_MEMBERS, 'version'] : COMMON_MEMBERS
+  const allowed = pathModel === undefined ? [...commonMembers, 'version'] : commonMembers
   return [
     ...Object.keys(body).filter((name) => !allowed.includes(name)).map((name) => undeclared('', name)),
     ...inputMemberFaults(body),
     ...webhookFaults(body.webhook, allowHttp),
-    ...filterFaults(body.webhook_events_filter),
+    ...filterFaults(body.webhook_events_filter)
   ]
 }
 

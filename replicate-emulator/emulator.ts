@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { Agenda } from './timer-queue.ts'
+import { TimerQueue } from './timer-queue.ts'
 import { DistortionSchema, type Distortion } from './distortion.ts'
 import { FaultSchema, type Call, type Fault } from './fault.ts'
 import { ageDifference, ForeignSchema, type Foreign, type ForeignPrediction } from './foreign.ts'
 import { OutcomeSchema, type Ending, type Outcome } from './outcome.ts'
 import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
-import { PredictionLog, type Pace } from './prediction-log.ts'
+import { PredictionLog, type Timing } from './prediction-log.ts'
 import { seededRandom, type Random } from './random.ts'
 import { Script } from './script.ts'
 import { defaultSettings, startingTime, type Settings } from './settings.ts'
-import { ShownClock } from './skewed-clock.ts'
+import { SkewedClock } from './skewed-clock.ts'
 import { WebhookSender } from './webhook-sender.ts'
 import type { CreateRequest } from './create-request.ts'
 
@@ -17,24 +17,24 @@ export interface EmulationOptions extends Partial<Settings> {
   webhookSecret?: string
   seed?: number
   now?: () => number
-  /** How far the clock that it shows is ahead of `now`, in ms. */
+  /** How far its clock, as clients see it, is ahead of `now`, in ms. */
   clockSkewMs?: number
 }
 
 /**
- * Replicate in one object: its predictions, its webhooks, and what it has been told to do wrong. Nothing in it speaks
- * HTTP to clients; the routes do. Tests in the same process reach it as `app.emulator`.
+ * The state of the emulated Replicate: predictions, webhooks, and the scripts of faults. It does not speak HTTP to clients;
+ * the routes do. Tests in the same process use it as `app.emulator`.
  */
 export class Emulator {
   readonly settings: Settings
   readonly webhookSecret: string
-  /** Calls received, also those that a fault then broke. */
+  /** The calls that it has received, also those with a fault. */
   readonly calls: Record<Call, number>
-  /** The true time: what is to happen goes by it. */
+  /** The true time, by which everything happens. */
   readonly now: () => number
-  /** The time that clients are shown. */
-  readonly clock: ShownClock
-  readonly agenda: Agenda
+  /** The time as clients see it. */
+  readonly clock: SkewedClock
+  readonly timers: TimerQueue
   readonly log: PredictionLog
   readonly faults: Script<Fault>
   readonly outcomes: Script<Outcome>
@@ -48,17 +48,17 @@ export class Emulator {
     this.webhookSecret = webhookSecret ?? `whsec_${randomBytes(32).toString('base64')}`
     this.calls = { create: 0, get: 0, list: 0, cancel: 0, account: 0, secret: 0, file: 0 }
     this.now = now
-    this.clock = new ShownClock(now, clockSkewMs)
+    this.clock = new SkewedClock(now, clockSkewMs)
     this.log = new PredictionLog(this.clock)
     this.#random = seededRandom(seed ?? randomBytes(4).readUInt32LE())
     this.faults = new Script(FaultSchema, this.#random)
     this.outcomes = new Script(OutcomeSchema, this.#random)
     this.distortions = new Script(DistortionSchema, this.#random)
     this.foreign = new Script(ForeignSchema, this.#random)
-    this.agenda = new Agenda(now)
-    this.webhooks = new WebhookSender({ agenda: this.agenda, now, clock: this.clock, secret: this.webhookSecret })
+    this.timers = new TimerQueue(now)
+    this.webhooks = new WebhookSender({ timers: this.timers, now, clock: this.clock, secret: this.webhookSecret })
     this.log.changes.setMaxListeners(0)
-    this.log.changes.on('created', (prediction) => this.webhooks.follow(prediction))
+    this.log.changes.on('created', (prediction) => this.webhooks.scheduleEvents(prediction))
     this.log.changes.on('ended', (prediction) => this.webhooks.complete(prediction))
   }
 
@@ -68,7 +68,7 @@ export class Emulator {
     return this.log.all.map((prediction) => showPrediction(prediction, now))
   }
 
-  /** Appends a fault to the script. Throws a TypeError for one that does not fit `FaultSchema`. */
+  /** Appends a fault to the script. Throws a TypeError if it does not match `FaultSchema`. */
   addFault (fault: Fault): void {
     this.faults.add(fault)
   }
@@ -77,7 +77,7 @@ export class Emulator {
     this.faults.clear()
   }
 
-  /** Says how the next predictions are to end. Throws a TypeError for one that does not fit `OutcomeSchema`. */
+  /** Sets how the next predictions end. Throws a TypeError if it does not match `OutcomeSchema`. */
   addOutcome (outcome: Outcome): void {
     this.outcomes.add(outcome)
   }
@@ -86,7 +86,7 @@ export class Emulator {
     this.outcomes.clear()
   }
 
-  /** Says what the next predictions show wrongly of themselves. Throws a TypeError for one that does not fit `DistortionSchema`. */
+  /** Sets which members the next predictions show wrongly. Throws a TypeError if it does not match `DistortionSchema`. */
   addDistortion (distortion: Distortion): void {
     this.distortions.add(distortion)
   }
@@ -95,7 +95,7 @@ export class Emulator {
     this.distortions.clear()
   }
 
-  /** Says which creates another client's prediction accompanies. Throws a TypeError for one that does not fit `ForeignSchema`. */
+  /** Sets with which creates another client makes a prediction as well. Throws a TypeError if it does not match `ForeignSchema`. */
   addForeign (foreign: Foreign): void {
     this.foreign.add(foreign)
   }
@@ -106,7 +106,7 @@ export class Emulator {
 
   create (request: CreateRequest, origin: string): Prediction {
     const prediction = this.log.create({
-      request, origin, at: this.now(), pace: this.#pace(), ending: this.outcomes.take(), distortion: this.distortions.take()
+      request, origin, at: this.now(), timing: this.#timing(), ending: this.outcomes.take(), distortion: this.distortions.take()
     })
     const foreign = this.foreign.take()
     if (foreign !== undefined) this.makeForeign(prediction, foreign)
@@ -114,18 +114,18 @@ export class Emulator {
   }
 
   /**
-   * Makes a prediction of the same model and input as another client would. One that is to be younger than `imitated` by
-   * more than has passed since then comes when it is due, and `undefined` is returned.
+   * Makes a prediction of the same model and input, as another client would. If its time of creation is in the future, it is
+   * made then, and `undefined` is returned.
    */
-  makeForeign (imitated: Imitated, foreign: ForeignPrediction = {}): Prediction | undefined {
+  makeForeign (imitated: Template, foreign: ForeignPrediction = {}): Prediction | undefined {
     const at = (imitated.createdAt ?? this.now()) + ageDifference(foreign, this.#random)
-    const make = () => this.log.create({ request: foreignRequest(imitated, foreign), origin: imitated.origin, at, pace: this.#pace(), isForeign: true })
+    const make = () => this.log.create({ request: foreignRequest(imitated, foreign), origin: imitated.origin, at, timing: this.#timing(), isForeign: true })
     if (at <= this.now()) return make()
-    this.agenda.at(at, make)
+    this.timers.schedule(at, make)
     return undefined
   }
 
-  /** Removes now what Replicate keeps for an hour after the end: input, output, logs and file of all that have ended. @returns how many */
+  /** Removes what Replicate keeps for an hour after the end: input, output, logs and file of all ended predictions. @returns how many */
   wipe (): number {
     const now = this.now()
     const wiped = this.log.all.filter((prediction) => now >= prediction.endsAt && !isWiped(prediction, now))
@@ -133,12 +133,12 @@ export class Emulator {
     return wiped.length
   }
 
-  /** Ends a prediction now; false where it had ended already. */
+  /** Ends a prediction now. @returns false if it had ended already */
   end (prediction: Prediction, ending: Ending): boolean {
     return this.log.end(prediction, ending, this.now())
   }
 
-  /** The fault that is to break this call, if any. @param id  of the prediction that the call names */
+  /** Takes the fault of this call from the script, if there is one. @param id  of the prediction that the call names */
   faultFor (call: Call, id?: string): Fault | undefined {
     return this.faults.take((fault) => (fault.call === 'any' || fault.call === call) && (fault.id === undefined || fault.id === id))
   }
@@ -148,25 +148,25 @@ export class Emulator {
     const { promise, resolve } = Promise.withResolvers<void>()
     const onEnded = (ended: Prediction) => { if (ended === prediction) resolve() }
     this.log.changes.on('ended', onEnded)
-    this.agenda.at(Math.min(prediction.endsAt, this.now() + ms), resolve)
+    this.timers.schedule(Math.min(prediction.endsAt, this.now() + ms), resolve)
     await promise
     this.log.changes.off('ended', onEnded)
   }
 
   async close (): Promise<void> {
-    this.agenda.stop()
+    this.timers.stop()
     await this.webhooks.close()
   }
 
-  #pace (): Pace {
+  #timing (): Timing {
     const { generationMs, keptMs } = this.settings
     return { startingMs: startingTime(this.settings), generationMs, keptMs }
   }
 }
 
-/** What a foreign prediction is like: one that was made, or that might have been made now. */
-type Imitated = Pick<Prediction, 'model' | 'version' | 'input' | 'origin'> & Partial<Pick<Prediction, 'createdAt'>>
+/** The prediction that a foreign one imitates: one that was made, or one that could be made now. */
+type Template = Pick<Prediction, 'model' | 'version' | 'input' | 'origin'> & Partial<Pick<Prediction, 'createdAt'>>
 
-function foreignRequest ({ model, version, input }: Imitated, { webhook }: ForeignPrediction): CreateRequest {
+function foreignRequest ({ model, version, input }: Template, { webhook }: ForeignPrediction): CreateRequest {
   return { model, version, input, webhook, webhookEvents: undefined, cancelAfterMs: undefined }
 }

@@ -1,9 +1,9 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { notFound, Problem } from './problem.ts'
 
-/** Every error as a problem; what nobody foresaw is logged and becomes a plain 500. */
+/** Answers every error with a problem; an unexpected one is logged and becomes a plain 500. */
 export function replyWithError (error: FastifyError | Problem, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = error instanceof Problem ? error : problemOf(error)
+  const problem = error instanceof Problem ? error : toProblem(error)
   if (problem.status >= 500) request.log.error({ err: error })
   sendProblem(problem, reply)
 }
@@ -16,13 +16,13 @@ function sendProblem (problem: Problem, reply: FastifyReply): void {
   reply.code(problem.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(problem.body))
 }
 
-function problemOf (error: FastifyError): Problem {
+function toProblem (error: FastifyError): Problem {
   const { validation, statusCode = 500, message } = error
   if (validation !== undefined) return new Problem(422, validation.map(({ instancePath, message = 'is wrong', params }) => `${instancePath || '/'} ${message}${hint(params)}`).join('; '))
   return statusCode < 500 ? new Problem(statusCode, message) : new Problem(500, 'Internal server error')
 }
 
-/** What Ajv's sentence leaves out: which words are allowed, which member is too much. */
+/** What Ajv's message leaves out: the allowed values, or the additional member. */
 function hint (params: Record<string, unknown>): string {
   const { allowedValues, additionalProperty } = params
   if (Array.isArray(allowedValues)) return `: ${allowedValues.join(', ')}`

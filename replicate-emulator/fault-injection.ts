@@ -6,15 +6,15 @@ import { Problem } from './problem.ts'
 
 type Send = (payload: unknown) => void
 
-const CHUNK_EVERY_MS = 200
+const chunkIntervalMs = 200
 
 /**
- * Breaks a call as the fault says. `send` sends what it is given in place of the answer; where a fault answers nothing,
- * it is never called, and the connection is the client's, or `app.close()`'s, to end.
+ * Injects a fault into a call. `send` sends its argument instead of the answer. A fault without an answer never calls it: then
+ * the client or `app.close()` ends the connection.
  *
  * @param payload  the answer that would have been sent, or null where the call had no effect yet
  */
-export function strike (fault: Fault, request: FastifyRequest, reply: FastifyReply, payload: unknown, send: Send): void {
+export function injectFault (fault: Fault, request: FastifyRequest, reply: FastifyReply, payload: unknown, send: Send): void {
   switch (fault.kind) {
     case 'status': return send(problemPayload(fault, reply))
     case 'html': return send(htmlPayload(fault, reply))
@@ -27,7 +27,7 @@ export function strike (fault: Fault, request: FastifyRequest, reply: FastifyRep
   }
 }
 
-/** A TCP reset, not an orderly end: the client reads ECONNRESET. */
+/** A TCP reset instead of an orderly end: the client gets ECONNRESET. */
 function reset ({ raw }: FastifyRequest): void {
   raw.socket.resetAndDestroy()
 }
@@ -56,7 +56,7 @@ function empty (reply: FastifyReply): string {
   return ''
 }
 
-/** The first half. A file keeps the length that it announced, so that its download is seen to be cut. */
+/** The first half. A file keeps its announced length, so that the client can see that its download was cut. */
 function cut (payload: unknown, reply: FastifyReply): unknown {
   const bytes = bytesOf(payload)
   const half = bytes.subarray(0, bytes.length >> 1)
@@ -71,7 +71,7 @@ function cut (payload: unknown, reply: FastifyReply): unknown {
 
 function trickle (payload: unknown, ms: number, reply: FastifyReply): Readable {
   const bytes = bytesOf(payload)
-  const chunks = Math.max(1, Math.min(bytes.length, Math.ceil(ms / CHUNK_EVERY_MS)))
+  const chunks = Math.max(1, Math.min(bytes.length, Math.ceil(ms / chunkIntervalMs)))
   const size = Math.ceil(bytes.length / chunks)
   if (!reply.hasHeader('content-length')) reply.header('content-length', bytes.length)
   return Readable.from((async function * () {

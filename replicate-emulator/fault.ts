@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { turnMembers } from './script.ts'
-import { wordSchema } from './enum-schema.ts'
+import { repetitionMembers } from './script.ts'
+import { enumSchema } from './enum-schema.ts'
 
 export const calls = ['create', 'get', 'list', 'cancel', 'account', 'secret', 'file'] as const
 export type Call = typeof calls[number]
@@ -8,27 +8,27 @@ export type Call = typeof calls[number]
 const faultKinds = ['status', 'html', 'hang', 'reset_before', 'reset_after', 'malformed', 'slow', 'empty'] as const
 
 /**
- * What is to go wrong with a call.
+ * A fault of a call.
  *
  * - `status`, `html`: answers `status` with a problem or a page of HTML;
  * - `hang`: never answers; `reset_before`, `reset_after`: a TCP reset before or after the call had its effect;
  * - `malformed`: the answer is cut in the middle; `slow`: it trickles for `ms`; `empty`: it has no body.
  */
 export const FaultSchema = Type.Object({
-  call: wordSchema([...calls, 'any']),
+  call: enumSchema([...calls, 'any']),
   id: Type.Optional(Type.String({ description: 'Only for calls that name this prediction: get, cancel and file' })),
-  kind: wordSchema(faultKinds),
+  kind: enumSchema(faultKinds),
   status: Type.Optional(Type.Integer({ minimum: 400, maximum: 599, description: 'For status and html; default 500' })),
   retry_after: Type.Optional(Type.Number({ minimum: 0, description: 'Seconds, in the body and the header' })),
   detail: Type.Optional(Type.String({ description: 'The sentence of the problem' })),
   after: Type.Optional(Type.Boolean({ description: 'For status, html and hang: the call has its effect all the same' })),
   ms: Type.Optional(Type.Integer({ minimum: 0, description: 'For slow: how long the body takes; default 2000' })),
-  ...turnMembers,
+  ...repetitionMembers
 }, { $id: 'Fault', additionalProperties: false })
 
 export type Fault = Static<typeof FaultSchema>
 
-/** Whether the call has its effect before it goes wrong. */
-export function strikesAfter ({ kind, after = false }: Fault): boolean {
+/** Whether the call has its effect before the fault. */
+export function failsAfterEffect ({ kind, after = false }: Fault): boolean {
   return after || ['reset_after', 'malformed', 'slow', 'empty'].includes(kind)
 }

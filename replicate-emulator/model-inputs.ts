@@ -26,7 +26,7 @@ const seedance: Declared = {
   aspect_ratio: oneOf('16:9', '4:3', '1:1', '3:4', '9:16', '21:9', '9:21'),
   fps: oneNumberOf(24),
   camera_fixed: flag,
-  seed: integer,
+  seed: integer
 }
 const veo3: Declared = {
   prompt: text,
@@ -35,7 +35,7 @@ const veo3: Declared = {
   aspect_ratio: wideOrTall,
   generate_audio: flag,
   negative_prompt: text,
-  seed: integer,
+  seed: integer
 }
 
 const models: Readonly<Record<string, Declared>> = {
@@ -52,7 +52,7 @@ const models: Readonly<Record<string, Declared>> = {
   'google/veo-3-fast': veo3,
   'kwaivgi/kling-v2.5-turbo-pro': { prompt: text, duration: oneNumberOf(5, 10), aspect_ratio: oneOf('16:9', '9:16', '1:1'), negative_prompt: text },
   'wan-video/wan-2.2-t2v-fast': {
-    prompt: text, num_frames: between(81, 121), frames_per_second: between(5, 30), resolution: oneOf('480p', '720p'), aspect_ratio: wideOrTall, seed: integer,
+    prompt: text, num_frames: between(81, 121), frames_per_second: between(5, 30), resolution: oneOf('480p', '720p'), aspect_ratio: wideOrTall, seed: integer
   },
   'pixverse/pixverse-v5': {
     prompt: text,
@@ -60,8 +60,8 @@ const models: Readonly<Record<string, Declared>> = {
     duration: oneNumberOf(5, 8),
     aspect_ratio: oneOf('16:9', '9:16', '1:1'),
     negative_prompt: text,
-    seed: integer,
-  },
+    seed: integer
+  }
 }
 
 /** Every fault of an input for a model of the table; a model that the table does not know takes anything. */

@@ -1,16 +1,16 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { turnMembers } from './script.ts'
-import { wordSchema } from './enum-schema.ts'
+import { repetitionMembers } from './script.ts'
+import { enumSchema } from './enum-schema.ts'
 
 export const finalStatuses = ['succeeded', 'failed', 'canceled', 'aborted'] as const
 export type FinalStatus = typeof finalStatuses[number]
 
 const endingMembers = {
-  status: wordSchema(finalStatuses),
+  status: enumSchema(finalStatuses),
   error: Type.Optional(Type.String({ description: 'What a failed prediction says' })),
   output: Type.Optional(Type.Unknown({ description: '$VIDEO in any string of it becomes the address of the video' })),
   logs: Type.Optional(Type.String()),
-  progress: Type.Optional(Type.Boolean({ description: 'Whether the logs show progress bars' })),
+  progress: Type.Optional(Type.Boolean({ description: 'Whether the logs show progress bars' }))
 }
 
 /** How one prediction is to end. */
@@ -18,12 +18,12 @@ export const EndingSchema = Type.Object(endingMembers, { $id: 'Ending', addition
 export type Ending = Static<typeof EndingSchema>
 
 /** How the next predictions are to end. */
-export const OutcomeSchema = Type.Object({ ...endingMembers, ...turnMembers }, { $id: 'Outcome', additionalProperties: false })
+export const OutcomeSchema = Type.Object({ ...endingMembers, ...repetitionMembers }, { $id: 'Outcome', additionalProperties: false })
 export type Outcome = Static<typeof OutcomeSchema>
 
 export const success: Ending = { status: 'succeeded' }
 
-/** The error of an ending: only what failed has one. */
+/** The error of an ending: only a failed prediction has one by default. */
 export function endingError ({ status, error }: Ending): string | null {
   return error ?? (status === 'failed' ? 'The model raised an error.' : null)
 }

@@ -2,11 +2,11 @@ import { EventEmitter } from 'node:events'
 import { success, type Ending } from './outcome.ts'
 import { newPredictionId, type Prediction } from './prediction.ts'
 import type { PredictionDistortion } from './distortion.ts'
-import type { ShownClock } from './skewed-clock.ts'
+import type { SkewedClock } from './skewed-clock.ts'
 import type { CreateRequest } from './create-request.ts'
 
-/** How long the stages of a new prediction take, in milliseconds from its creation, and its data from its end. */
-export interface Pace {
+/** The durations of a new prediction, in milliseconds from its creation; `keptMs` is from its end. */
+export interface Timing {
   startingMs: number
   generationMs: number
   keptMs: number
@@ -17,7 +17,7 @@ export interface NewPrediction {
   origin: string
   /** The true time of the creation. */
   at: number
-  pace: Pace
+  timing: Timing
   ending?: Ending | undefined
   distortion?: PredictionDistortion | undefined
   isForeign?: boolean
@@ -32,12 +32,12 @@ interface Changes {
 /** Every prediction ever made. */
 export class PredictionLog {
   readonly changes = new EventEmitter<Changes>()
-  readonly #clock: ShownClock
+  readonly #clock: SkewedClock
   readonly #all: Prediction[] = []
   readonly #byCreation: Prediction[] = []
   readonly #byId = new Map<string, Prediction>()
 
-  constructor (clock: ShownClock) {
+  constructor (clock: SkewedClock) {
     this.#clock = clock
   }
 
@@ -46,7 +46,7 @@ export class PredictionLog {
     return this.#all
   }
 
-  /** By the time of creation that they show: another order only where the clock has stepped, or others made some as well. */
+  /** By the time of creation that clients see: another order only if the clock has stepped or other clients made some. */
   get byCreation (): readonly Prediction[] {
     return this.#byCreation
   }
@@ -55,8 +55,8 @@ export class PredictionLog {
     return this.#byId.get(id)
   }
 
-  create ({ request, origin, at, pace, ending = success, distortion, isForeign = false }: NewPrediction): Prediction {
-    const { place, createdMicros } = this.#placeFor(Math.floor(this.#clock.shown(at) * 1000))
+  create ({ request, origin, at, timing, ending = success, distortion, isForeign = false }: NewPrediction): Prediction {
+    const { place, createdMicros } = this.#placeFor(Math.floor(this.#clock.read(at) * 1000))
     const { cancelAfterMs, ...asked } = request
     const prediction: Prediction = {
       id: newPredictionId(),
@@ -67,9 +67,9 @@ export class PredictionLog {
       createdMicros,
       createdAt: at,
       deadline: cancelAfterMs === undefined ? null : at + cancelAfterMs,
-      ...plan(at, pace, ending, cancelAfterMs),
-      keptMs: pace.keptMs,
-      distortion,
+      ...planTimes(at, timing, ending, cancelAfterMs),
+      keptMs: timing.keptMs,
+      distortion
     }
     this.#all.push(prediction)
     this.#byCreation.splice(place, 0, prediction)
@@ -78,7 +78,7 @@ export class PredictionLog {
     return prediction
   }
 
-  /** Ends a prediction now. False, and no change, where it had ended already. */
+  /** Ends a prediction now. @returns false, without a change, if it had ended already */
   end (prediction: Prediction, ending: Ending, now: number): boolean {
     if (now >= prediction.endsAt) return false
     prediction.endsAt = now
@@ -87,7 +87,7 @@ export class PredictionLog {
     return true
   }
 
-  /** The first free microsecond from then on, and where its prediction comes in the order of creation. */
+  /** The first free microsecond from that time on, and the index of its prediction in the order of creation. */
   #placeFor (micros: number): { place: number, createdMicros: number } {
     let place = indexAt(this.#byCreation, micros)
     let createdMicros = micros
@@ -107,7 +107,7 @@ export function indexAt (byCreation: readonly Prediction[], micros: number): num
   return low
 }
 
-function plan (now: number, { startingMs, generationMs }: Pace, ending: Ending, cancelAfterMs = Infinity): Pick<Prediction, 'startsAt' | 'endsAt' | 'ending'> {
+function planTimes (now: number, { startingMs, generationMs }: Timing, ending: Ending, cancelAfterMs = Infinity): Pick<Prediction, 'startsAt' | 'endsAt' | 'ending'> {
   const endsAt = now + generationMs
   const startsAt = ending.status === 'aborted' ? endsAt : now + startingMs
   const deadline = now + cancelAfterMs

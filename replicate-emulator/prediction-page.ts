@@ -23,7 +23,7 @@ interface Shown {
   settings: Pick<Settings, 'listShowsInput' | 'listShowsWebhook' | 'listLagMs'>
 }
 
-const PAGE = 100
+const pageSize = 100
 
 /**
  * One page, newest first. A cursor names a place between two predictions, so pages are stable while others arrive.
@@ -38,7 +38,7 @@ export function readPage (log: PredictionLog, query: PageQuery, shown: Shown): P
   return {
     next: low > from ? address('before', low) : null,
     previous: query.cursor !== undefined && high < to ? address('after', high) : null,
-    results: listed.slice(low, high).reverse().map((prediction) => listItem(prediction, shown)),
+    results: listed.slice(low, high).reverse().map((prediction) => listItem(prediction, shown))
   }
 }
 
@@ -51,11 +51,11 @@ type Side = 'before' | 'after'
 
 /** The indexes of the page: at most a hundred between `from` and `to`, on the cursor's side. */
 function bounds (cursor: string | undefined, listed: readonly Prediction[], from: number, to: number): [low: number, high: number] {
-  if (cursor === undefined) return [Math.max(from, to - PAGE), to]
+  if (cursor === undefined) return [Math.max(from, to - pageSize), to]
   const [, side, micros] = /^(before|after) (\d{1,17})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   if (micros === undefined) throw new Problem(400, 'Invalid cursor', { title: 'Bad request' })
   const at = Math.min(Math.max(indexAt(listed, Number(micros)), from), to)
-  return side === 'before' ? [Math.max(from, at - PAGE), at] : [at, Math.max(at, Math.min(to, at + PAGE))]
+  return side === 'before' ? [Math.max(from, at - pageSize), at] : [at, Math.max(at, Math.min(to, at + pageSize))]
 }
 
 function pageAddress (origin: string, { cursor, ...filters }: PageQuery, place: string): string {
@@ -68,7 +68,7 @@ function listItem (prediction: Prediction, { now, origin, settings: { listShowsI
   return {
     ...item,
     ...(listShowsInput && { input }),
-    ...(listShowsWebhook && webhook !== undefined && !isWiped(prediction, now) && { webhook }),
+    ...(listShowsWebhook && webhook !== undefined && !isWiped(prediction, now) && { webhook })
   }
 }
 

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
 import { distort, type PredictionDistortion } from './distortion.ts'
 import { progressBars } from './progress-bar.ts'
-import type { ShownClock } from './skewed-clock.ts'
+import type { SkewedClock } from './skewed-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 export type Status = 'starting' | 'processing' | FinalStatus
 
 /**
- * One prediction. Its whole life is planned when it is made; what it is at some moment is computed from the plan, so
- * that thousands in flight need no timer. A cancel or a control call moves the end to an earlier moment, never a later one.
+ * One prediction. All of its times are set when it is created, and its state at a time is computed from them, so that thousands
+ * of predictions need no timers. A cancel or a call of the control interface moves the end to an earlier time, never a later one.
  */
 export interface Prediction {
   readonly id: string
@@ -19,11 +19,11 @@ export interface Prediction {
   readonly input: Readonly<Record<string, unknown>>
   readonly webhook: string | undefined
   readonly webhookEvents: readonly WebhookEvent[] | undefined
-  /** Made by another client of the account: its webhook is shown, but not called. */
+  /** Created by another client of the account: its webhook is shown, but not called. */
   readonly isForeign: boolean
-  /** Stamps what is shown of the times below, which are the true ones. */
-  readonly clock: ShownClock
-  /** As the clock showed it; no two predictions share it. */
+  /** Converts the times below, which are true times, to those that clients see. */
+  readonly clock: SkewedClock
+  /** As the clock read it; unique. */
   readonly createdMicros: number
   readonly createdAt: number
   readonly deadline: number | null
@@ -57,10 +57,10 @@ export interface PredictionView {
   webhook_events_filter?: readonly WebhookEvent[]
 }
 
-const ID_ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
+const idAlphabet = '0123456789abcdefghjkmnpqrstvwxyz'
 
 export function newPredictionId (): string {
-  return Array.from(randomBytes(26), (byte) => ID_ALPHABET[byte % 32]).join('')
+  return Array.from(randomBytes(26), (byte) => idAlphabet[byte % 32]).join('')
 }
 
 export function statusAt (prediction: Prediction, at: number): Status {
@@ -68,18 +68,18 @@ export function statusAt (prediction: Prediction, at: number): Status {
   return at >= prediction.startsAt ? 'processing' : 'starting'
 }
 
-/** Whether input, output, logs and file are gone by then. */
+/** Whether input, output, logs and file have been removed at that time. */
 export function isWiped (prediction: Prediction, at: number): boolean {
   return at >= prediction.endsAt + prediction.keptMs
 }
 
-/** The prediction at a moment, with addresses that begin with `origin`. */
+/** The prediction at a time, with addresses that begin with `origin`. */
 export function showPrediction (prediction: Prediction, at: number, origin = prediction.origin): PredictionView {
-  const view = truthAbout(prediction, at, origin)
+  const view = trueView(prediction, at, origin)
   return prediction.distortion === undefined ? view : distort(view, prediction.distortion)
 }
 
-function truthAbout (prediction: Prediction, at: number, origin: string): PredictionView {
+function trueView (prediction: Prediction, at: number, origin: string): PredictionView {
   const wiped = isWiped(prediction, at)
   const ended = at >= prediction.endsAt
   return {
@@ -98,16 +98,16 @@ function truthAbout (prediction: Prediction, at: number, origin: string): Predic
     ...(prediction.deadline === null ? {} : { deadline: deadlineOf(prediction, prediction.deadline) }),
     urls: addresses(prediction, origin),
     ...(prediction.webhook === undefined ? {} : { webhook: prediction.webhook }),
-    ...(prediction.webhookEvents === undefined ? {} : { webhook_events_filter: prediction.webhookEvents }),
+    ...(prediction.webhookEvents === undefined ? {} : { webhook_events_filter: prediction.webhookEvents })
   }
 }
 
-/** The prediction in the moment of its creation, whatever the clock says by now. */
+/** The prediction at the time of its creation. */
 export function showCreated (prediction: Prediction, origin = prediction.origin): PredictionView {
   return showPrediction(prediction, -Infinity, origin)
 }
 
-/** What the event `output` carries: the output is there, the end is not. */
+/** The prediction in the event `output`: with its output, and before its end. */
 export function showOutput (prediction: Prediction): PredictionView {
   const { completed_at: completedAt, metrics, ...view } = showPrediction(prediction, prediction.endsAt)
   return { ...view, status: 'processing' }
@@ -117,9 +117,9 @@ function microDigits ({ createdMicros }: Prediction): string {
   return `${String(createdMicros % 1000).padStart(3, '0')}Z`
 }
 
-/** Stamped at the creation: a later step of the clock does not move it. */
+/** Computed from the clock at the creation: a later step of the clock does not change it. */
 function deadlineOf ({ clock, createdAt }: Prediction, deadline: number): string {
-  return new Date(clock.shown(createdAt) + deadline - createdAt).toISOString()
+  return new Date(clock.read(createdAt) + deadline - createdAt).toISOString()
 }
 
 function videoAddress (prediction: Prediction, origin: string): string {
@@ -133,13 +133,13 @@ function addresses ({ id }: Prediction, origin: string): PredictionView['urls'] 
 
 function times ({ clock, createdAt, startsAt, endsAt }: Prediction, at: number): Partial<PredictionView> {
   const began = startsAt < endsAt && at >= startsAt
-  const started = began ? { started_at: new Date(clock.shown(startsAt)).toISOString() } : {}
+  const started = began ? { started_at: new Date(clock.read(startsAt)).toISOString() } : {}
   if (at < endsAt) return started
   const predictTime = began ? { predict_time: (endsAt - startsAt) / 1000 } : {}
   return {
     ...started,
-    completed_at: new Date(clock.shown(endsAt)).toISOString(),
-    metrics: { ...predictTime, total_time: (endsAt - createdAt) / 1000 },
+    completed_at: new Date(clock.read(endsAt)).toISOString(),
+    metrics: { ...predictTime, total_time: (endsAt - createdAt) / 1000 }
   }
 }
 

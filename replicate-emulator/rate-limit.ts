@@ -1,4 +1,4 @@
-const WINDOW_MS = 60_000
+const windowMs = 60_000
 
 export interface Allowance {
   allowed: boolean
@@ -6,7 +6,7 @@ export interface Allowance {
   resetSeconds: number
 }
 
-/** So many calls a minute for each token, counted in windows that begin with a token's first call. */
+/** A limit of calls a minute for each token, in windows that begin with the first call of the token. */
 export class RateLimit {
   readonly #limit: number
   readonly #now: () => number
@@ -17,7 +17,7 @@ export class RateLimit {
     this.#now = now
   }
 
-  /** Counts one call; one that is not allowed is not counted. */
+  /** Counts one call if it is allowed. */
   spend (token: string): Allowance {
     const now = this.#now()
     const window = this.#window(token, now)
@@ -29,7 +29,7 @@ export class RateLimit {
   #window (token: string, now: number): { endsAt: number, used: number } {
     const known = this.#windows.get(token)
     if (known !== undefined && now < known.endsAt) return known
-    const fresh = { endsAt: now + WINDOW_MS, used: 0 }
+    const fresh = { endsAt: now + windowMs, used: 0 }
     this.#windows.set(token, fresh)
     return fresh
   }

@@ -2,27 +2,27 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { Random } from './random.ts'
 
-/** For how many occasions an entry of a script stands; with neither member, for the next one. */
-export const turnMembers = {
+/** How often an entry of a script applies; with neither member, once. */
+export const repetitionMembers = {
   times: Type.Optional(Type.Integer({ minimum: 1, description: 'For the next n matching occasions' })),
-  share: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'For this share of them' })),
+  share: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'For this share of them' }))
 }
 
-interface Turn {
+interface Repetition {
   times?: number
   share?: number
 }
 
 interface Entry<T> {
-  turn: T
+  value: T
   left: number
 }
 
 /**
- * Entries that are played in the order in which they were added. Each matching occasion uses up one of an entry's
- * `times`, whether the lot falls on it or not, so that "half of the next ten" ends after ten.
+ * Entries that apply in the order in which they were added. Each matching occasion uses up one of an entry's `times`, whether
+ * or not `share` selects it, so that "half of the next ten" ends after ten.
  */
-export class Script<T extends Turn> {
+export class Script<T extends Repetition> {
   readonly #schema: TSchema
   readonly #random: Random
   #entries: Array<Entry<T>> = []
@@ -32,32 +32,32 @@ export class Script<T extends Turn> {
     this.#random = random
   }
 
-  /** Appends an entry. Throws a TypeError that names the first fault of one that does not fit the schema. */
-  add (turn: T): void {
-    const fault = Value.Errors(this.#schema, turn).First()
+  /** Appends an entry. Throws a TypeError with the first violation if it does not match the schema. */
+  add (value: T): void {
+    const fault = Value.Errors(this.#schema, value).First()
     if (fault !== undefined) throw new TypeError(`${fault.path || '/'}: ${fault.message}`)
-    const left = turn.times ?? (turn.share === undefined ? 1 : Infinity)
-    this.#entries.push({ turn: { ...turn }, left })
+    const left = value.times ?? (value.share === undefined ? 1 : Infinity)
+    this.#entries.push({ value: { ...value }, left })
   }
 
   clear (): void {
     this.#entries = []
   }
 
-  /** The entry that is to be played now, or undefined where none matches or the lot falls on none. */
-  take (matches: (turn: T) => boolean = () => true): T | undefined {
-    const chosen = this.#entries.find((entry) => entry.left > 0 && matches(entry.turn) && this.#draw(entry))
+  /** The entry that applies now; undefined if none matches, or if `share` selects none. */
+  take (matches: (value: T) => boolean = () => true): T | undefined {
+    const chosen = this.#entries.find((entry) => entry.left > 0 && matches(entry.value) && this.#draw(entry))
     this.#entries = this.#entries.filter((entry) => entry.left > 0)
-    return chosen?.turn
+    return chosen?.value
   }
 
-  /** What is still to be played, with `times` counted down. */
+  /** The entries that are left, with the `times` that are left. */
   outstanding (): T[] {
-    return this.#entries.map(({ turn, left }) => left === Infinity ? turn : { ...turn, times: left })
+    return this.#entries.map(({ value, left }) => left === Infinity ? value : { ...value, times: left })
   }
 
   #draw (entry: Entry<T>): boolean {
     entry.left -= 1
-    return entry.turn.share === undefined || this.#random() < entry.turn.share
+    return entry.value.share === undefined || this.#random() < entry.value.share
   }
 }

@@ -4,7 +4,7 @@ import { Type, type Static } from '@sinclair/typebox'
 export const SettingsSchema = Type.Object({
   generationMs: Type.Number({ minimum: 0, description: 'From the creation of a prediction to its end' }),
   startingMs: Type.Union([Type.Number({ minimum: 0 }), Type.Null()], {
-    description: 'Of which it is `starting` first; null: a quarter, at most 500',
+    description: 'Of which it is `starting` first; null: a quarter, at most 500'
   }),
   latencyMs: Type.Number({ minimum: 0, description: 'Added to each answer of the API' }),
   rateLimits: Type.Boolean({ description: 'Whether 600 creates and 3,000 other calls a minute are the limit' }),
@@ -12,7 +12,7 @@ export const SettingsSchema = Type.Object({
   listShowsWebhook: Type.Boolean({ description: 'Whether the items of a list carry `webhook`' }),
   listShowsInput: Type.Boolean({ description: 'Whether the items of a list carry `input`' }),
   listLagMs: Type.Number({ minimum: 0, description: 'From the creation of a prediction until the list shows it' }),
-  keptMs: Type.Number({ minimum: 0, description: 'From the end of a new prediction until its data and its file are wiped' }),
+  keptMs: Type.Number({ minimum: 0, description: 'From the end of a new prediction until its data and its file are wiped' })
 }, { $id: 'Settings', additionalProperties: false })
 
 export type Settings = Static<typeof SettingsSchema>
@@ -28,7 +28,7 @@ export const defaultSettings: Readonly<Settings> = {
   listShowsWebhook: false,
   listShowsInput: true,
   listLagMs: 0,
-  keptMs: 3_600_000,
+  keptMs: 3_600_000
 }
 
 /** How long a new prediction is `starting`: never longer than it lives. */

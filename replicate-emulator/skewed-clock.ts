@@ -1,11 +1,11 @@
-/** Ten years: what is shown stays a date that can be written. */
-export const LONGEST_SKEW_MS = 315_360_000_000
+/** Ten years: the result stays a valid date. */
+export const maxSkewMs = 315_360_000_000
 
 /**
- * The clock that the emulator shows to its clients: the true one plus a skew that may step at any moment. What was
- * stamped before a step keeps its stamp, and no timer knows of it.
+ * The clock of the emulator as its clients see it: the true time plus a skew that may step at any time. Times from before a step
+ * stay as they were, and timers do not depend on it.
  */
-export class ShownClock {
+export class SkewedClock {
   readonly #now: () => number
   readonly #steps: Array<{ since: number, skewMs: number }>
 
@@ -27,8 +27,8 @@ export class ShownClock {
     this.#steps.push({ since: this.#now(), skewMs })
   }
 
-  /** What the clock showed at a true time, or will show then if it does not step again. */
-  shown (at = this.#now()): number {
+  /** What the clock read at a true time, or will read then if it does not step again. */
+  read (at = this.#now()): number {
     return at + (this.#steps.findLast(({ since }) => since <= at)?.skewMs ?? 0)
   }
 }

@@ -1,15 +1,15 @@
-interface Appointment {
+interface ScheduledTask {
   due: number
   task: () => void
 }
 
-/** An injected clock may jump at any moment, so no sleep is longer than this. */
-const LONGEST_SLEEP_MS = 250
+/** No sleep is longer, because an injected clock may jump at any moment. */
+const maxSleepMs = 250
 
-/** Runs tasks when they are due by the emulator's clock: one sorted list and one timer, however many there are. */
-export class Agenda {
+/** Runs tasks at their time by the emulator's clock, with one sorted list and one timer for any number of tasks. */
+export class TimerQueue {
   readonly #now: () => number
-  #appointments: Appointment[] = []
+  #scheduled: ScheduledTask[] = []
   #timer: NodeJS.Timeout | undefined
   #wakesAt = Infinity
   #stopped = false
@@ -18,41 +18,41 @@ export class Agenda {
     this.#now = now
   }
 
-  /** Runs the task at `due` (milliseconds), or soon where that has passed; never once the agenda is stopped. */
-  at (due: number, task: () => void): void {
+  /** Runs the task at `due` (milliseconds), or soon if that has passed. Nothing runs after `stop`. */
+  schedule (due: number, task: () => void): void {
     if (this.#stopped) return
-    this.#appointments.splice(this.#placeOf(due), 0, { due, task })
+    this.#scheduled.splice(this.#indexFor(due), 0, { due, task })
     this.#arm()
   }
 
   stop (): void {
     this.#stopped = true
     clearTimeout(this.#timer)
-    this.#appointments = []
+    this.#scheduled = []
   }
 
-  #placeOf (due: number): number {
-    let [low, high] = [0, this.#appointments.length]
+  #indexFor (due: number): number {
+    let [low, high] = [0, this.#scheduled.length]
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#appointments[middle]?.due ?? Infinity) <= due) low = middle + 1
+      if ((this.#scheduled[middle]?.due ?? Infinity) <= due) low = middle + 1
       else high = middle
     }
     return low
   }
 
   #arm (): void {
-    const next = this.#appointments[0]
+    const next = this.#scheduled[0]
     if (next === undefined || this.#wakesAt <= next.due) return
     clearTimeout(this.#timer)
-    const sleep = Math.min(Math.max(next.due - this.#now(), 0), LONGEST_SLEEP_MS)
+    const sleep = Math.min(Math.max(next.due - this.#now(), 0), maxSleepMs)
     this.#wakesAt = this.#now() + sleep
     this.#timer = setTimeout(() => this.#run(), sleep).unref()
   }
 
   #run (): void {
     this.#wakesAt = Infinity
-    const due = this.#appointments.splice(0, this.#placeOf(this.#now()))
+    const due = this.#scheduled.splice(0, this.#indexFor(this.#now()))
     this.#arm()
     for (const { task } of due) task()
   }

@@ -9,7 +9,7 @@ interface Options {
 
 export const accountRoutes: FastifyPluginAsync<Options> = async (app, { emulator, hooksFor }) => {
   app.get('/account', hooksFor('account'), async () => ({
-    type: 'user', username: 'emulator', name: 'Replicate emulator', github_url: null, avatar_url: null,
+    type: 'user', username: 'emulator', name: 'Replicate emulator', github_url: null, avatar_url: null
   }))
 
   app.get('/webhooks/default/secret', hooksFor('secret'), async () => ({ key: emulator.webhookSecret }))

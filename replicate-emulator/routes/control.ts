@@ -10,16 +10,16 @@ import { requestOrigin } from '../origin.ts'
 import { showPrediction, statusAt, type Prediction } from '../prediction.ts'
 import { notFound, Problem } from '../problem.ts'
 import { SettingsPatchSchema } from '../settings.ts'
-import { LONGEST_SKEW_MS } from '../skewed-clock.ts'
+import { maxSkewMs } from '../skewed-clock.ts'
 
 const ById = Type.Object({ id: Type.String() })
 
-const ClockSchema = Type.Object({ skewMs: Type.Integer({ minimum: -LONGEST_SKEW_MS, maximum: LONGEST_SKEW_MS }) }, { additionalProperties: false })
+const ClockSchema = Type.Object({ skewMs: Type.Integer({ minimum: -maxSkewMs, maximum: maxSkewMs }) }, { additionalProperties: false })
 
 const ForeignRequestSchema = Type.Object({
   model: Type.String(),
   input: Type.Record(Type.String(), Type.Unknown()),
-  ...ForeignPredictionSchema.properties,
+  ...ForeignPredictionSchema.properties
 }, { additionalProperties: false })
 
 /** What a script, or a test in another process, may see and change. No token: it is for one's own machine. */
@@ -122,7 +122,7 @@ export const controlRoutes: FastifyPluginAsyncTypebox<{ emulator: Emulator }> = 
 }
 
 function clock ({ clock }: Emulator) {
-  return { skewMs: clock.skewMs, now: new Date(clock.shown()).toISOString() }
+  return { skewMs: clock.skewMs, now: new Date(clock.read()).toISOString() }
 }
 
 function state (emulator: Emulator) {
@@ -142,6 +142,6 @@ function state (emulator: Emulator) {
     outcomes: toCome,
     distortions: distortions.outstanding(),
     foreign: foreign.outstanding(),
-    webhooks: webhooks.counts,
+    webhooks: webhooks.counts
   }
 }

@@ -5,20 +5,20 @@ import type { fileHooks } from '../call-hooks.ts'
 import type { Emulator } from '../emulator.ts'
 import { isWiped, type Prediction } from '../prediction.ts'
 import { notFound } from '../problem.ts'
-import type { VideoStudio } from '../video/video-renderer.ts'
+import type { VideoRenderer } from '../video/video-renderer.ts'
 
 interface Options {
   emulator: Emulator
-  studio: VideoStudio
+  renderer: VideoRenderer
   hooks: ReturnType<typeof fileHooks>
 }
 
 /** The videos: made at the first download, gone when the prediction is wiped. */
-export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, studio, hooks }) => {
+export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, renderer, hooks }) => {
   app.get<{ Params: { id: string } }>('/:id/:name.mp4', hooks, async (request, reply) => {
     const prediction = emulator.log.find(request.params.id)
     if (prediction === undefined || !hasFile(prediction, emulator.now())) throw notFound()
-    const video = await studio.videoFor(promptOf(prediction))
+    const video = await renderer.videoFor(promptOf(prediction))
     return sendVideo(video, request, reply)
   })
 }

@@ -37,7 +37,7 @@ export const predictionRoutes: FastifyPluginAsync<Options> = async (app, { emula
 
   app.get<{ Querystring: PageQuery }>('/predictions', { ...hooksFor('list'), schema: { querystring: pageQuerySchema } }, async (request) =>
     readPage(emulator.log, request.query, {
-      now: emulator.now(), origin: requestOrigin(request), settings: emulator.settings,
+      now: emulator.now(), origin: requestOrigin(request), settings: emulator.settings
     }))
 
   async function create (request: FastifyRequest, model?: string): Promise<PredictionView> {
@@ -64,7 +64,7 @@ export const predictionRoutes: FastifyPluginAsync<Options> = async (app, { emula
 
 const pageQuerySchema = {
   type: 'object',
-  properties: { cursor: { type: 'string' }, created_after: { type: 'string' }, created_before: { type: 'string' } },
+  properties: { cursor: { type: 'string' }, created_after: { type: 'string' }, created_before: { type: 'string' } }
 }
 
 /** Milliseconds that `Prefer: wait` or `wait=n` asks for; 60 s where it names no time, and at most. */

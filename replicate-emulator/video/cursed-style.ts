@@ -1,9 +1,9 @@
-import { disc, HEIGHT, turn, verticalGradient, WIDTH, type Context, type Look } from './frame.ts'
+import { disc, frameHeight, rotation, verticalGradient, frameWidth, type Context, type VideoStyle } from './frame.ts'
 
 interface Eye { x: number, y: number, size: number, phase: number }
 
 /** A dark tunnel that breathes, and eyes in it that look about. */
-export const cursedLook: Look = {
+export const cursedStyle: VideoStyle = {
   panel: 'rgba(4, 0, 6, 0.72)',
   border: '#5c0f1f',
   ink: '#f3ece4',
@@ -11,17 +11,17 @@ export const cursedLook: Look = {
   background (random) {
     const hue = random() < 0.5 ? 345 : 275
     const eyes = Array.from({ length: 9 }, (_, index): Eye => ({
-      x: 40 + random() * (WIDTH - 80), y: 40 + index / 9 * (HEIGHT - 60) + random() * 30, size: 16 + random() * 20, phase: random(),
+      x: 40 + random() * (frameWidth - 80), y: 40 + index / 9 * (frameHeight - 60) + random() * 30, size: 16 + random() * 20, phase: random()
     }))
     return (context, time) => {
       context.fillStyle = verticalGradient(context, ['#050208', `hsl(${hue} 60% 10%)`, '#020103'])
-      context.fillRect(0, 0, WIDTH, HEIGHT)
+      context.fillRect(0, 0, frameWidth, frameHeight)
       for (let ring = 22; ring > 0; ring--) paintRing(context, ring, hue, time)
       for (const eye of eyes) paintEye(context, eye, time)
-      context.fillStyle = `rgba(0, 0, 0, ${0.12 + 0.12 * Math.sin(turn(time, 3))})`
-      context.fillRect(0, 0, WIDTH, HEIGHT)
+      context.fillStyle = `rgba(0, 0, 0, ${0.12 + 0.12 * Math.sin(rotation(time, 3))})`
+      context.fillRect(0, 0, frameWidth, frameHeight)
     }
-  },
+  }
 }
 
 function paintRing (context: Context, ring: number, hue: number, time: number): void {
@@ -31,15 +31,15 @@ function paintRing (context: Context, ring: number, hue: number, time: number): 
   context.beginPath()
   for (let step = 0; step <= 60; step++) {
     const angle = step / 60 * 2 * Math.PI
-    const wobble = radius + Math.sin(angle * 5 + turn(time) + ring * 0.6) * (6 + ring)
-    context.lineTo(WIDTH / 2 + Math.cos(angle) * wobble * 0.8, HEIGHT / 2 + Math.sin(angle) * wobble * 1.2)
+    const wobble = radius + Math.sin(angle * 5 + rotation(time) + ring * 0.6) * (6 + ring)
+    context.lineTo(frameWidth / 2 + Math.cos(angle) * wobble * 0.8, frameHeight / 2 + Math.sin(angle) * wobble * 1.2)
   }
   context.stroke()
 }
 
 function paintEye (context: Context, { x, y, size, phase }: Eye, time: number): void {
-  const open = Math.max(0.06, Math.abs(Math.sin(turn(time + phase) / 2 + phase * Math.PI)))
-  const lookX = Math.cos(turn(time + phase)) * size * 0.25
+  const open = Math.max(0.06, Math.abs(Math.sin(rotation(time + phase) / 2 + phase * Math.PI)))
+  const lookX = Math.cos(rotation(time + phase)) * size * 0.25
   context.save()
   context.beginPath()
   context.ellipse(x, y, size, size * 0.6 * open, 0, 0, 2 * Math.PI)

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module'
 import { GlobalFonts } from '@napi-rs/canvas'
 
 /**
- * The fonts come as small files, each for some code points, so that a dream loads only what it needs. The machine's own
- * fonts are asked last: on a bare one there are none.
+ * The fonts are small files, each for some code points, so that only the files that a dream needs are loaded. The fonts of
+ * the machine are tried last: a bare machine has none.
  */
 interface Slice {
   family: string
@@ -13,9 +13,9 @@ interface Slice {
 }
 
 const { resolve } = createRequire(import.meta.url)
-const EMOJI_FAMILY = 'Dream Emoji'
-/** Anything that may be drawn as a picture; digits and signs such as # count only with the selector U+FE0F. */
-const EMOJI = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
+const emojiFontFamily = 'Dream Emoji'
+/** Characters that may be drawn as emoji; digits and signs such as # are emoji only with the selector U+FE0F. */
+const emojiPattern = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\uFE0F/u
 
 const elsewhere = ['-hebrew', '-arabic', '-devanagari', '-thai', '-bengali', '-kannada', '-sinhala', '-khmer',
   '-georgian', '-armenian', '-ethiopic', '-gujarati', '-gurmukhi', '-lao', '-malayalam', '-myanmar', '-oriya', '-tamil', '-telugu']
@@ -23,14 +23,15 @@ const slicesByScript = new Map<string, Slice[]>()
 const registered = new Set<string>()
 
 /**
- * Registers the fonts that a text needs, and names them in the order in which they are to be tried. Han characters look
- * different in Japan and China: a text with kana gets the Japanese ones, a Korean one what its own font has of them.
+ * Registers the fonts that a text needs. Han characters have different shapes in Japan and China: a text with kana gets the
+ * Japanese ones, and a Korean text those of the Korean font, if it has them.
+ * @returns the font families in the order in which they are to be tried
  */
 export function fontFamilies (text: string): string[] {
   const characters = new Set(text)
   const basic = neededSlices('', characters)
-  // Before the other scripts, whose symbols would otherwise take the place of a picture.
-  const emoji = EMOJI.test(text) ? [emojiFamily()] : []
+  // Before the other scripts, whose fonts would otherwise draw an emoji as a symbol.
+  const emoji = emojiPattern.test(text) ? [registerEmoji()] : []
   const others = [...elsewhere, ...hanOrder(text)].flatMap((script) => neededSlices(script, characters))
   for (const { family, file } of [...basic, ...others]) register(family, file)
   return [...basic.map(({ family }) => family), ...emoji, ...others.map(({ family }) => family), 'sans-serif']
@@ -41,7 +42,7 @@ function hanOrder (text: string): string[] {
   return /\p{Script=Hangul}/u.test(text) ? ['-kr', '-sc', '-jp'] : ['-sc', '-jp', '-kr']
 }
 
-/** The slices of a script that cover characters which no earlier script took. Takes those characters out of the set. */
+/** The slices of a script that cover characters of the set. Removes these characters from the set. */
 function neededSlices (script: string, characters: Set<string>): Slice[] {
   return slicesOf(script).filter(({ ranges }) => {
     const covered = [...characters].filter((character) => isCovered(character.codePointAt(0) ?? 0, ranges))
@@ -69,7 +70,7 @@ function readSlices (script: string): Slice[] {
   return Array.from(faces, ([, file = '', ranges = '']) => ({
     family: `Dream ${file.replace(/-wght-normal\.woff2$/, '')}`,
     file: resolve(`@fontsource-variable/${name}/files/${file}`),
-    ranges: ranges.split(',').map(readCodeRange),
+    ranges: ranges.split(',').map(readCodeRange)
   }))
 }
 
@@ -78,9 +79,9 @@ function readCodeRange (range: string): readonly [number, number] {
   return [parseInt(first, 16), parseInt(last, 16)]
 }
 
-function emojiFamily (): string {
-  register(EMOJI_FAMILY, resolve('@expo-google-fonts/noto-emoji/400Regular/NotoEmoji_400Regular.ttf'))
-  return EMOJI_FAMILY
+function registerEmoji (): string {
+  register(emojiFontFamily, resolve('@expo-google-fonts/noto-emoji/400Regular/NotoEmoji_400Regular.ttf'))
+  return emojiFontFamily
 }
 
 function register (family: string, file: string): void {

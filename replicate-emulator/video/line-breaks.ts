@@ -8,20 +8,20 @@ export interface Lines {
 
 interface Box { width: number, height: number }
 
-const LARGEST = 34
-const SMALLEST = 14
+const maxFontSize = 34
+const minFontSize = 14
 const words = new Intl.Segmenter(undefined, { granularity: 'word' })
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 
-/** The words in lines that fit the box, in the largest size that holds them all; cut with an ellipsis where none does. */
+/** Breaks a text into lines that fit the box, in the largest font size for which all fit. A text that is too long is cut with an ellipsis. */
 export function fitLines (context: Context, text: string, fontOf: (size: number) => string, box: Box): Lines {
-  for (let fontSize = LARGEST; ; fontSize -= 2) {
+  for (let fontSize = maxFontSize; ; fontSize -= 2) {
     context.font = fontOf(fontSize)
     const lineHeight = Math.round(fontSize * 1.4)
     const lines = wrap(text, (line) => context.measureText(line).width <= box.width)
     const room = Math.floor(box.height / lineHeight)
     if (lines.length <= room) return { lines, fontSize, lineHeight }
-    if (fontSize <= SMALLEST) return { lines: cutLines(lines, room), fontSize, lineHeight }
+    if (fontSize <= minFontSize) return { lines: cutLines(lines, room), fontSize, lineHeight }
   }
 }
 
@@ -51,7 +51,7 @@ function wrapParagraph (text: string, fits: (line: string) => boolean): string[]
   return [...lines, line.trimEnd()]
 }
 
-/** Words with the punctuation that follows them: a line must not begin with a comma or a closing bracket. */
+/** Words together with the punctuation after them: a line must not begin with a comma or a closing bracket. */
 function pieces (text: string): string[] {
   const joined: string[] = []
   for (const { segment } of words.segment(text)) {

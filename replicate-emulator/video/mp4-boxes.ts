@@ -4,32 +4,32 @@ export interface Box {
   bytes: Buffer
 }
 
-const HEADER = 8
+const headerBytes = 8
 /** The boxes that lead from `moov` down to the tables of chunk offsets. */
-const CONTAINERS = ['moov', 'trak', 'mdia', 'minf', 'stbl']
+const containers = ['moov', 'trak', 'mdia', 'minf', 'stbl']
 
-/** The boxes that stand side by side in these bytes. Throws where one claims more bytes than there are. */
+/** Reads the boxes of these bytes. Throws if a box claims more bytes than there are. */
 export function readBoxes (bytes: Buffer): Box[] {
   const boxes = []
   for (let at = 0; at < bytes.length;) {
     const size = bytes.readUInt32BE(at)
-    if (size < HEADER || at + size > bytes.length) throw new RangeError(`A box of ${size} bytes at ${at} of ${bytes.length}`)
-    boxes.push({ type: bytes.toString('latin1', at + 4, at + HEADER), bytes: bytes.subarray(at, at + size) })
+    if (size < headerBytes || at + size > bytes.length) throw new RangeError(`A box of ${size} bytes at ${at} of ${bytes.length}`)
+    boxes.push({ type: bytes.toString('latin1', at + 4, at + headerBytes), bytes: bytes.subarray(at, at + size) })
     at += size
   }
   return boxes
 }
 
 export function childBoxes ({ bytes }: Box): Box[] {
-  return readBoxes(bytes.subarray(HEADER))
+  return readBoxes(bytes.subarray(headerBytes))
 }
 
-/** The file with its index in front of its pictures, so that a player can begin before the last byte is there. */
-export function indexFirst (file: Buffer): Buffer {
+/** Moves the index of the file before its frames, so that a player can begin before it has the last byte. */
+export function moveIndexFirst (file: Buffer): Buffer {
   const boxes = readBoxes(file).filter(({ type }) => type !== 'free')
   const inOrder = ['ftyp', 'moov', 'mdat'].map((type) => onlyBox(boxes, type))
   const moved = Buffer.concat(inOrder.map(({ bytes }) => bytes))
-  shiftOffsets(onlyBox(readBoxes(moved), 'moov'), pictureStart(moved) - pictureStart(file))
+  shiftOffsets(onlyBox(readBoxes(moved), 'moov'), frameDataStart(moved) - frameDataStart(file))
   return moved
 }
 
@@ -39,16 +39,16 @@ function onlyBox (boxes: readonly Box[], type: string): Box {
   return box
 }
 
-function pictureStart (file: Buffer): number {
+function frameDataStart (file: Buffer): number {
   return onlyBox(readBoxes(file), 'mdat').bytes.byteOffset - file.byteOffset
 }
 
 function shiftOffsets (box: Box, by: number): void {
   if (box.type === 'stco') return shiftChunks(box.bytes, by)
-  if (CONTAINERS.includes(box.type)) for (const child of childBoxes(box)) shiftOffsets(child, by)
+  if (containers.includes(box.type)) for (const child of childBoxes(box)) shiftOffsets(child, by)
 }
 
-/** A chunk offset box: version and flags, a count, then that many 32-bit places in the file. */
+/** A chunk offset box: version and flags, a count, then that number of 32-bit offsets in the file. */
 function shiftChunks (stco: Buffer, by: number): void {
   const count = stco.readUInt32BE(12)
   for (let at = 16; at < 16 + count * 4; at += 4) stco.writeUInt32BE(stco.readUInt32BE(at) + by, at)

@@ -1,17 +1,17 @@
-import { animatedLook } from './animated-style.ts'
-import { cursedLook } from './cursed-style.ts'
-import type { Look } from './frame.ts'
-import { plainLook } from './plain-style.ts'
-import { realisticLook } from './realistic-style.ts'
+import { animatedStyle } from './animated-style.ts'
+import { cursedStyle } from './cursed-style.ts'
+import type { VideoStyle } from './frame.ts'
+import { plainStyle } from './plain-style.ts'
+import { realisticStyle } from './realistic-style.ts'
 
-const looks: ReadonlyArray<readonly [prompt: string, look: Look]> = [
-  ['Photorealistic, cinematic, surreal, dreamlike visuals', realisticLook],
-  ['Beautiful, cute, Japanese animation woodblock style', animatedLook],
-  ['Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals', cursedLook],
+const styles: ReadonlyArray<readonly [prompt: string, style: VideoStyle]> = [
+  ['Photorealistic, cinematic, surreal, dreamlike visuals', realisticStyle],
+  ['Beautiful, cute, Japanese animation woodblock style', animatedStyle],
+  ['Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals', cursedStyle]
 ]
 
-/** Takes a prompt apart: a style's prompt, a full stop, the dream. Any other prompt is the dream, in a plain look. */
-export function readPrompt (prompt: string): { look: Look, dream: string } {
-  const [stylePrompt, look] = looks.find(([beginning]) => prompt.startsWith(beginning)) ?? ['', plainLook]
-  return { look, dream: prompt.slice(stylePrompt.length).replace(/^\s*\.?\s*/, '') }
+/** Splits a prompt of the service: the prompt of a style, a full stop, the dream. Any other prompt is a dream in the plain style. */
+export function parsePrompt (prompt: string): { style: VideoStyle, dream: string } {
+  const [beginning, style] = styles.find(([beginning]) => prompt.startsWith(beginning)) ?? ['', plainStyle]
+  return { style, dream: prompt.slice(beginning.length).replace(/^\s*\.?\s*/, '') }
 }

@@ -1,10 +1,10 @@
 import { Worker } from 'node:worker_threads'
-import type { FilmReport } from './video-worker.ts'
+import type { RenderResult } from './video-worker.ts'
 
-const mostCached = 200
+const maxCached = 200
 
-/** Renders the video of a prompt in a worker thread, once: many who ask for it at the same moment share the work. */
-export class VideoStudio {
+/** Renders the video of a prompt once, in a worker thread: requests at the same time share the work. */
+export class VideoRenderer {
   #worker: Worker | undefined
   #videos = new Map<string, Promise<Buffer>>()
   #waiting = new Map<number, { resolve: (video: Buffer) => void, reject: (error: Error) => void }>()
@@ -18,7 +18,7 @@ export class VideoStudio {
     this.#videos.set(prompt, video)
     video.catch(() => this.#videos.delete(prompt))
     const [oldest] = this.#videos.keys()
-    if (this.#videos.size > mostCached && oldest !== undefined) this.#videos.delete(oldest)
+    if (this.#videos.size > maxCached && oldest !== undefined) this.#videos.delete(oldest)
     return video
   }
 
@@ -37,13 +37,13 @@ export class VideoStudio {
   }
 
   #startWorker (): Worker {
-    // Loaders that the process was started with have no business in the worker.
+    // The worker must not have the loaders with which the process was started.
     const worker = new Worker(new URL('video-worker.ts', import.meta.url), { execArgv: [] })
-    worker.on('message', (report: FilmReport) => {
+    worker.on('message', (report: RenderResult) => {
       const waiting = this.#waiting.get(report.id)
       this.#waiting.delete(report.id)
       if ('error' in report) waiting?.reject(new Error(report.error))
-      else waiting?.resolve(Buffer.from(report.film))
+      else waiting?.resolve(Buffer.from(report.video))
     })
     worker.on('error', (error) => {
       this.#worker = undefined

@@ -1,20 +1,20 @@
 import { parentPort } from 'node:worker_threads'
-import { renderFilm } from './render-video.ts'
+import { renderVideo } from './render-video.ts'
 
-/** What the studio asks, and what it hears. */
-export interface FilmOrder { id: number, prompt: string }
-export type FilmReport = { id: number, film: Uint8Array } | { id: number, error: string }
+/** The messages from and to the renderer. */
+export interface RenderRequest { id: number, prompt: string }
+export type RenderResult = { id: number, video: Uint8Array } | { id: number, error: string }
 
-// One order at a time: the encoder keeps its core busy anyway.
+// One request at a time: the encoder uses a whole core anyway.
 let last = Promise.resolve()
 
-parentPort?.on('message', (order: FilmOrder) => {
-  last = last.then(async () => parentPort?.postMessage(await fulfil(order)))
+parentPort?.on('message', (request: RenderRequest) => {
+  last = last.then(async () => parentPort?.postMessage(await render(request)))
 })
 
-async function fulfil ({ id, prompt }: FilmOrder): Promise<FilmReport> {
+async function render ({ id, prompt }: RenderRequest): Promise<RenderResult> {
   try {
-    return { id, film: await renderFilm(prompt) }
+    return { id, video: await renderVideo(prompt) }
   } catch (error) {
     return { id, error: error instanceof Error ? error.message : String(error) }
   }

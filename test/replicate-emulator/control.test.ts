@@ -26,7 +26,7 @@ t.test('The state shows settings, calls, predictions and what is to come', async
     calls: { create: 1, get: 0 },
     predictions: { starting: 1 },
     faults: [{ call: 'get', share: 0.5 }],
-    outcomes: [{ status: 'failed', times: 1 }],
+    outcomes: [{ status: 'failed', times: 1 }]
   })
   t.match(await (await post(`/predictions/${id}/finish`, { status: 'failed', error: 'now' })).json(), { status: 'failed', error: 'now' })
   t.equal((await post(`/predictions/${id}/finish`, { status: 'failed' })).status, 409)

@@ -66,7 +66,7 @@ t.test('The official client validates the signature of a webhook', async (t) => 
     id: String(headers['webhook-id']),
     timestamp: String(headers['webhook-timestamp']),
     signature: String(headers['webhook-signature']),
-    secret: key,
+    secret: key
   }
   t.equal(await validateWebhook({ ...signed, body }), true)
   t.equal(await validateWebhook({ ...signed, body: `${body} ` }), false)

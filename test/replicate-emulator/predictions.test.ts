@@ -14,7 +14,7 @@ t.test('A create lists every fault of its body', async (t) => {
     ['format', 'webhook'],
     ['required', 'input'],
     ['additional_property_not_allowed', 'input'],
-    ['invalid_type', 'input.loop'],
+    ['invalid_type', 'input.loop']
   ])
 })
 

@@ -5,7 +5,7 @@ import { bodyOf, runningEmulator } from './running-emulator.ts'
 const prompts = [
   'Photorealistic, cinematic, surreal, dreamlike visuals. a whale 🐳',
   'Beautiful, cute, Japanese animation woodblock style. 空を飛ぶクジラ',
-  'Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals. حوت يطير',
+  'Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals. حوت يطير'
 ]
 
 function inside (box: Box | undefined, ...path: string[]): Box | undefined {
