@@ -11,18 +11,18 @@ export interface CancelVideoOptions {
   log: Log
 }
 
-/** `finished`: it had ended before, and stays as it was. */
+/** `finished`: the task had ended before and stays as it was. */
 export type CancelOutcome =
   | { outcome: 'canceled' | 'finished', task: Task }
   | { outcome: 'missing' }
 
-/** A cancel is answered without Replicate's answer if that takes longer. */
+/** After this time the client is answered even if Replicate has not answered the cancel. */
 const cancelTimeoutMs = 5_000
 
 /**
- * Ends a task at any point of its life, its prediction as well. Whoever works on the task cancels a prediction that is
- * just being created, and tries until Replicate has heard it.
- * @throws StoreUnavailableError: the task goes on
+ * Cancels a task in any state, and its prediction. If the prediction is just being created, the instance that works on the
+ * task cancels it, and retries until Replicate has accepted the cancel.
+ * @throws StoreUnavailableError; the task is unchanged then
  */
 export async function cancelVideo (taskId: string, options: CancelVideoOptions): Promise<CancelOutcome> {
   const { taskStore } = options

@@ -1,16 +1,17 @@
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { judgePrediction } from '../replicate/prediction-verdict.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
-import { resolveAmbiguousSubmission, submitTask } from './submit-task.ts'
+import { resolveAmbiguousSubmission } from './ambiguous-submission.ts'
+import { submitTask } from './submit-task.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
 import { cancelPrediction, cancelUnwanted, failTask, failureLogFields, transitionTask, waitingReason, type GenerationOptions, type GenerationContext } from './held-task.ts'
 
-/** The deadline does not wait for a Replicate that is away; `Cancel-After` strikes there as well. */
+/** A task ends at its deadline even if Replicate does not answer; `Cancel-After` ends the prediction at the same time. */
 const cancelTimeoutMs = 5_000
 
 /**
- * The life of one task, from its claim to its end. Every step leaves the task as the store has it, so whoever takes
- * it over after a crash goes on from there.
+ * Carries one task from its claim to its end: it is submitted, its prediction is awaited, and the result is stored. Every
+ * step ends with a stored transition, so after a crash another instance continues from there.
  * @throws the signal's reason when the instance stops: the task is at a safe point then
  */
 export async function generateVideo (claimed: Task, options: GenerationOptions, signal: AbortSignal): Promise<void> {
@@ -25,7 +26,7 @@ export async function generateVideo (claimed: Task, options: GenerationOptions, 
   }
 }
 
-/** Ends a task past its deadline without a look at anything else. */
+/** Ends a task that is past its deadline, without asking the provider. */
 export async function failOverdue (task: Task, options: GenerationOptions, signal: AbortSignal): Promise<void> {
   const context = { ...options, signal }
   switch (task.state) {
@@ -36,17 +37,17 @@ export async function failOverdue (task: Task, options: GenerationOptions, signa
 }
 
 /**
- * Waits for the prediction's verdict, or for the deadline: nothing else ends a task that Replicate has taken.
+ * Waits for the end of the prediction or for the deadline. Nothing else but a cancel ends a task that has a prediction.
  * @param isNew whether this instance has just created the prediction
  */
 async function awaitPrediction (task: Task, isNew: boolean, context: GenerationContext): Promise<void> {
   const webhook = context.webhookFor(task.id)
   const isReported = webhook !== null && task.submission?.webhook === webhook
-  const awaited = { taskId: task.id, predictionId: requirePredictionId(task), createdAt: task.predictionCreatedAt, isReported, isResumed: !isNew }
+  const watched = { taskId: task.id, predictionId: requirePredictionId(task), createdAt: task.predictionCreatedAt, isReported, isResumed: !isNew }
   let current: Task | undefined = task
-  for await (const read of context.predictionWatch.watch(awaited, task.deadlineAt, context.signal)) {
-    current = read.outcome === 'task_changed' ? await context.taskStore.get(task.id) : await applyPrediction(read, current, context)
-    if (current?.failure === 'canceled') await cancelUnwanted(awaited.predictionId, task, context)
+  for await (const update of context.predictionWatch.watch(watched, task.deadlineAt, context.signal)) {
+    current = update.outcome === 'task_changed' ? await context.taskStore.get(task.id) : await applyPrediction(update, current, context)
+    if (current?.failure === 'canceled') await cancelUnwanted(watched.predictionId, task, context)
     if (current?.state !== 'generating') return
   }
   await cancelAtDeadline(current, context)
@@ -78,12 +79,12 @@ async function completeTask (task: Task, videoUrl: string, context: GenerationCo
   return completed.task
 }
 
-/** At the deadline the prediction is cancelled as well; should it have succeeded just then, the video is taken. */
+/** Cancels the prediction at the deadline. If it has succeeded just then, its video is used. */
 async function cancelAtDeadline (task: Task, context: GenerationContext): Promise<void> {
   const inTime = createDeadlineSignal(context.signal, cancelTimeoutMs)
-  const answer = await cancelPrediction(requirePredictionId(task), task, { ...context, signal: inTime.signal }).finally(inTime.dispose)
+  const read = await cancelPrediction(requirePredictionId(task), task, { ...context, signal: inTime.signal }).finally(inTime.dispose)
   context.signal.throwIfAborted()
-  const current = await applyPrediction(answer, task, context)
+  const current = await applyPrediction(read, task, context)
   if (current?.state === 'generating') await failTask(current, 'deadline_exceeded', context)
 }
 

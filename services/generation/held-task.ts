@@ -14,7 +14,7 @@ import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
-/** Tells when a task has changed, here or on another instance. */
+/** Notifies of changes of a task, made here or on another instance. */
 export interface TaskChanges {
   /** @returns `next` resolves when the task may have changed, when `ms` have passed or when the signal is aborted; `close` it in the end */
   subscribe (taskId: string): { waitForChange (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
@@ -29,36 +29,36 @@ export interface GenerationOptions {
   taskChanges: TaskChanges
   providerClock: Pick<ProviderClock, 'now'>
   models: StyleModels
-  /** The address of Replicate's API: besides Replicate's own file hosts, a video is believed from its origin only. */
+  /** The address of Replicate's API: besides Replicate's own file hosts, videos are accepted from its origin only. */
   replicateApiUrl: string
   /** Where Replicate reports the end of a task's prediction; null without webhooks. */
   webhookFor: (taskId: string) => string | null
   /** ms that a sender waits for the answer to a create */
   createTimeoutMs: number
-  /** ms after its start in which a submission may still be sent: a process that was frozen for longer does not send */
+  /** ms for which a submission intent is valid: a process that was frozen for longer does not send */
   intentTtlMs: number
   now: () => number
   log: Log
 }
 
-/** All that the steps of a task's life have in common. The signal is aborted when the instance stops. */
+/** What every step of a generation works with. The signal is aborted when the instance stops. */
 export interface GenerationContext extends GenerationOptions { signal: AbortSignal }
 
-/** `applied`: the move happened and this is the task now. Otherwise the task as whoever moved first left it. */
+/** `applied`: the transition happened, and this is the task now. Otherwise the task as another writer left it. */
 export type TransitionResult =
   | { applied: true, task: Task }
   | { applied: false, task: Task | undefined, isPredictionTaken: boolean }
 
 const cancelBackoff = { firstMs: 1_000, maxMs: 30_000 }
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
-/** Tries of a move that the store refuses for a reason that does not pass. */
+/** Attempts at a transition that the store refuses for a reason that is not transient. */
 const maxAttempts = 5
 
 /**
- * Moves a task that this instance holds. A store that is away (a full disk, a database that restarts) delays the
- * move: what is known in memory, a paid prediction's id above all, is not given up while the process lives.
- * @throws the signal's reason where the store is away and the signal is aborted; StoreUnavailableError where the store
- * refuses the move for a reason that does not pass
+ * Applies a transition to a task that this instance holds, again and again while the store is unavailable (a full disk, a
+ * database that restarts): the id of a paid prediction must not be lost while this process knows it.
+ * @throws the signal's reason if it is aborted while the store is unavailable; StoreUnavailableError if the store refuses
+ * the transition for a reason that is not transient
  */
 export async function transitionTask (task: Task, move: Transition, { taskStore, log, signal }: Pick<GenerationContext, 'taskStore' | 'log' | 'signal'>): Promise<TransitionResult> {
   for (let attempt = 0; ; attempt++) {
@@ -69,7 +69,7 @@ export async function transitionTask (task: Task, move: Transition, { taskStore,
     } catch (err) {
       if (!(err instanceof StoreUnavailableError)) throw err
       if (!err.isTransient && attempt + 1 >= maxAttempts) throw err
-      if (attempt === 0) log.warn({ err, task_id: task.id }, 'The task store is away; a task waits for it')
+      if (attempt === 0) log.warn({ err, task_id: task.id }, 'The task store is unavailable; a task waits for it')
       await wait(backoffDelay(attempt, storeBackoff), signal)
     }
   }
@@ -85,12 +85,12 @@ export async function failTask (task: Task, failure: TaskFailureCode, context: G
   return failed.task
 }
 
-/** Why a task was not submitted in time; where the provider held nothing up, our own pace for its limit did. */
+/** Why a task was not submitted in time. Where nothing else is known, it was the pace that the rate limit allows. */
 export function waitingReason (task: Task, { submissionGate }: Pick<GenerationContext, 'submissionGate'>): TaskFailureCode {
   return submissionGate.blockReason ?? task.waitingFor ?? 'provider_rate_limited'
 }
 
-/** Best effort: whatever becomes of it, `Cancel-After` ends the prediction at the task's deadline. */
+/** Makes one attempt: if it fails, `Cancel-After` still ends the prediction at the task's deadline. */
 export async function cancelPrediction (predictionId: string, task: Task, { replicate, log, signal }: GenerationContext): Promise<ReadOutcome> {
   const answer = await replicate.cancel(predictionId, { signal })
   log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Asked Replicate to cancel a prediction')
@@ -98,13 +98,13 @@ export async function cancelPrediction (predictionId: string, task: Task, { repl
 }
 
 /**
- * Cancels a prediction whose task has ended without it, trying again while Replicate is away: it costs money until
- * then, at the latest until `Cancel-After` ends it at the task's deadline.
+ * Cancels a prediction whose task has ended without it, and retries while Replicate is unavailable: the prediction costs
+ * money until it is canceled, or until `Cancel-After` ends it at the task's deadline.
  */
 export async function cancelUnwanted (predictionId: string, task: Task, context: GenerationContext): Promise<void> {
   for (let attempt = 0; remainingMs(task, context) > 0; attempt++) {
     const owner = await claimPrediction(predictionId, task, context)
-    // Another task has taken it for its own meanwhile, and waits for it.
+    // Another task of the same dream uses the prediction.
     if (owner === 'another') return
     const { outcome } = owner === 'unknown' ? { outcome: 'unavailable' } : await cancelPrediction(predictionId, task, context)
     context.signal.throwIfAborted()
@@ -127,7 +127,7 @@ export function remainingMs (task: Task, { now }: GenerationContext): number {
   return Math.max(0, task.deadlineAt - now())
 }
 
-/** A failure as it may stand in a log line about the task. */
+/** The members of a log line that describe a failure, without any part of the dream. */
 export function failureLogFields ({ code, status, message }: UpstreamFailure, { dream }: Task) {
   return { error_code: code, provider_status: status, provider_message: redactPrompt(message, dream) }
 }

@@ -6,49 +6,49 @@ import { isOpen, type Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
-/** Carries a claimed task to its end. Rejects when the signal is aborted, or when it could not go on for the moment. */
+/** Carries a claimed task to its end. Rejects when the signal is aborted, or when it cannot continue at the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>
 
-/** Aborted when the task is lost, or when the instance stops. */
+/** The controller is aborted when the lease of the task is lost, or when the instance stops. */
 interface RunningJob { done: Promise<void>, controller: AbortController, isLost: boolean }
 
 export interface JobRunnerOptions {
   taskStore: TaskStore
   job: Job
-  /** Ends a task whose job still throws at its deadline: no retry goes on for ever. */
+  /** Ends a task whose job still throws at its deadline, so that no retry goes on for ever. */
   failOverdue: (task: Task, signal: AbortSignal) => Promise<void>
-  /** How many tasks this instance holds at a time. */
+  /** how many tasks this instance holds at a time */
   maxInFlight: number
-  /** How many more may be claimed at the moment: tasks that cannot be handed over yet wait in the store, not here. */
+  /** How many more tasks may be claimed at the moment: tasks that cannot be submitted yet wait in the store, not here. */
   capacity: () => number
   /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
   claimIntervalMs: number
-  /** aborted by `stop`; everything that jobs use may listen to it */
+  /** aborted by `stop`; everything that jobs use can listen to it */
   stopping: AbortController
   now: () => number
   log: Log
 }
 
 const jobBackoff = { firstMs: 500, maxMs: 30_000 }
-/** Each costs PostgreSQL a statement of its own. */
+/** Limits a batch, because each task in it costs PostgreSQL a statement. */
 const urgentBatchSize = 100
-/** Tries to end a task that is past its deadline before it is handed back. */
+/** Attempts to end a task that is past its deadline, before it is released. */
 const maxFailAttempts = 5
 
 /**
- * Owns every background job of this instance: claims open tasks, runs each as a promise, tries again what could not
- * go on, and brings all of them to a safe point when it stops.
+ * Owns every background job of this instance: claims open tasks, runs a job for each, retries a job that throws, and brings
+ * all of them to a safe point when it stops.
  */
 export class JobRunner {
   #options
   #running = new Map<string, RunningJob>()
   #claims
-  /** What went wrong with the tasks that could not be handed back, since the stop began. */
+  /** The errors of tasks that could not be released since the stop began. */
   #releaseErrors: unknown[] = []
-  /** When to look again for submitted tasks that no instance works on, by the monotonic clock. */
+  /** When submitted tasks without a holder are claimed again, by the monotonic clock. */
   #nextSubmittedClaimAt = 0
   #isUrgentClaimFailing = false
-  /** Tasks that were handed back because their end could not be written. */
+  /** Tasks that were released because their end could not be written. */
   #stuck = new LRUCache<string, true>({ max: 1_000 })
 
   constructor (options: JobRunnerOptions) {
@@ -68,19 +68,19 @@ export class JobRunner {
     return this.#running.size
   }
 
-  /** Resumes every open task, up to the limit, and goes on to claim until stopped. */
+  /** Resumes open tasks, up to the limit, and claims more until it is stopped. */
   start (): void {
     this.#claims.start()
   }
 
-  /** Says that there may be something to claim. Returns at once; the work begins in a later turn of the event loop. */
+  /** Notifies the runner that there may be tasks to claim. Returns at once; the work begins in a later turn of the event loop. */
   wake (): void {
     this.#claims.wake()
   }
 
   /**
-   * Claims and sends nothing more from the moment it is called, brings every job to a safe point and hands its task
-   * back. Never waits for a generation.
+   * Claims and sends nothing more from the moment it is called, brings every job to a safe point and releases its task. It
+   * never waits for a generation.
    */
   async stop (): Promise<void> {
     const { stopping } = this.#options
@@ -89,7 +89,7 @@ export class JobRunner {
     await this.#claims.stop()
     await Promise.all(Array.from(this.#running.values(), ({ done }) => done))
     const { length: tasks, 0: err } = this.#releaseErrors
-    if (tasks > 0) this.#options.log.warn({ err, tasks }, 'Could not hand tasks back; another instance is given them when their leases lapse')
+    if (tasks > 0) this.#options.log.warn({ err, tasks }, 'Could not release tasks; another instance claims them when their leases expire')
   }
 
   async #claim (): Promise<void> {
@@ -105,8 +105,8 @@ export class JobRunner {
   }
 
   /**
-   * Tasks of an instance that died, in whose predictions money has been put already: they do not wait for a provider that
-   * takes nothing new. Once in each interval, for it asks about every task in flight, on any instance.
+   * Claims the submitted tasks of an instance that died. Their predictions are paid for, so they are resumed even while the
+   * provider takes no new ones. Once in each interval only, because the query covers every task in flight on any instance.
    */
   async #claimSubmitted (): Promise<void> {
     const { taskStore, maxInFlight, claimIntervalMs } = this.#options
@@ -116,7 +116,7 @@ export class JobRunner {
     await this.#claimUrgent(() => taskStore.claimSubmitted(free))
   }
 
-  /** Tasks that cannot go ahead of others are claimed in their turn, with all others. */
+  /** If urgent tasks cannot be claimed ahead of others, they are claimed in their turn, with all others. */
   async #claimUrgent (claim: () => Promise<Task[]>): Promise<void> {
     try {
       for (const task of await claim()) this.#run(task)
@@ -130,17 +130,17 @@ export class JobRunner {
 
   #run (task: Task): void {
     const { stopping, taskStore, log } = this.#options
-    // Not of `AbortSignal.any`: the signal of the stop would keep a trace of every task that ever ran.
+    // Not by `AbortSignal.any`: the signal of the stop would keep a reference for every task that ever ran.
     const running: RunningJob = { done: Promise.resolve(), controller: new AbortController(), isLost: false }
     if (stopping.signal.aborted) running.controller.abort(stopping.signal.reason)
-    // A task that was lost and is given back may meet its earlier job still coming to its end.
+    // A task that was lost and is claimed again may meet its earlier job, which has not ended yet.
     const earlier = this.#running.get(task.id)?.done ?? running.done
     running.done = earlier
       .then(() => this.#runToEnd(task, running.controller.signal))
       .then(() => running.isLost ? undefined : taskStore.release(task.id))
       .catch((err: unknown) => {
         if (stopping.signal.aborted) this.#releaseErrors.push(err)
-        else log.error({ err, task_id: task.id }, 'Could not hand a task back')
+        else log.error({ err, task_id: task.id }, 'Could not release a task')
       })
       .finally(() => {
         if (this.#running.get(task.id) === running) this.#running.delete(task.id)
@@ -150,9 +150,9 @@ export class JobRunner {
   }
 
   /**
-   * Whatever a job throws delays its task and loses nothing: the task is read again and the job goes on from there. A task
-   * whose end cannot be written is handed back after some tries: another instance, or a later try, may do better. It is
-   * an error in the log once.
+   * A job that throws delays its task and loses nothing: the task is read again, and the job continues from there. A task
+   * whose end cannot be written is released after some attempts, because another instance or a later attempt may succeed.
+   * The log has one error line for it.
    */
   async #runToEnd (claimed: Task, signal: AbortSignal): Promise<void> {
     const { job, failOverdue, taskStore, now, log } = this.#options
@@ -170,7 +170,7 @@ export class JobRunner {
       } catch (err) {
         if (signal.aborted) return
         if (isLate && ++failedEnds >= maxFailAttempts) return this.#markStuck(id, err)
-        if (!this.#stuck.has(id)) log.error({ err, task_id: id }, 'A job could not go on; trying again')
+        if (!this.#stuck.has(id)) log.error({ err, task_id: id }, 'A job has failed; trying again')
       }
       await wait(backoffDelay(attempt, jobBackoff), signal).catch(() => undefined)
     }
@@ -182,7 +182,7 @@ export class JobRunner {
 
   #markStuck (taskId: string, err: unknown): void {
     const { log } = this.#options
-    if (!this.#stuck.has(taskId)) log.error({ err, task_id: taskId }, 'The end of a task cannot be written; it is handed back and tried again now and then')
+    if (!this.#stuck.has(taskId)) log.error({ err, task_id: taskId }, 'The end of a task cannot be written; it is released, and the attempt is repeated from time to time')
     this.#stuck.set(taskId, true)
   }
 }

@@ -14,18 +14,19 @@ export interface ReceiveWebhookOptions {
 }
 
 /**
- * `unwanted`: made for the task, which has ended or has another prediction; it is canceled. `ignored`: there is no such
- * task, or the prediction is not its own.
+ * - `accepted`: the task uses the prediction
+ * - `unwanted`: the prediction was made for the task, but the task has ended or has another one; it is canceled
+ * - `ignored`: there is no such task, or the prediction belongs to another one
  */
-export type WebhookOutcome = 'heard' | 'unwanted' | 'ignored'
+export type WebhookOutcome = 'accepted' | 'unwanted' | 'ignored'
 
-/** Replicate's answer to a cancel is not waited for longer, so that the webhook is answered. */
+/** The webhook is answered after this time even if Replicate has not answered the cancel. */
 const cancelTimeoutMs = 5_000
 
 /**
- * What an authentic webhook says of a task's prediction. The signature covers the body, not our address: what counts is
- * that the body is the prediction bound to the task, or, where none is bound yet, that it names the task's own address.
- * @throws StoreUnavailableError: Replicate tries again then
+ * Applies what an authentic webhook reports. The signature covers the body but not the address that was called, so the body
+ * has to be the task's own prediction or, where the task has none yet, has to name the task's webhook address.
+ * @throws StoreUnavailableError; Replicate sends the webhook again
  */
 export async function receiveWebhook (taskId: string, prediction: Prediction, options: ReceiveWebhookOptions): Promise<WebhookOutcome> {
   const { taskStore, predictionWatch, webhookFor } = options
@@ -33,7 +34,7 @@ export async function receiveWebhook (taskId: string, prediction: Prediction, op
     if (task.predictionId === prediction.id) {
       if (!isOpen(task)) return 'ignored'
       if (!predictionWatch.publish(prediction)) await taskStore.requestPoll([taskId])
-      return 'heard'
+      return 'accepted'
     }
     const ours = task.submission?.webhook ?? webhookFor(taskId)
     if (prediction.webhook === null || prediction.webhook !== ours) return 'ignored'
@@ -44,8 +45,8 @@ export async function receiveWebhook (taskId: string, prediction: Prediction, op
 }
 
 /**
- * It names the task, which does without it: until it ends it only costs money. That it belongs to the task is noted
- * afterwards, so that the search tries again where the cancel did not get through.
+ * Cancels a prediction that its task does not use: until it ends, it only costs money. The owner is stored afterwards, so
+ * that the search for submissions cancels it again if this cancel did not reach Replicate.
  */
 async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { taskStore, replicate, log }: ReceiveWebhookOptions): Promise<WebhookOutcome> {
   const { id } = prediction
@@ -59,7 +60,7 @@ async function cancelUnwanted ({ id: taskId }: Task, prediction: Prediction, { t
   return 'unwanted'
 }
 
-/** False where the prediction is another task's; a lost race is looked at again. */
+/** False where the prediction belongs to another task. After a lost race the caller reads the task again. */
 async function attachPrediction (task: Task, { id, createdAt }: Prediction, taskStore: TaskStore): Promise<boolean> {
   const { outcome } = await taskStore.applyTransition(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt })
   return outcome !== 'prediction_taken'

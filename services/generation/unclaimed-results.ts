@@ -3,21 +3,21 @@ import { extractUrls } from '../replicate/prediction-output.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 
 export interface UnclaimedResultsOptions {
-  /** the number of predictions that are kept at most */
+  /** how many results are kept */
   max: number
-  /** ms that each is kept */
+  /** ms for which each is kept */
   ttlMs: number
 }
 
-/** As JSON; what is larger is read when its turn comes. */
+/** Characters of JSON. A larger result is not kept; its prediction is read when it is due. */
 const maxLength = 16 * 1024
 
-/** The ends of predictions that were reported before their tasks wait for them here; most belong to other instances. */
+/** Results that webhooks brought before their predictions were watched here. Most belong to tasks of other instances. */
 export class UnclaimedResults {
   #kept
 
   constructor ({ max, ttlMs }: UnclaimedResultsOptions) {
-    // Without the purge nothing is removed until it is asked for, and most are never asked for.
+    // Without the purge an entry is removed only when it is read, and most entries are never read.
     this.#kept = new LRUCache<string, Prediction>({ max, ttl: ttlMs, ttlAutopurge: true })
   }
 
@@ -30,13 +30,13 @@ export class UnclaimedResults {
     if (JSON.stringify(essence).length <= maxLength) this.#kept.set(prediction.id, essence)
   }
 
-  /** @returns what a verdict is made of: no input and no logs, and of the output its addresses */
+  /** @returns the prediction without input and logs, and with the URLs of its output only: what a verdict needs */
   get (predictionId: string): Prediction | undefined {
     return this.#kept.get(predictionId)
   }
 }
 
-/** Cloned, for a part of a text can hold all of it in memory. */
+/** The clone matters: a slice of a string can keep the whole string in memory. */
 function keepEssentials (prediction: Prediction): Prediction {
   return structuredClone({ ...prediction, input: null, logs: '', output: extractUrls(prediction.output) })
 }

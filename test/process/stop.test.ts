@@ -100,7 +100,7 @@ t.test('a shutdown while PostgreSQL does not respond ends streams properly, lets
   const { code, output } = await service.end('SIGTERM')
   t.equal(code, 0)
   for (const { text } of streams) t.match(await text, /\r\n0\r\n\r\n$/)
-  t.equal(output.split('Could not hand tasks back').length, 2)
+  t.equal(output.split('Could not release tasks').length, 2)
   t.notMatch(output, 'killed by timeout')
 })
 
