@@ -6,25 +6,25 @@ import type { ListOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import { maxSkewMs, type OpenSubmission } from './submission-matching.ts'
 
-/** What the provider's list showed around the times of the submissions. */
+/** What the provider's list shows around the times of the submissions. */
 export interface Listing {
   predictions: Prediction[]
   /** Whether the list was read to its end around the time of this task's submission. */
   covers: (taskId: string) => boolean
-  /** the newest creation that was seen, ms since the epoch by the provider's clock; null where none was */
+  /** the newest creation time in the list, ms since the epoch by the provider's clock; null without any */
   newestCreatedAt: number | null
-  /** of the first page that could not be read */
+  /** why the first unreadable page could not be read */
   failure: UpstreamFailure | undefined
 }
 
 interface ListOptions { replicate: ReplicateClient, providerClock: Pick<ProviderClock, 'now'>, signal: AbortSignal }
 
-/** A time in which predictions may have been made, ms since the epoch by the provider's clock. */
+/** A period in which predictions of these tasks can have been created, ms since the epoch by the provider's clock. */
 interface Span { from: number, until: number, taskIds: string[] }
 
-/** Of 100 predictions each: far more than an account can make within one span of a few minutes. */
+/** A page has 100 predictions. This is far more than an account can create within one span of a few minutes. */
 const maxPages = 300
-/** One page that cannot be read would make all pages before it worthless. */
+/** A page is retried, because without it all pages before it would be useless. */
 const maxPageReads = 4
 const pageBackoff = { firstMs: 200, maxMs: 2_000 }
 
@@ -46,7 +46,7 @@ export async function listAroundSubmissions (submissions: OpenSubmission[], { re
   return { predictions: Array.from(predictions.values()), covers: (taskId) => covered.has(taskId), newestCreatedAt, failure }
 }
 
-/** A prediction that says it was made in the future proves nothing about the list. */
+/** A creation time in the future is ignored: it proves nothing about how current the list is. */
 function findNewestCreation (predictions: Iterable<Prediction>, now: number | null): number | null {
   let newest: number | null = null
   for (const { createdAt } of predictions) {

@@ -3,12 +3,12 @@ import { parseModel } from '../replicate/models.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 import type { SubmissionIntent } from '../tasks/task.ts'
 
-/** What a search needs to know of a prediction. */
+/** The members of a prediction that a search compares. */
 export type FoundPrediction = Pick<Prediction, 'id' | 'status' | 'model' | 'version' | 'input' | 'source' | 'webhook' | 'createdAt' | 'dataRemoved'>
 
 export interface Candidate {
   prediction: FoundPrediction
-  /** Whether the prediction itself was read: an item of the list may lack its input or its webhook. */
+  /** Whether the prediction itself was read: an item of the list can lack its input or its webhook. */
   isRead: boolean
 }
 
@@ -19,40 +19,40 @@ export interface OpenSubmission {
   startedAt: number
   /**
    * - `in_doubt`: its prediction is searched for
-   * - `awaiting_answer`: its sender still waits for the answer, which will tell
+   * - `awaiting_answer`: its sender still waits for the response to the create
    * - `canceled`: its task has ended; a prediction of its own is to be canceled
    */
   state: 'in_doubt' | 'awaiting_answer' | 'canceled'
-  /** ms from its start until which its request may have arrived */
+  /** ms after its start until which its request can have arrived */
   arrivalMs: number
 }
 
-/** What the candidates mean for one submission in doubt. */
+/** What a search has found for one submission in doubt. */
 export type Match =
   /** This is its prediction. */
   | { outcome: 'found', prediction: FoundPrediction }
-  /** Something that could be its prediction could not be read yet. */
+  /** A candidate could not be read yet. */
   | { outcome: 'unread' }
-  /** There is none, or only one that is unlikely: older than the submission, or ended without a video. */
+  /** There is no prediction, or only an unlikely one: older than the submission, or ended without a video. */
   | { outcome: 'absent', unlikely: FoundPrediction | undefined }
-  /** Something that could be its prediction has been wiped by the provider, and cannot be recognised any more. */
+  /** The provider has removed the data of a candidate, so it cannot be recognised any more. */
   | { outcome: 'wiped' }
 
 export interface Matching {
   /** by task, for each submission in doubt */
   matches: Map<string, Match>
-  /** predictions of canceled tasks that still cost money */
+  /** predictions of canceled tasks that still run */
   unwanted: Array<{ taskId: string, prediction: FoundPrediction }>
 }
 
-/** How exactly the provider's clock is known, and how far the clocks of its machines may be from each other. */
+/** Allows for the precision of the provider's clock here, and for clocks of its machines that differ. */
 const toleranceMs = 3_000
-/** A prediction that is older than its submission by more than this is certainly another's. */
+/** A prediction that is older than a submission by more than this certainly belongs to another one. */
 export const maxSkewMs = 120_000
 
 /**
- * Whether a prediction can be the one of a submission, as far as it shows. A part that it does not show is taken for
- * equal; where it was read, only its input can be missing, because the provider wiped it.
+ * Whether a prediction can belong to a submission, by the members that it shows. A missing member counts as equal; in a
+ * prediction that was read itself, only the input can be missing, because the provider has removed it.
  */
 export function canMatch ({ prediction, isRead }: Candidate, { model, input, webhook }: SubmissionIntent): boolean {
   return prediction.source !== 'web' &&
@@ -79,7 +79,7 @@ export function matchSubmissions (submissions: OpenSubmission[], candidates: Can
   return matching
 }
 
-/** Those that only this submission can have asked for: by the address that names its task, or by the seed of its input. */
+/** Takes the predictions that only this submission can have created: by the webhook that names its task, or by its seed. */
 function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, unwanted }: Matching): void {
   const own = pool.candidatesFor(submission).filter((candidate) => isNamed(candidate, submission)).map(({ prediction }) => prediction)
   if (submission.state === 'canceled') {
@@ -87,7 +87,7 @@ function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, 
   }
   const [first] = own.filter(({ status }) => !isFailed(status)).sort(byCreation)
   if (submission.state === 'in_doubt' && first !== undefined) matches.set(submission.taskId, { outcome: 'found', prediction: first })
-  // Whatever becomes of them, they are no other task's. One that has failed is still this one's last resort.
+  // No other task can take them. One that has failed is left, as the last resort of this submission.
   for (const prediction of own) if (!isFailed(prediction.status)) pool.take(prediction)
 }
 
@@ -120,7 +120,7 @@ function isNamed (candidate: Candidate, { submission }: OpenSubmission): boolean
   return webhook === null ? input !== null && 'seed' in submission.input : webhook === submission.webhook
 }
 
-/** Made while the request may have arrived, with a way to a video. A wiped one is never likely: nothing shows what it was. */
+/** Created while the request can have arrived, and not failed. One whose data was removed is never likely: its input is unknown. */
 function isLikely ({ prediction, isRead }: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
   const { createdAt, status, input, webhook } = prediction
   if (createdAt === null || isFailed(status) || (isRead && (input === null || webhook !== submission.webhook))) return false
@@ -131,7 +131,7 @@ function isNear ({ createdAt }: FoundPrediction, { startedAt, arrivalMs }: OpenS
   return createdAt === null || (createdAt >= startedAt - maxSkewMs && createdAt <= startedAt + arrivalMs + maxSkewMs)
 }
 
-/** What has ended without a video is better than nothing, and last. */
+/** A prediction that has ended without a video is the last choice. */
 function rank (candidate: Candidate, submission: OpenSubmission): number {
   return (isNamed(candidate, submission) ? 0 : 1) + (isFailed(candidate.prediction.status) ? 2 : 0)
 }
@@ -159,7 +159,7 @@ function hasInput (input: Record<string, unknown>, wanted: Record<string, unknow
   return Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(input[name], value))
 }
 
-/** Candidates that are not assigned yet, found by their prompt: comparing all with all would not be linear. */
+/** Candidates that are not assigned yet, indexed by prompt, because comparing all with all takes quadratic time. */
 class CandidatePool {
   #byPrompt
   #taken = new Set<string>()

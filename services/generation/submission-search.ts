@@ -13,9 +13,9 @@ export interface SubmissionSearchOptions {
   taskStore: TaskStore
   replicate: ReplicateClient
   providerClock: ProviderClock
-  /** ms after its start in which a submission may still be sent */
+  /** ms for which a submission intent is valid */
   intentTtlMs: number
-  /** ms that a sender waits for the answer to a create */
+  /** ms for which a sender waits for the response to a create */
   createTimeoutMs: number
   /** ms that a new prediction may be missing from the provider's list */
   listLagMs: number
@@ -31,15 +31,15 @@ const intervalMs = 4_000
 const canceledIntervalMs = 30_000
 /** Submissions that become ambiguous within this time are searched for together. */
 const minIntervalMs = 1_000
-/** Without a sign of life for this long, another instance takes the search over. */
+/** The lease of the search expires after this time, and another instance takes over. */
 const turnTtlMs = 15_000
-/** Complete searches that found nothing, before a task is submitted again. */
+/** How many complete searches have to find nothing before a task is submitted again. */
 const confirmations = 2
 const searchBackoff = { firstMs: 1_000, maxMs: 10_000 }
 const maxReadsAtOnce = 8
 const maxRemembered = 5_000
 
-/** Complete searches without a result in a row, for one version of a task. */
+/** Consecutive complete searches without a result, for one version of a task. */
 interface EmptySearches { version: number, count: number, lastAt: number }
 
 /**
@@ -50,7 +50,7 @@ interface EmptySearches { version: number, count: number, lastAt: number }
 export class SubmissionSearch {
   #options
   #emptySearches = new Map<string, EmptySearches>()
-  /** What single reads showed: each candidate is read once. */
+  /** Candidates that were read: each is read once only. */
   #read = new LRUCache<string, FoundPrediction>({ max: maxRemembered })
   #failures = 0
   #wake: () => void = () => {}
@@ -61,18 +61,18 @@ export class SubmissionSearch {
     this.#options = options
   }
 
-  /** Searches from now on, until the signal is aborted. */
+  /** Searches until the signal is aborted. */
   start (): void {
     this.#running ??= this.#run()
   }
 
-  /** Says that a submission has become ambiguous. Returns at once. */
+  /** Notifies the search that a submission has become ambiguous. Returns at once. */
   wake (): void {
     this.#isAwake = true
     this.#wake()
   }
 
-  /** Resolves when the search has ended, after the signal was aborted; another instance goes on at once. */
+  /** Resolves when the search has ended, after the signal was aborted; another instance continues at once. */
   async stop (): Promise<void> {
     await this.#running
     await this.#options.taskStore.releaseSearchLease().catch((err: unknown) => {
@@ -91,14 +91,14 @@ export class SubmissionSearch {
     }
   }
 
-  /** Ends early when it is woken, but lets submissions gather that are lost at the same time. */
+  /** Ends early when it is woken, but still collects the submissions that become ambiguous at the same time. */
   async #pause (ms: number): Promise<void> {
     if (!this.#isAwake) await this.#waitForWake(ms)
     if (this.#isAwake) await wait(Math.min(ms, minIntervalMs), this.#options.signal).catch(() => undefined)
     this.#isAwake = false
   }
 
-  /** Not by `AbortSignal.any`: the signal of the stop would keep a trace of every wait. */
+  /** Not by `AbortSignal.any`: the signal of the stop would keep a reference for every wait. */
   #waitForWake (ms: number): Promise<void> {
     const { signal } = this.#options
     return new Promise((resolve) => {
@@ -132,7 +132,7 @@ export class SubmissionSearch {
     }
     const searchedAt = now()
     const listing = await listAroundSubmissions(searched, this.#options)
-    // After the list: a prediction that it shows was asked for by a row that was committed before.
+    // The rows are read after the list: the row that asked for a listed prediction was committed before.
     const { matches, unwanted, tasks } = await this.#match(listing)
     await this.#cancelUnwanted(unwanted, tasks)
     for (const [taskId, match] of matches) await this.#resolve(tasks.get(taskId), match, listing, searchedAt)
@@ -158,11 +158,11 @@ export class SubmissionSearch {
     const isInDoubt = submission.isAmbiguous || this.#age(task) >= arrivalMs
     const open = { taskId: task.id, task, submission, startedAt: this.#providerTime(submission), arrivalMs }
     if (task.state === 'submitting') return [{ ...open, state: isInDoubt ? 'in_doubt' : 'awaiting_answer' }]
-    // Without an address or a seed, what a canceled task asked for cannot be told from another's.
+    // Without a webhook or a seed, the prediction of a canceled task cannot be told from another one.
     return submission.webhook !== null || 'seed' in submission.input ? [{ ...open, state: 'canceled' }] : []
   }
 
-  /** A sender that has ended sends nothing any more; any other may be as late as its intent is valid. */
+  /** The sender of an ambiguous submission sends nothing more; any other can still send while its intent is valid. */
   #arrivalMs (isAmbiguous: boolean): number {
     const { createTimeoutMs, intentTtlMs } = this.#options
     return isAmbiguous ? createTimeoutMs : createTimeoutMs + intentTtlMs
@@ -186,7 +186,7 @@ export class SubmissionSearch {
     return { ...matchSubmissions(open, candidates), tasks: new Map(open.map(({ task }) => [task.id, task])) }
   }
 
-  /** Reads what could be of use and does not show all of itself in the list. A failed read delays this one alone. */
+  /** Reads the candidates that the list does not show whole. A failed read delays its own candidate only. */
   async #loadCandidates (listed: Prediction[], open: OpenSubmission[]): Promise<Candidate[]> {
     const useful = listed.map((prediction) => this.#toCandidate(prediction)).filter((candidate) => open.some((one) => isWorthReading(candidate, one)))
     const toRead = useful.filter((candidate) => !candidate.isRead)
@@ -198,7 +198,7 @@ export class SubmissionSearch {
 
   #toCandidate (prediction: FoundPrediction): Candidate {
     const read = this.#read.get(prediction.id)
-    // What it was made of never changes; how it stands is newer in the list.
+    // The request of a prediction never changes; its status is newer in the list.
     if (read !== undefined) return { prediction: { ...read, status: prediction.status }, isRead: true }
     return { prediction, isRead: prediction.webhook !== null && prediction.input !== null }
   }
@@ -211,13 +211,13 @@ export class SubmissionSearch {
     this.#read.set(id, { id, status, model, version, input, source, webhook, createdAt, dataRemoved })
   }
 
-  /** A canceled task has nothing to wait for: its prediction only costs money. */
+  /** The prediction of a canceled task only costs money. */
   async #cancelUnwanted (unwanted: Array<{ taskId: string, prediction: FoundPrediction }>, tasks: Map<string, Task>): Promise<void> {
     const { taskStore, replicate, log, signal } = this.#options
     for (const { taskId, prediction: { id } } of unwanted) {
       const { outcome } = await replicate.cancel(id, { signal })
       log.info({ task_id: taskId, prediction_id: id, outcome }, 'Asked Replicate to cancel a prediction')
-      // Noted only afterwards, so that a cancel that did not get through is tried again.
+      // The owner is stored afterwards, so that a cancel which did not reach Replicate is repeated.
       if (outcome !== 'unavailable' && tasks.has(taskId)) await taskStore.recordPredictionOwner(id, taskId)
     }
   }
@@ -226,28 +226,28 @@ export class SubmissionSearch {
     if (task === undefined) return
     if (match.outcome === 'found') return this.#attach(task, match.prediction)
     if (match.outcome === 'unread' || !this.#isConfirmed(task, listing, searchedAt)) return
-    if (match.outcome === 'wiped') return this.#transition(task, { type: 'fail', failure: 'submission_unknown' }, 'What Replicate made of a task cannot be recognised any more')
+    if (match.outcome === 'wiped') return this.#transition(task, { type: 'fail', failure: 'submission_unknown' }, 'The prediction of a task cannot be recognised any more')
     if (match.unlikely !== undefined) return this.#attach(task, match.unlikely)
-    return this.#transition(task, { type: 'requeue', waitingFor: null }, 'Replicate has not taken the task; submitting it again')
+    return this.#transition(task, { type: 'requeue', waitingFor: null }, 'Replicate has created no prediction for the task; submitting it again')
   }
 
   #attach (task: Task, { id, createdAt }: FoundPrediction): Promise<void> {
     return this.#transition(task, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: createdAt }, 'Prediction found')
   }
 
-  /** Where another instance or a client was faster, the next search sees it. */
+  /** After a lost race against another instance or a client, the next search sees the new state. */
   async #transition (task: Task, move: Transition, message: string): Promise<void> {
     const { taskStore, log } = this.#options
     const { outcome } = await taskStore.applyTransition(task, move)
     if (outcome === 'applied') log.info({ task_id: task.id, ...(move.type === 'attach_prediction' && { prediction_id: move.predictionId }) }, message)
   }
 
-  /** Whether searches that found nothing are enough to be sure that there is nothing. */
+  /** Whether enough searches have found nothing to be sure that there is no prediction. */
   #isConfirmed (task: Task, listing: Listing, searchedAt: number): boolean {
     const { submission, version } = task
     if (submission === null || !listing.covers(task.id)) return false
     const arrivalMs = this.#arrivalMs(submission.isAmbiguous)
-    // A list that shows what was made after the request can have arrived does not lag behind.
+    // A list that shows predictions from after the last possible arrival of the request does not lag.
     const isCurrent = (listing.newestCreatedAt ?? 0) > this.#providerTime(submission) + arrivalMs
     const certainFrom = submission.startedAt + (isCurrent ? arrivalMs : Math.max(arrivalMs, this.#options.listLagMs))
     if (searchedAt < certainFrom) return false
@@ -260,7 +260,7 @@ export class SubmissionSearch {
   }
 }
 
-/** Whether it is worth reading it: it may be this submission's as far as it shows, by its time as well. */
+/** Whether the candidate can belong to the submission, by its creation time and the members that it shows. */
 function isWorthReading (candidate: Candidate, { submission, startedAt, arrivalMs }: OpenSubmission): boolean {
   const { createdAt } = candidate.prediction
   const isNear = createdAt === null || (createdAt >= startedAt - maxSkewMs && createdAt <= startedAt + arrivalMs + maxSkewMs)

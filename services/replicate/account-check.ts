@@ -5,17 +5,17 @@ import type { ReplicateClient } from './replicate-client.ts'
 export interface AccountCheckOptions {
   replicate: Pick<ReplicateClient, 'account'>
   log: Log
-  /** ms between looks while Replicate cannot be asked */
+  /** ms between checks while Replicate does not answer */
   retry?: { firstMs: number, maxMs: number }
 }
 
 const defaultRetry = { firstMs: 2_000, maxMs: 60_000 }
-/** About a minute and a half; after that the first dream will tell. */
+/** About a minute and a half; after that the first submission shows it. */
 const maxChecks = 6
 
 /**
- * Looks once, in the background, whether Replicate takes the token: a wrong one would else be noticed at the first dream.
- * It only ever says what it found; tasks are accepted in any case, and wait.
+ * Checks once, in the background, whether Replicate accepts the token, so that a wrong one is noticed before the first dream.
+ * The check only writes log lines: tasks are accepted in any case, and wait.
  */
 export class AccountCheck {
   #options
@@ -29,11 +29,11 @@ export class AccountCheck {
   /** Returns at once. */
   start (): void {
     this.#checking ??= this.#check().catch((err: unknown) => {
-      if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not look whether Replicate takes REPLICATE_API_TOKEN')
+      if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not check whether Replicate takes REPLICATE_API_TOKEN')
     })
   }
 
-  /** Resolves when the look that is under way has been given up. */
+  /** Resolves when the check under way has ended. */
   async stop (): Promise<void> {
     this.#stopping.abort()
     await this.#checking

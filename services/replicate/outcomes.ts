@@ -4,11 +4,11 @@ import { isWebhookSecret } from '../net/webhook-secret.ts'
 import { classifyCreate, failureFromAnswer, failureFromError, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
 
 /**
- * - `created`: there is a prediction, and this is it
- * - `refused`: certain that there is none, and asking again is no use
- * - `deferred`: certain that there is none; it may be asked for again later
- * - `unknown`: there may be one
- * - `withdrawn`: nothing was sent, as `shouldSend` or the signal said
+ * - `created`: Replicate has created this prediction
+ * - `refused`: certainly no prediction, and another attempt would fail too
+ * - `deferred`: certainly no prediction; a later attempt may succeed
+ * - `unknown`: there may be a prediction
+ * - `withdrawn`: nothing was sent, because of `shouldSend` or the signal
  */
 export type CreateOutcome =
   | { outcome: 'created', prediction: Prediction }
@@ -34,7 +34,7 @@ export type SecretOutcome =
 export type Unavailable = { outcome: 'unavailable', failure: UpstreamFailure }
 export type CallOutcome = { outcome: 'answered', response: HttpResponse } | Unavailable
 
-/** What became of a create; where there is no answer, only whether it was sent tells. */
+/** Without a response, the outcome depends on whether the request was sent. */
 export function parseCreateOutcome (sent: Exchange): CreateOutcome {
   switch (sent.outcome) {
     case 'answered': return parseCreateAnswer(sent.response)
@@ -49,7 +49,7 @@ function parseCreateAnswer (answer: HttpResponse): CreateOutcome {
   return { outcome: classifyCreate(answer), failure: failureFromAnswer(answer) }
 }
 
-/** A prediction with another id than asked for answers nothing. */
+/** A prediction with another id is not an answer. */
 export function parseReadOutcome (id: string, called: CallOutcome): ReadOutcome {
   if (called.outcome !== 'answered') return called
   const prediction = parsePredictionAnswer(called.response)
@@ -58,7 +58,7 @@ export function parseReadOutcome (id: string, called: CallOutcome): ReadOutcome 
   return { outcome: called.response.status === 404 ? 'missing' : 'unavailable', failure }
 }
 
-/** A page whose `next` cannot be read is not taken for the last one: whoever searches all pages must not stop there. */
+/** A page whose `next` cannot be read is unavailable: a reader of all pages must not take it for the last one. */
 export function parseListOutcome (called: CallOutcome): ListOutcome {
   if (called.outcome !== 'answered') return called
   const { response } = called

@@ -1,6 +1,6 @@
 /**
  * The video in a prediction's output: `untrusted` names one on a host that is not trusted, which must be neither
- * fetched nor handed on; `nothing` is an output without anything that could be a video.
+ * fetched nor passed on; `nothing` is an output without anything that could be a video.
  */
 export type FoundVideo =
   | { found: 'video', url: string }
@@ -20,7 +20,7 @@ const nonVideoExtensions = new Set([
 ])
 
 /**
- * Looks through an output of any shape; of several videos the best kind counts (.mp4, .webm, .mov, then an address
+ * Searches an output of any shape; of several videos the best kind counts (.mp4, .webm, .mov, then an address
  * that does not say), of the same kind the first.
  * @param apiUrl the address of the API: where it is not Replicate's own, files of its origin are trusted
  * @returns the address normalised, at most 2,048 characters
@@ -34,12 +34,12 @@ export function findVideo (output: unknown, apiUrl: string): FoundVideo {
   return untrusted === undefined ? { found: 'nothing' } : { found: 'untrusted', url: untrusted.href }
 }
 
-/** What `findVideo` looks at of an output, in a form that holds nothing else; it finds the same in it. */
+/** The URLs of an output, of which `findVideo` returns the same result as of the output. */
 export function extractUrls (output: unknown): string[] {
   return collectUrls(output).map(({ href }) => href)
 }
 
-/** In the order of the output. What lies deeper or behind more than the bounds is not looked at. */
+/** In the order of the output. Values beyond the limits of depth and number are ignored. */
 function collectUrls (output: unknown): URL[] {
   const found: URL[] = []
   let left = maxValues

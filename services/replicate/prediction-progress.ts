@@ -1,4 +1,4 @@
-/** One line of a progress bar is about 100 characters, and logs can be megabytes: only their end is looked at. */
+/** One line of a progress bar is about 100 characters, and logs can be megabytes: only their end is searched. */
 const tailLength = 4_000
 
 /** tqdm's line: `12%|█▏  | 6/50 [00:00<00:02, 16.60it/s]`, behind a description or none. */

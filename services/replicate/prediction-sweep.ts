@@ -1,7 +1,7 @@
 import type { Prediction } from './prediction.ts'
 import type { ReplicateClient } from './replicate-client.ts'
 
-/** A prediction that a sweep looks for. */
+/** A prediction that a sweep searches for. */
 export interface PredictionRef {
   predictionId: string
   /** ms since the epoch, by the provider's clock, which its list is ordered and filtered by */
@@ -11,23 +11,23 @@ export interface PredictionRef {
 export interface Sweep {
   /** In the provider's list, which leaves out logs. */
   seen: Prediction[]
-  /** Looked for and not in the list. */
+  /** Searched for and not in the list. */
   absent: PredictionRef[]
-  /** Looked for where a page could not be read. */
+  /** Searched for where a page could not be read. */
   unread: PredictionRef[]
 }
 
 interface Window { predictions: PredictionRef[], createdAfter: number, createdBefore: number }
 
-/** A little less than a page, for the predictions of others in between. */
+/** A little less than a page, which leaves space for predictions of other clients. */
 const windowSize = 90
 const maxConcurrentWindows = 8
-/** Beyond, reading those that are left one by one costs less. */
+/** With more pages, single reads of the remaining predictions cost less. */
 const maxPages = windowSize / 3
 
 /**
  * Finds many predictions by reading the list in windows of creation time, side by side: about one call for ninety.
- * Times between the windows, where nothing is sought, are skipped.
+ * Periods between the windows are skipped.
  */
 export async function sweepPredictions (predictions: PredictionRef[], replicate: Pick<ReplicateClient, 'list'>, signal: AbortSignal): Promise<Sweep> {
   const windows = splitIntoWindows(predictions)

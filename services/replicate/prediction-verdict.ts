@@ -11,7 +11,7 @@ export type PredictionVerdict =
   | { verdict: 'failed', code: TaskFailureCode, message: string }
 
 export interface VerdictContext {
-  /** the address of Replicate's API, which says whose files are believed */
+  /** the address of Replicate's API, which says whose files are trusted */
   apiUrl: string
   /** ms since the epoch, both */
   now: number
@@ -19,12 +19,12 @@ export interface VerdictContext {
 }
 
 /**
- * `Cancel-After` counts whole seconds from the creation by Replicate's clock, so it can strike a little before our
+ * `Cancel-After` counts whole seconds from the creation by Replicate's clock, so it can take effect a little before our
  * deadline: up to one second lost in rounding, and another for clocks that differ.
  */
 const deadlineToleranceMs = 2_000
 
-/** A status that nobody has heard of is not final: the deadline ends what never ends. */
+/** An unknown status is not final; the deadline ends a task whose prediction never ends. */
 export function judgePrediction (prediction: Prediction, context: VerdictContext): PredictionVerdict {
   switch (prediction.status) {
     case 'succeeded': return judgeSuccess(prediction, context)
@@ -36,11 +36,11 @@ export function judgePrediction (prediction: Prediction, context: VerdictContext
 }
 
 function judgeSuccess ({ output, dataRemoved }: Prediction, { apiUrl }: VerdictContext): PredictionVerdict {
-  if (dataRemoved) return failed('no_output', 'Succeeded, but its files are wiped')
+  if (dataRemoved) return failed('no_output', 'Succeeded, but its files are removed')
   const video = findVideo(output, apiUrl)
   switch (video.found) {
     case 'video': return { verdict: 'succeeded', videoUrl: video.url }
-    case 'untrusted': return failed('provider_error', `Succeeded with a file on a host that is not believed: ${video.url}`)
+    case 'untrusted': return failed('provider_error', `Succeeded with a file on a host that is not trusted: ${video.url}`)
     case 'nothing': return failed('no_output', 'Succeeded without a video')
   }
 }
@@ -50,7 +50,7 @@ function judgeFailure ({ error }: Prediction): PredictionVerdict {
   return failed(classifyMessage(message) ?? 'provider_error', message)
 }
 
-/** Nobody here asked for it: a task that was cancelled here has ended already and is not judged any more. */
+/** This service has not asked for the cancel: a task that was canceled here has ended and is not judged any more. */
 function judgeCancel ({ status, error }: Prediction, { now, deadlineAt }: VerdictContext): PredictionVerdict {
   const overdue = now >= deadlineAt - deadlineToleranceMs
   return failed(overdue ? 'deadline_exceeded' : 'provider_error', error ?? `The prediction is ${status}`)

@@ -2,8 +2,8 @@ import { Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 
 /**
- * A prediction of Replicate as we believe it. `status` may be a word that nobody has heard of yet, `output` is of any
- * shape: whoever reads them says what they mean.
+ * A prediction of Replicate, validated. `status` can be a word that is not known yet, and `output` has any shape: their
+ * readers decide what they mean.
  */
 export interface Prediction {
   id: string
@@ -17,11 +17,11 @@ export interface Prediction {
   error: string | null
   /** `api` or `web` */
   source: string | null
-  /** Input, output, logs and files are wiped an hour after the end. */
+  /** Replicate removes input, output, logs and files an hour after the end. */
   dataRemoved: boolean
   /** ms since the epoch */
   createdAt: number | null
-  /** The address that the create asked to be called. */
+  /** The webhook address that the create named. */
   webhook: string | null
 }
 
@@ -31,7 +31,7 @@ const minTime = Date.parse('2000-01-01T00:00:00Z')
 const maxTime = Date.parse('2200-01-01T00:00:00Z')
 const endStatuses = new Set(['succeeded', 'failed', 'canceled', 'aborted'])
 
-/** Only what nothing works without is insisted on: Replicate adds members, and leaves out those without a value. */
+/** Only the indispensable members are required: Replicate adds members, and leaves out those without a value. */
 const PredictionSchema = Type.Object({
   id: Type.String({ pattern: idPattern }),
   status: Type.String(),
@@ -49,7 +49,7 @@ const PredictionSchema = Type.Object({
 const compiled = TypeCompiler.Compile(PredictionSchema)
 const idExpression = new RegExp(idPattern)
 
-/** A status that nobody has heard of is not final. */
+/** An unknown status is not final. */
 export function isEnded ({ status }: Prediction): boolean {
   return endStatuses.has(status)
 }
@@ -70,7 +70,7 @@ export function parsePrediction (value: unknown): Prediction | undefined {
     status: value.status,
     model: parseString(value.model),
     version: parseString(value.version),
-    // What is left of a wiped one is an empty object, which says nothing.
+    // A removed input is an empty object, which must not be compared.
     input: value.data_removed === true ? null : parseRecord(value.input),
     output: value.output ?? null,
     logs: parseString(value.logs) ?? '',
@@ -108,7 +108,7 @@ export function stringifySafely (value: unknown): string {
   }
 }
 
-/** A time that nothing can have been made at is none: it would stretch what is searched for to thousands of years. */
+/** An implausible time counts as missing: it would stretch a search over thousands of years. */
 function parseTime (value: unknown): number | null {
   const ms = typeof value === 'string' ? Date.parse(value) : NaN
   return ms >= minTime && ms <= maxTime ? ms : null

@@ -1,7 +1,7 @@
 import type { Log } from '../runtime/log.ts'
 
 export interface ProviderClockOptions {
-  /** our own clock, ms since the epoch: the skew to it is what is warned of */
+  /** our own clock, ms since the epoch; a large skew to it is logged */
   now: () => number
   log: Log
 }
@@ -11,7 +11,7 @@ export interface ExchangeTimes { sentAt: number, receivedAt: number }
 
 /** The resolution of the header `Date`. */
 const secondMs = 1_000
-/** A clock that is further away than this makes times hard to compare for an operator. */
+/** A larger skew makes times hard to compare for an operator. */
 const largeSkewMs = 30_000
 
 /**
@@ -35,7 +35,7 @@ export class ProviderClock {
     return Math.round(performance.now() + (this.#offset.least + this.#offset.most) / 2)
   }
 
-  /** @param date the header of an answer; one that is missing or is no date tells nothing */
+  /** @param date the header of a response; a missing or invalid one is ignored */
   observe (date: unknown, { sentAt, receivedAt }: ExchangeTimes): void {
     const at = typeof date === 'string' ? Date.parse(date) : NaN
     if (Number.isNaN(at)) return

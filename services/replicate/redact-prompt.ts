@@ -1,9 +1,9 @@
-/** So many characters in a row that stand in the dream too are taken for a piece of the dream. */
+/** This many characters in a row that the dream also has are taken for a part of the dream. */
 const minMatchLength = 12
 
 /**
- * What the provider said, fit for a log line: its words often repeat the prompt, and a dream is never logged.
- * @returns the words, or a note in their place where they hold any piece of the dream, raw or escaped
+ * Makes a message of the provider fit for a log line: it often repeats the prompt, and a dream is never logged.
+ * @returns the message, or a note instead of it where it contains any part of the dream, raw or escaped
  */
 export function redactPrompt (message: string, dream: string): string {
   const said = normalize(message)
@@ -16,7 +16,7 @@ function encodings (dream: string): string[] {
   return [dream, escaped, ascii, encodeURIComponent(dream)]
 }
 
-/** Words come with their spaces made single, and escapes in either case. */
+/** Messages have their whitespace collapsed, and escapes in either case. */
 function normalize (text: string): string {
   return text.replace(/\s+/g, ' ').trim().toLowerCase()
 }

@@ -9,9 +9,9 @@ export interface UpstreamFailure {
   code: TaskFailureCode
   /** of HTTP; null where there was no answer */
   status: number | null
-  /** The provider's words, at most 500 characters: for the log, never for a client. */
+  /** The provider's message, at most 500 characters: for the log, never for a client. */
   message: string
-  /** how long the provider asks us to stay away, at most ten minutes */
+  /** how long the provider asks us to wait, at most ten minutes */
   retryAfterMs: number | null
 }
 
@@ -22,7 +22,7 @@ interface Meaning { code: TaskFailureCode, create: CreateCertainty }
 
 /**
  * Every status that is no success. A complete answer of 4xx is certain whatever its body, also a proxy's HTML: it was
- * turned away before anything was made. 408 is not: it says that the server got tired of waiting, not for what.
+ * turned away before anything was made. 408 is not: it says that the server has timed out, but not at what.
  */
 const meanings: Record<number, Meaning> = {
   400: { code: 'invalid_input', create: 'refused' },
@@ -42,7 +42,7 @@ const otherMeanings: Record<number, Meaning> = {
 }
 const unreadable: Meaning = { code: 'provider_error', create: 'unknown' }
 
-/** What the words of an error mean, of a prediction and of an answer; the first that fits. */
+/** What the message of a failed prediction or response means; the first pattern that matches counts. */
 const messagePatterns: { pattern: RegExp, code: TaskFailureCode }[] = [
   { pattern: /\bE005\b/, code: 'content_policy' },
   { pattern: /\(code: PA\)/i, code: 'provider_unavailable' },
@@ -53,7 +53,7 @@ const messagePatterns: { pattern: RegExp, code: TaskFailureCode }[] = [
 const maxMessageLength = 500
 const maxRetryAfterMs = 600_000
 
-/** The meaning of words that Replicate uses for a failure; undefined where they name nothing that we know. */
+/** The failure code that a message of Replicate stands for; undefined for an unknown message. */
 export function classifyMessage (message: string): TaskFailureCode | undefined {
   return messagePatterns.find(({ pattern }) => pattern.test(message))?.code
 }
@@ -71,7 +71,7 @@ export function isSuccess ({ status }: HttpResponse): boolean {
   return status >= 200 && status < 300
 }
 
-/** The failure that a complete answer tells: no success, or one that is of no use. */
+/** The failure of a complete response: an error, or a success that cannot be used. */
 export function failureFromAnswer (answer: HttpResponse): UpstreamFailure {
   const { status, headers, body } = answer
   const problem = parseJson(body)
@@ -85,13 +85,13 @@ export function failureFromAnswer (answer: HttpResponse): UpstreamFailure {
   }
 }
 
-/** The failure of a request without a complete answer. */
+/** The failure of a request without a complete response. */
 export function failureFromError (error: Error): UpstreamFailure {
   const code = 'code' in error ? `${error.code}: ` : ''
   return { code: 'provider_unavailable', status: null, message: truncateMessage(code + error.message), retryAfterMs: null }
 }
 
-/** What any answer, also a success, says of the limit on calls. */
+/** What any response, also a success, says about the rate limit. */
 export function parseRateLimit ({ status, headers, body }: HttpResponse): ReportedLimit {
   const isAsking = status === 429 || status === 503
   return {
@@ -102,7 +102,7 @@ export function parseRateLimit ({ status, headers, body }: HttpResponse): Report
   }
 }
 
-/** @returns undefined for what is no JSON, which JSON itself has no word for */
+/** @returns undefined for invalid JSON, which no valid JSON gives */
 export function parseJson (text: string): unknown {
   try {
     return JSON.parse(text)
@@ -115,7 +115,7 @@ function lookUpMeaning (status: number): Meaning {
   return meanings[status] ?? otherMeanings[Math.floor(status / 100)] ?? unreadable
 }
 
-/** A success of no use is not quoted: it may be the prediction of somebody else, with their dream in it. */
+/** The body of an unusable success is not quoted: it can be another prediction, with a dream in it. */
 function extractMessage (answer: HttpResponse, problem: unknown): string {
   if (isSuccess(answer)) return `An answer of status ${answer.status} and ${answer.body.length} characters is of no use`
   return extractProblemMessage(problem) ?? answer.body

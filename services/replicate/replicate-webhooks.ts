@@ -4,25 +4,25 @@ import type { ReplicateClient } from './replicate-client.ts'
 import { isSigned, readSignature } from './webhook-signature.ts'
 
 export interface ReplicateWebhooksOptions {
-  /** Where Replicate reaches this service, without a slash at its end; null where it is not asked to report. */
+  /** Where Replicate reaches this service, without a slash at its end; null without webhooks. */
   publicUrl: string | null
-  /** `whsec_…`; asked of Replicate's API where it is undefined */
+  /** `whsec_…`; read from Replicate's API where it is undefined */
   secret: string | undefined
   replicate: ReplicateClient
   log: Log
 }
 
-/** `unverifiable`: what it is signed with is not known yet. */
+/** `unverifiable`: the secret is not known yet. */
 export type WebhookVerdict = 'authentic' | 'forged' | 'unverifiable'
 
 /** By lower-case name. */
 export type WebhookHeaders = Record<string, string | string[] | undefined>
 
 const retry = { firstMs: 1_000, maxMs: 60_000 }
-/** An account's secret can be changed: a signature that does not fit is a reason to ask again, but not each one. */
+/** The secret of an account can change, so a wrong signature makes us read it again, but not more often than this. */
 const minRefetchMs = 60_000
 
-/** Replicate's reports of predictions that have ended: where they are to be sent, and whether one is Replicate's. */
+/** The webhooks that report the end of a prediction: their addresses, and whether a request really comes from Replicate. */
 export class ReplicateWebhooks {
   #options
   #secret: string | undefined
@@ -39,13 +39,13 @@ export class ReplicateWebhooks {
     return this.#options.publicUrl !== null
   }
 
-  /** Where Replicate reports the end of the task's prediction; null where it is not asked to. */
+  /** The webhook address of a task; null without webhooks. */
   urlFor (taskId: string): string | null {
     const { publicUrl } = this.#options
     return publicUrl === null ? null : `${publicUrl}/webhooks/replicate/${taskId}`
   }
 
-  /** Asks for the secret where it is not given, until it is known. */
+  /** Reads the secret from the API, until it is known, where the configuration has none. */
   start (): void {
     if (this.isEnabled && this.#secret === undefined) this.#fetchSecret()
   }
@@ -55,7 +55,7 @@ export class ReplicateWebhooks {
     await this.#fetching
   }
 
-  /** What can be said before the body has come; undefined where the body has to be seen. */
+  /** Refuses a request by its headers, before the body is read; undefined where the body decides. */
   checkHeaders (headers: WebhookHeaders): 'forged' | 'unverifiable' | undefined {
     if (readSignature(headers) === undefined) return 'forged'
     return this.#secret === undefined ? 'unverifiable' : undefined
@@ -77,7 +77,7 @@ export class ReplicateWebhooks {
   #fetchSecret (): void {
     this.#fetching ??= this.#fetchUntilKnown()
       .catch((err: unknown) => {
-        if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not ask for the secret of webhooks')
+        if (!this.#stopping.signal.aborted) this.#options.log.error({ err }, 'Could not read the secret of webhooks')
       })
       .finally(() => { this.#fetching = undefined })
   }
@@ -93,7 +93,7 @@ export class ReplicateWebhooks {
         this.#secret = answer.secret
         return
       }
-      if (attempt === 0) log.warn({ provider_status: answer.failure.status }, 'Replicate does not tell the secret of its webhooks; they wait')
+      if (attempt === 0) log.warn({ provider_status: answer.failure.status }, 'Replicate does not give the secret of its webhooks; they are refused until it does')
       await wait(backoffDelay(attempt, retry), signal)
     }
   }

@@ -5,14 +5,14 @@ export interface WebhookSignature {
   id: string
   /** seconds since 1970, as they were sent */
   timestamp: string
-  /** HMAC-SHA256, 32 bytes each: several while a secret takes the place of another */
+  /** HMAC-SHA256, 32 bytes each: several while a secret is being replaced */
   signatures: Buffer[]
 }
 
 /** How far from now a webhook's time may be, in seconds. */
 const tolerance = 5 * 60
 
-/** @returns undefined where a header is missing or malformed, or the time is more than 5 minutes from now: no body can mend it */
+/** @returns undefined where a header is missing or malformed, or the time is more than 5 minutes from now: such a webhook is forged whatever its body is */
 export function readSignature (headers: Record<string, string | string[] | undefined>): WebhookSignature | undefined {
   const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature } = headers
   if (typeof id !== 'string' || typeof timestamp !== 'string' || typeof signature !== 'string') return undefined
