@@ -34,9 +34,9 @@ t.test('a lease that is lost and claimed again while a receiver is slow causes n
   t.teardown(() => client.end())
   const stateOf = async () => (await client.query("select state, retry_count from pgboss.job where name = 'deliver'")).rows[0]
   let answer = () => {}
-  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
-  await post(app, told.url)
-  await received(told.received)
+  const receiver = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+  await post(app, receiver.url)
+  await received(receiver.received)
   await until(async () => {
     await client.query("update pgboss.job set heartbeat_on = now() - interval '1 minute' where name = 'deliver' and state = 'active' and retry_count = 0")
     const { state, retry_count: retries } = await stateOf()
@@ -44,18 +44,18 @@ t.test('a lease that is lost and claimed again while a receiver is slow causes n
   }, 'the lease to be lost and claimed again')
   answer()
   await until(async () => (await stateOf()).state === 'completed' || undefined, 'the delivery to be settled')
-  t.equal(told.received.length, 1)
+  t.equal(receiver.received.length, 1)
 })
 
 t.test('a stopping instance starts no delivery while it waits for a receiver', async (t) => {
   const { app, emulator, logLines } = await startService(t, { env: callbackEnv, emulator: { generationMs: 600_000 } })
   let answer = () => {}
-  const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() })
-  await post(app, told.url)
-  const cancelled = (await post(app, told.url)).json().task_id
+  const receiver = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() })
+  await post(app, receiver.url)
+  const cancelled = (await post(app, receiver.url)).json().task_id
   await until(() => emulator.predictions.length === 2 || undefined, 'both predictions')
   await app.inject({ method: 'POST', url: `/video-status/${cancelled}/cancel` })
-  await received(told.received)
+  await received(receiver.received)
   const closed = app.close()
   await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
   t.notOk(logLines.some((line) => line.includes('Callback')), 'the receiver is still waited for')
@@ -67,30 +67,30 @@ t.test('a stopping instance starts no delivery while it waits for a receiver', a
 for (const [store, envOf] of Object.entries(stores)) {
   t.test(`${store}: the callback address gets one message about the end of the task`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
-    const told = await startReceiver(t)
+    const receiver = await startReceiver(t)
     const ends: string[] = []
     for (const end of ['video.completed', 'video.failed', 'video.failed']) {
       if (ends.length === 1) emulator.addOutcome({ status: 'failed', error: 'E005' })
-      const taskId = (await post(app, told.url)).json().task_id
+      const taskId = (await post(app, receiver.url)).json().task_id
       if (ends.length === 2) await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
       const task = await ended(app, taskId)
-      const message = (await received(told.received, ends.length + 1)).at(-1)
+      const message = (await received(receiver.received, ends.length + 1)).at(-1)
       if (message === undefined) throw new Error('Nothing received')
       t.strictSame(verified(secret, message), { type: end, timestamp: task.updated_at, data: task })
       t.strictSame(Object.keys(JSON.parse(message.body).data), Object.keys(task))
-      t.match(message, { address: told.url, headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
+      t.match(message, { address: receiver.url, headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
       ends.push(taskId)
     }
     const withNobody = (await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).json().task_id
     await ended(app, withNobody)
-    t.same(told.received.map(({ headers }) => headers['webhook-id']), ends)
+    t.same(receiver.received.map(({ headers }) => headers['webhook-id']), ends)
   })
 
   t.test(`${store}: a message that was not accepted is sent again, with a new signature`, slowOn(store), async (t) => {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
-    const told = await startReceiver(t, 500, 204)
-    const taskId = (await post(app, told.url)).json().task_id
-    const [first, second] = await received(told.received, 2)
+    const receiver = await startReceiver(t, 500, 204)
+    const taskId = (await post(app, receiver.url)).json().task_id
+    const [first, second] = await received(receiver.received, 2)
     if (first === undefined || second === undefined) throw new Error('Nothing received')
     t.equal(first.body, second.body)
     t.equal(second.headers['webhook-id'], taskId)
@@ -104,14 +104,14 @@ for (const [store, envOf] of Object.entries(stores)) {
   t.test(`${store}: kill -9 in the middle of an attempt loses nothing, because another process repeats it`, slow, async (t) => {
     const { apiUrl } = await startEmulator(t)
     const env = { ...callbackEnv, ...await envOf(t), REPLICATE_API_URL: apiUrl }
-    const told = await startReceiver(t, 'silence', 204)
+    const receiver = await startReceiver(t, 'silence', 204)
     const first = await runService(t, env)
-    const response = await fetch(`${await first.listeningUrl()}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(told.url)}`, { method: 'POST' })
+    const response = await fetch(`${await first.listeningUrl()}/generate-video?dream=A+whale&style=Cursed&callback_url=${encodeURIComponent(receiver.url)}`, { method: 'POST' })
     const { task_id: taskId } = await response.json() as { task_id: string }
-    await received(told.received, 1)
+    await received(receiver.received, 1)
     await first.end('SIGKILL')
     const second = await runService(t, env)
-    const [, again] = await received(told.received, 2)
+    const [, again] = await received(receiver.received, 2)
     if (again === undefined) throw new Error('Nothing received')
     t.match(verified(secret, again), { type: 'video.completed', data: { task_id: taskId } })
     await until(() => second.output().includes('Callback delivered') || undefined, 'the delivery to be noted')
@@ -121,44 +121,44 @@ for (const [store, envOf] of Object.entries(stores)) {
     const env = { ...callbackEnv, ...await envOf(t) }
     const { app } = await startService(t, { env })
     let answer = () => {}
-    const told = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
-    await post(app, told.url)
-    await received(told.received, 1)
+    const receiver = await startReceiver(t, (response) => { answer = () => response.writeHead(204).end() }, 204)
+    await post(app, receiver.url)
+    await received(receiver.received, 1)
     const closed = app.close()
     await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
     answer()
     await closed
     const { app: next } = await startService(t, { env })
-    await ended(next, (await post(next, told.url)).json().task_id)
-    await received(told.received, 2)
-    t.equal(new Set(told.received.map(({ headers }) => headers['webhook-id'])).size, 2)
+    await ended(next, (await post(next, receiver.url)).json().task_id)
+    await received(receiver.received, 2)
+    t.equal(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size, 2)
   })
 
   t.test(`${store}: a delivery that is due while there is no secret waits for one`, slowOn(store), async (t) => {
     const env = await envOf(t)
-    const told = await startReceiver(t)
+    const receiver = await startReceiver(t)
     const { app } = await startService(t, { env: { ...callbackEnv, ...env }, emulator: { generationMs: 600_000 } })
-    const taskId = (await post(app, told.url)).json().task_id
+    const taskId = (await post(app, receiver.url)).json().task_id
     await app.close()
     const { app: unsigned } = await startService(t, { env })
     await unsigned.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })
     await unsigned.close()
-    t.same(told.received, [])
+    t.same(receiver.received, [])
     await startService(t, { env: { ...callbackEnv, ...env } })
-    await received(told.received, 1)
+    await received(receiver.received, 1)
   })
 
   t.test(`${store}: the callback address is part of what an idempotency key identifies`, slowOn(store), async (t) => {
     const { app } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
-    const told = await startReceiver(t)
+    const receiver = await startReceiver(t)
     const headers = { 'idempotency-key': 'a-key' }
-    const first = await post(app, told.url, { headers })
-    t.match(await post(app, told.url, { headers }), { statusCode: 200, headers: { 'idempotency-replayed': 'true' }, body: first.body })
-    t.match((await post(app, `${told.url}&else`, { headers })).json(), { status: 422, code: 'idempotency_key_reused' })
+    const first = await post(app, receiver.url, { headers })
+    t.match(await post(app, receiver.url, { headers }), { statusCode: 200, headers: { 'idempotency-replayed': 'true' }, body: first.body })
+    t.match((await post(app, `${receiver.url}&else`, { headers })).json(), { status: 422, code: 'idempotency_key_reused' })
     t.match((await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' }, headers })).json(), { code: 'idempotency_key_reused' })
     await ended(app, first.json().task_id)
-    await received(told.received, 1)
-    t.equal(told.received.length, 1)
+    await received(receiver.received, 1)
+    t.equal(receiver.received.length, 1)
   })
 }
 
@@ -167,10 +167,10 @@ for (const [store, envOf] of Object.entries(stores)) {
     const { app, logLines } = await startService(t, { env: { ...callbackEnv, ...await envOf(t) } })
     const open: Array<() => void> = []
     let areAnswered = false
-    let [atOnce, mostAtOnce] = [0, 0]
+    let [concurrent, maxConcurrent] = [0, 0]
     const hanging = await startReceiver(t, (response) => {
-      mostAtOnce = Math.max(mostAtOnce, ++atOnce)
-      response.once('close', () => { atOnce-- })
+      maxConcurrent = Math.max(maxConcurrent, ++concurrent)
+      response.once('close', () => { concurrent-- })
       if (areAnswered) response.writeHead(204).end()
       else open.push(() => response.writeHead(204).end())
     })
@@ -184,7 +184,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await received(hanging.received, 40)
     const linesWith = (...texts: string[]) => logLines.filter((line) => texts.every((text) => line.includes(text))).length
     await until(() => linesWith('Callback delivered') === 41 || undefined, 'all to be noted')
-    t.equal(mostAtOnce, 16)
+    t.equal(maxConcurrent, 16)
     // On a busy machine a hanging delivery may have timed out before it was answered, which is an attempt.
     t.equal(linesWith('Callback delivered', '"attempt":1,') + linesWith('Callback not delivered', '"attempt":1,'), 41)
   })

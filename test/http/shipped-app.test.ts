@@ -5,7 +5,7 @@ import { startService } from '../support/service.ts'
 
 /** The app runs a hundred times faster here: it stops waiting after 9 s, and tasks end after 8 s. */
 const faster = 100
-const pace = { firstMs: 5_000 / faster, factor: 1.5, longestMs: 30_000 / faster, giveUpMs: 15 * 60_000 / faster }
+const pace = { firstMs: 5_000 / faster, factor: 1.5, maxMs: 30_000 / faster, giveUpMs: 15 * 60_000 / faster }
 
 const members = ['task_id', 'status', 'dream', 'style', 'video_url', 'error', 'created_at', 'updated_at']
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
@@ -29,7 +29,7 @@ async function makeVideo (url: string, dream: string): Promise<AppTask> {
   if (created.status !== 200) throw new Error(`The app does not accept ${created.status}`)
   const { task_id: taskId } = await created.json() as { task_id: string }
   const giveUpAt = Date.now() + pace.giveUpMs
-  for (let ms = pace.firstMs; Date.now() < giveUpAt; ms = Math.min(pace.longestMs, ms * pace.factor)) {
+  for (let ms = pace.firstMs; Date.now() < giveUpAt; ms = Math.min(pace.maxMs, ms * pace.factor)) {
     await new Promise((resolve) => setTimeout(resolve, ms))
     // The app writes UUIDs in upper case.
     const response = await fetch(`${url}/video-status/${taskId.toUpperCase()}`)

@@ -38,7 +38,7 @@ t.test('a stream begins with the current task, sends every change, and ends with
   t.match(Object.fromEntries(client.response.headers), {
     'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no'
   })
-  await until(() => client.events().at(-1)?.task.status === 'processing' || undefined, 'the prediction to be told')
+  await until(() => client.events().at(-1)?.task.status === 'processing' || undefined, 'the event of the prediction')
   for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
   await client.done
   const events = client.events()
@@ -132,7 +132,7 @@ t.test('a stream sends heartbeats without reading, stays open while the store is
   isAway = true
   taskSubscriptions.notify({ kind: 'resync' })
   const seen = comments()
-  await until(() => comments() >= seen + 3 || undefined, 'signs of life while the store is away')
+  await until(() => comments() >= seen + 3 || undefined, 'heartbeats while the store is unavailable')
   t.equal(reads, 2)
   await t.rejects(taskSubscriptions.poll(get), { name: 'StoreUnavailableError' })
   isAway = false

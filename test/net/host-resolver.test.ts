@@ -61,7 +61,7 @@ t.test('while the name server of many names does not respond, other names are re
   t.match(await lookup('localhost'), { address: /.+/ })
   const emulator = new URL(apiUrl)
   t.equal((await fetch(`http://localhost:${emulator.port}/emulator/state`)).status, 200)
-  t.same(answers, [], 'all of them are still looked up')
+  t.same(answers, [], 'all of them are still being resolved')
   t.equal(new Set(asked).size, 16, 'no more at a time')
   await Promise.all(posts)
   t.same(answers, Array.from({ length: 24 }, () => 'ETIMEOUT'))

@@ -57,7 +57,7 @@ t.test('a service on a damaged file says so where it is asked', slow, async (t) 
   t.equal((await fetch(`${url}/livez`)).status, 200)
   const count = (words: string) => service.output().split(words).length - 1
   t.equal(count('The file of the tasks is damaged'), 1)
-  t.equal(count('Could not claim anything'), 1)
+  t.equal(count('Work cannot be claimed'), 1)
 })
 
 for (const [what, takeAway] of Object.entries({

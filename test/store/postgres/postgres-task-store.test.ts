@@ -192,7 +192,7 @@ t.test('where no job can be put ahead of others all are claimed in their turn', 
     }, 'the task to be worked on')
   }
   t.ok(refused > 0)
-  t.same(errors.filter((message) => message.startsWith('Could not claim')), [])
+  t.same(errors.filter((message) => message.startsWith('Work cannot be claimed')), [])
   t.equal(errors.filter((message) => message.startsWith('Urgent tasks')).length, 1)
 })
 
