@@ -57,7 +57,7 @@ t.test('a stopping instance starts no delivery while it waits for a receiver', a
   await app.inject({ method: 'POST', url: `/video-status/${cancelled}/cancel` })
   await received(receiver.received)
   const closed = app.close()
-  await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
+  await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be released')
   t.notOk(logLines.some((line) => line.includes('Callback')), 'the receiver is still waited for')
   answer()
   await closed
@@ -125,7 +125,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await post(app, receiver.url)
     await received(receiver.received, 1)
     const closed = app.close()
-    await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be handed back')
+    await until(() => app.generationJobs.inFlight === 0 || undefined, 'the jobs to be released')
     answer()
     await closed
     const { app: next } = await startService(t, { env })

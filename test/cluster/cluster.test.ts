@@ -44,7 +44,7 @@ t.test('an instance that is told to stop hands its tasks to the others at once',
   leaveOut(leaver)
   t.equal((await leaver.end('SIGTERM')).code, 0)
   await until(async () => (await jobs(handedOn)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to go on', { timeoutMs: beforeItIsMissedMs })
-  t.same(new Set((await jobs(handedOn)).map(({ message }) => message)), new Set(['handed back']))
+  t.same(new Set((await jobs(handedOn)).map(({ message }) => message)), new Set(['released']))
   await finishAll()
   const tasks = await ended(taskIds)
   t.same(tasks.filter(({ status }) => status !== 'completed'), [])

@@ -40,7 +40,7 @@ for (const backend of ['SQLite', 'PostgreSQL'] as const) {
     t.notMatch(output, /killed by timeout|"level":[456]0/)
     await cut
     t.equal(emulator.predictions.length, 20)
-    if (backend === 'PostgreSQL') t.same(await jobs(), [{ state: 'retry', message: 'handed back', jobs: 20 }])
+    if (backend === 'PostgreSQL') t.same(await jobs(), [{ state: 'retry', message: 'released', jobs: 20 }])
   })
 }
 
