@@ -26,13 +26,13 @@ export interface GenerationJobsOptions {
 }
 
 const claimIntervalMs = 1_000
-/** What is under way when the instance dies has to be looked for; the pace of the limit is kept with far fewer. */
+/** Creates under way when the instance dies have to be searched for. The rate limit is used up with far fewer. */
 const maxConcurrentCreates = 32
-/** Enough to keep the gate busy; claiming more costs a shared database more than it brings. */
+/** Enough to keep the gate busy; claiming more costs a shared database without any benefit. */
 const maxAtGate = 2 * maxConcurrentCreates
-/** Longer than a create whose answer is waited for, and the note of what came of it. */
+/** Longer than a create takes, together with the transition that stores its outcome. */
 const safePointTime = { byMs: 21_000 }
-/** With a webhook a read is only the net below it. */
+/** With webhooks, reads are only the fallback. */
 const minFallbackPollMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */

@@ -21,14 +21,14 @@ export interface ReplicateAccess {
   REPLICATE_READS_PER_MINUTE: number
 }
 
-/** What still runs after the jobs have stopped is waited for by nothing. */
+/** After the jobs have stopped, nothing waits for calls that are still under way. */
 const closed = { byMs: 22_000 }
 const connectTimeoutMs = 5_000
 const readTimeoutMs = 10_000
 /** A page of 100 predictions with long logs stays below this. */
 const maxResponseBytes = 8 * 1024 * 1024
 
-/** Puts Replicate's API on the instance, looks whether it takes the token, and closes the connections to it. */
+/** Puts Replicate's API on the instance, checks that it accepts the token, and closes the connections to it. */
 export default fp<ReplicateAccess>(async (app, config) => {
   const { taskStore, log } = app
   const limiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
@@ -47,7 +47,7 @@ export default fp<ReplicateAccess>(async (app, config) => {
   const accountCheck = new AccountCheck({ replicate, log })
   app.decorate('providerClock', clock)
   app.decorate('replicate', replicate)
-  // Only where the service really listens: documents and most tests are made of an instance that does not.
+  // Only an instance that listens makes the check: the scripts that write documents and most tests do not listen.
   app.addHook('onListen', async () => accountCheck.start())
   // Not awaited: the hook that stops the jobs comes later.
   let checked: Promise<void> = Promise.resolve()

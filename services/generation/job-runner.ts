@@ -21,7 +21,7 @@ export interface JobRunnerOptions {
   maxInFlight: number
   /** How many more tasks may be claimed at the moment: tasks that cannot be submitted yet wait in the store, not here. */
   capacity: () => number
-  /** How often, in ms, to look for tasks that nobody has announced, overdue ones first. */
+  /** ms between claims without a notification, of overdue tasks first */
   claimIntervalMs: number
   /** aborted by `stop`; everything that jobs use can listen to it */
   stopping: AbortController

@@ -14,7 +14,7 @@ const canceled = { status: 'failed', error_code: 'canceled' }
 const allCanceled = ({ emulator }: Service) => until(() =>
   emulator.predictions.every(({ status }) => status === 'canceled' || status === 'aborted') || undefined, 'the predictions to be canceled')
 
-t.test('a task that waits is canceled and never handed over', async (t) => {
+t.test('a waiting task is canceled and never submitted', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 600_000 }, env: { MAX_IN_FLIGHT: '1' } })
   const [first, second] = [await postDream(service.app), await postDream(service.app)]
   await until(() => service.emulator.predictions.length === 1 || undefined, 'the first prediction')
@@ -34,7 +34,7 @@ t.test('a prediction that is just being created is canceled upstream', async (t)
   t.match(await statusOf(service.app, taskId), canceled)
 })
 
-t.test('tasks that were canceled while they were handed over hold nobody up, however long Replicate does not hear it', async (t) => {
+t.test('tasks that are canceled during their submission do not delay others, even while Replicate refuses the cancels', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 600_000, latencyMs: 300 } })
   service.emulator.addFault({ call: 'cancel', kind: 'status', status: 500, share: 1 })
   const taskIds = await Promise.all(Array.from({ length: 32 }, () => postDream(service.app)))
@@ -46,7 +46,7 @@ t.test('tasks that were canceled while they were handed over hold nobody up, how
   await until(() => service.emulator.predictions.filter(({ status }) => status === 'canceled').length === 32 || undefined, 'the predictions to be canceled')
 })
 
-t.test('a running generation is canceled upstream, also where Replicate does not hear it at once', async (t) => {
+t.test('a running generation is canceled upstream, even if Replicate fails at the first cancel', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 600_000 } })
   const taskId = await postDream(service.app)
   await until(async () => (await statusOf(service.app, taskId)).status === 'processing' || undefined, 'the prediction')
@@ -69,7 +69,7 @@ t.test('of a cancel and a completion exactly one wins', async (t) => {
   }
 })
 
-t.test('what has ended stays as it is, and what does not exist is missing', async (t) => {
+t.test('a task that has ended stays as it is, and an unknown task is missing', async (t) => {
   const service = await startService(t)
   const taskId = await postDream(service.app)
   const completed = await ended(service.app, taskId)

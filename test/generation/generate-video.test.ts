@@ -67,7 +67,7 @@ t.test('while a task runs its status says when to ask again', async (t) => {
   t.match(running.headers, { 'retry-after': '5', 'cache-control': 'no-store' })
 })
 
-t.test('once it has ended it does not', async (t) => {
+t.test('the status of a task that has ended does not say when to ask again', async (t) => {
   const { app } = await startService(t)
   const taskId = await postDream(app)
   await ended(app, taskId)
@@ -82,7 +82,7 @@ t.test('an id is the same in upper case', async (t) => {
   t.equal((await statusOf(app, taskId.toUpperCase())).task_id, taskId)
 })
 
-t.test('any id that is no task is 404', async (t) => {
+t.test('an id that belongs to no task is 404', async (t) => {
   const { app } = await startService(t)
   for (const id of ['x', '019abf3e-7c11-7d6a-9d0e-3f1c5a7b9e21', '%F0%9F%90%8B', 'a'.repeat(10_000), '%00']) {
     const response = await app.inject(`/video-status/${id}`)

@@ -13,7 +13,7 @@ import { slowOn } from '../support/quick.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
-t.test('no more tasks than MAX_IN_FLIGHT are worked on at a time, and the others follow', async (t) => {
+t.test('at most MAX_IN_FLIGHT tasks are in work at a time, and the others follow', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { MAX_IN_FLIGHT: '2' } })
   const taskIds = await Promise.all(Array.from({ length: 5 }, () => postDream(app)))
   for (let made = 2; made <= 5; made++) {
@@ -30,7 +30,7 @@ t.test('no more tasks than MAX_IN_FLIGHT are worked on at a time, and the others
   t.equal(emulator.predictions.length, 5)
 })
 
-t.test('at the deadline every task ends, the ones that nobody worked on too, and the prediction is cancelled', async (t) => {
+t.test('at the deadline every task ends, also a task that was never submitted, and the prediction is canceled', async (t) => {
   const { app, emulator } = await startService(t, {
     emulator: { generationMs: 600_000 }, env: { MAX_IN_FLIGHT: '1', TASK_DEADLINE_SECONDS: '6' }
   })
@@ -40,7 +40,7 @@ t.test('at the deadline every task ends, the ones that nobody worked on too, and
   t.match(emulator.predictions.map(({ status }) => status), ['canceled'])
 })
 
-t.test('the deadline does not wait for a Replicate that asks to stay away', async (t) => {
+t.test('the deadline does not wait for the Retry-After of Replicate', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { TASK_DEADLINE_SECONDS: '6' } })
   emulator.addFault({ call: 'get', kind: 'status', status: 429, retry_after: 60 })
   t.match(await ended(app, await postDream(app)), { status: 'failed', error_code: 'deadline_exceeded' })
@@ -73,7 +73,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
   t.equal(lines.length, tries)
 })
 
-t.test('a task whose end cannot be written is handed back, and is an error in the log once', async (t) => {
+t.test('a task whose end cannot be written is released, and is an error in the log once', async (t) => {
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
   await taskStore.create(newTask('A whale', 'Cursed', 0, Date.now()))
   const errors: string[] = []
@@ -124,7 +124,7 @@ const shelves: Record<string, (t: Test) => Promise<Shelf>> = {
 const manyDreams = 70
 
 for (const [name, makeShelf] of Object.entries(shelves)) {
-  t.test(`${name}: what a process that died has paid for is completed although Replicate takes nothing new`, slowOn(name), async (t) => {
+  t.test(`${name}: the paid predictions of a process that died are completed although Replicate takes no new ones`, slowOn(name), async (t) => {
     const { env, open } = await makeShelf(t)
     const { emulator, apiUrl } = await startEmulator(t)
     const dead = await open()

@@ -14,7 +14,7 @@ t.test('reads that fail in any way delay a task and end nothing', async (t) => {
   t.ok(emulator.calls.get > faults.length)
 })
 
-t.test('many in flight are swept: pages of the list are read in place of each prediction', async (t) => {
+t.test('many in flight are swept: pages of the list are read instead of each prediction', async (t) => {
   const { app, emulator } = await startService(t, {
     emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_THRESHOLD: '50', REPLICATE_POLL_INTERVAL_MS: '500' }
   })
@@ -38,7 +38,7 @@ t.test('many in flight are swept: pages of the list are read in place of each pr
   for (const taskId of taskIds.slice(200)) t.match(await ended(app, taskId), { status: 'failed', error_code: 'content_policy' })
 })
 
-t.test('a sweep that fails is made again, and what the list does not show is read by itself', async (t) => {
+t.test('a sweep that fails is repeated, and predictions that the list does not show are read one by one', async (t) => {
   const { app, emulator } = await startService(t, { env: { REPLICATE_SWEEP_THRESHOLD: '1' } })
   emulator.addFault({ call: 'list', kind: 'malformed' })
   t.match(await ended(app, await postDream(app)), { status: 'completed' })
@@ -53,7 +53,7 @@ t.test('where the list alone is broken, predictions are read one by one after tw
   t.ok(emulator.calls.get >= 20)
 })
 
-t.test('a date that makes no sense touches its own task only: the others are swept, and that one is read by itself', async (t) => {
+t.test('an implausible date affects its own task only: the others are swept, and that one is read by itself', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { REPLICATE_SWEEP_THRESHOLD: '5' } })
   for (const date of ['+275760-09-13T00:00:00.000Z', '0001-01-01T00:00:00.000Z', 'yesterday']) emulator.addDistortion({ members: { created_at: date } })
   const taskIds = await Promise.all(Array.from({ length: 30 }, (_, dream) => postDream(app, `Dream ${dream}`)))

@@ -25,7 +25,7 @@ for (const status of [401, 402]) {
   })
 }
 
-t.test('a model that is forbidden holds up the tasks of its style alone', async (t) => {
+t.test('a forbidden model delays the tasks of its style only', async (t) => {
   const { app, emulator } = await startService(t)
   emulator.addFault({ call: 'create', kind: 'status', status: 403 })
   const forbidden = await postDream(app)
@@ -35,7 +35,7 @@ t.test('a model that is forbidden holds up the tasks of its style alone', async 
   t.equal((await statusOf(app, forbidden)).status, 'pending')
 })
 
-t.test('a task that was never handed over fails at its deadline, not sooner, with what it waited for', async (t) => {
+t.test('a task that was never submitted fails at its deadline, not sooner, with what it waited for', async (t) => {
   const { app, emulator } = await startService(t, { env: { TASK_DEADLINE_SECONDS: '7' } })
   emulator.addFault({ call: 'create', kind: 'status', status: 402, share: 1 })
   const taskIds = [await postDream(app)]
@@ -64,7 +64,7 @@ t.test('while Replicate is down hardly anything is sent, and nothing is lost or 
   t.equal(emulator.predictions.length, 6)
 })
 
-t.test('after a 429 nobody asks again before the time that it names', async (t) => {
+t.test('after a 429 no create is sent before the time that it names', async (t) => {
   const { app, emulator } = await startService(t)
   emulator.addFault({ call: 'create', kind: 'status', status: 429, retry_after: 2 })
   const first = await postDream(app)
@@ -77,7 +77,7 @@ t.test('after a 429 nobody asks again before the time that it names', async (t) 
   t.equal(emulator.calls.create, 7)
 })
 
-t.test('a task that is canceled while it waits takes no place at the gate, and nothing of the pace', async (t) => {
+t.test('a task that is canceled while it waits leaves the gate without using up a call', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: { REPLICATE_CREATES_PER_MINUTE: '1' } })
   await postDream(app)
   await until(() => emulator.calls.create === 1 || undefined, 'the first create')

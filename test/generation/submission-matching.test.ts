@@ -31,7 +31,7 @@ t.test('predictions of one dream are assigned one to one in the order of their t
   t.same(assigned(submissions.toReversed(), candidates.toReversed()), expected)
 })
 
-t.test('what was made before the submission, or has failed, is only the last resort', async (t) => {
+t.test('a prediction that is older than the submission, or has failed, is only the last resort', async (t) => {
   const older = candidateAt('older', start - 60_000)
   const failed = candidateAt('failed', start + 100, { status: 'failed' })
   t.same(assigned([submissionAt('a', start)], [older, failed, candidateAt('own', start + 300)]), { a: 'own' })
@@ -47,7 +47,7 @@ t.test('a submission that still waits for its answer keeps a prediction from bei
   t.same(assigned([waiting, inDoubt], [candidateAt('p1', start + 300), candidateAt('p2', start + 400)]), { 'in doubt': 'p2' })
 })
 
-t.test('a webhook address and a seed are certain, in any order and at any time', async (t) => {
+t.test('a webhook address and a seed identify a prediction, in any order and at any time', async (t) => {
   const [hookA, hookB] = ['https://dreams.example/a', 'https://dreams.example/b']
   const submissions = [submissionAt('a', start, {}, hookA), submissionAt('b', start, {}, hookB)]
   const candidates = [candidateAt('of b', start + 100, { webhook: hookB }), candidateAt('of a', start - 90_000, { webhook: hookA })]
@@ -68,24 +68,24 @@ t.test('a prediction with more input than was asked for, of another model, or ma
   t.same(assigned([submissionAt('a', start)], [candidateAt('p', start + 1, { input: { ...input, loop: false } })]), { a: 'p' })
 })
 
-t.test('one that could not be read delays one submission alone', async (t) => {
+t.test('a candidate that could not be read delays one submission only', async (t) => {
   const submissions = [submissionAt('a', start), submissionAt('b', start + 1_000)]
   t.same(assigned(submissions, [candidateAt('hidden', start + 100, { input: null }, false)]), { a: 'unread', b: 'absent' })
   t.same(assigned(submissions, [candidateAt('hidden', start + 100, {}, false), candidateAt('seen', start + 1_100)]), { a: 'unread', b: 'seen' })
 })
 
-t.test('one that was wiped is nothing that a task can be given, and no proof that there is nothing', async (t) => {
+t.test('a prediction whose data was removed is not attached, and does not prove that there is no prediction', async (t) => {
   const wiped = candidateAt('wiped', start + 100, { input: null, dataRemoved: true, status: 'succeeded' })
   t.same(assigned([submissionAt('a', start), submissionAt('b', start + 1)], [wiped]), { a: 'wiped', b: 'absent' })
   t.same(assigned([submissionAt('a', start)], [wiped, candidateAt('own', start + 200)]), { a: 'own' })
 })
 
-t.test('a time that makes no sense harms only its own prediction', async (t) => {
+t.test('an implausible time affects only its own prediction', async (t) => {
   t.same(assigned([submissionAt('a', start)], [candidateAt('timeless', null), candidateAt('own', start + 50)]), { a: 'own' })
   t.same(assigned([submissionAt('a', start)], [candidateAt('timeless', null)]), { a: 'unlikely timeless' })
 })
 
-t.test('what names a canceled task is unwanted as long as it runs, and no other task gets it', async (t) => {
+t.test('a running prediction that names a canceled task is unwanted, and no other task gets it', async (t) => {
   const hook = 'https://dreams.example/a'
   const canceled = submissionAt('a', start, { state: 'canceled' }, hook)
   const running = candidateAt('running', start + 100, { webhook: hook })

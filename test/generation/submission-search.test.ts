@@ -19,7 +19,7 @@ async function predict (apiUrl: string, prompt: string, webhook?: string): Promi
 
 const promptOf = (dream: string) => `Photorealistic, cinematic, surreal, dreamlike visuals. ${dream}`
 
-t.test('many tasks of one dream whose answers are lost use every prediction that was made, for few calls', async (t) => {
+t.test('many tasks of one dream with lost responses use every prediction that was created, with few calls', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 500 } })
   emulator.addFault({ call: 'create', kind: 'reset_after', share: 0.3 })
   emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 0.05 })
@@ -73,7 +73,7 @@ t.test('a dream that is canceled and asked for again has its video, and no predi
   await until(() => emulator.predictions.every(({ id, status }) => status === (owners.get(id) === second ? 'succeeded' : 'canceled')) || undefined, 'each to be used or canceled')
 })
 
-t.test('what another task has adopted is not canceled as unwanted', async (t) => {
+t.test('a prediction that another task uses is not canceled as unwanted', async (t) => {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 3_000 } })
   emulator.addFault({ call: 'create', kind: 'slow', ms: 2_500 })
   emulator.addFault({ call: 'create', kind: 'reset_before' })
@@ -137,7 +137,7 @@ t.test('a list that lags behind makes no second prediction within REPLICATE_LIST
   t.equal(emulator.predictions.length, 1)
 })
 
-t.test('where what was made has been wiped the task says that it does not know, and asks for nothing more', async (t) => {
+t.test('if the data of its prediction was removed, a task fails with submission_unknown and is not submitted again', async (t) => {
   const { app, emulator } = await startService(t)
   emulator.addFault({ call: 'list', kind: 'status', status: 500, times: 5 })
   emulator.addFault({ call: 'create', kind: 'reset_after' })

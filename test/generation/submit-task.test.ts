@@ -17,7 +17,7 @@ async function breakCreates (service: Awaited<ReturnType<typeof startService>>, 
   return taskIds
 }
 
-t.test('a prediction whose answer was lost is found, and not made again', async (t) => {
+t.test('a prediction whose response was lost is found, and no second one is created', async (t) => {
   const service = await startService(t)
   const taskIds = await breakCreates(service, [
     { kind: 'reset_after' },
@@ -30,7 +30,7 @@ t.test('a prediction whose answer was lost is found, and not made again', async 
   t.equal(service.emulator.calls.create, taskIds.length)
 })
 
-t.test('a submission that never arrived is handed over again, once, and what belongs to others is left alone', async (t) => {
+t.test('a submission that never arrived is repeated once, and predictions of other clients are not taken', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 3_000 } })
   const { app, emulator, apiUrl } = service
   const create = (prompt: string, webhook?: string) => fetch(`${apiUrl}/models/luma/ray/predictions`, {
@@ -59,7 +59,7 @@ t.test('tasks of the same dream may swap predictions, but there are never more p
   t.equal(new Set(videos).size, taskIds.length)
 })
 
-t.test('where nobody can look before the deadline the task says so, and is not handed over again', async (t) => {
+t.test('if no search succeeds before the deadline, the task fails with submission_unknown and is not submitted again', async (t) => {
   const { app, emulator } = await startService(t, { env: { TASK_DEADLINE_SECONDS: '7' } })
   emulator.addFault({ call: 'create', kind: 'reset_after' })
   emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })

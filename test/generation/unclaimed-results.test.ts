@@ -11,7 +11,7 @@ function prediction (id: string, members: object = {}): Prediction {
   return parsed
 }
 
-t.test('what a verdict needs is kept, without logs and dream', async (t) => {
+t.test('the members that a verdict needs are kept, without logs and dream', async (t) => {
   const results = new UnclaimedResults({ max: 10, ttlMs: 60_000 })
   const given = prediction('p1', { status: 'failed', error: 'E005', data_removed: true })
   results.keep(given)
@@ -19,7 +19,7 @@ t.test('what a verdict needs is kept, without logs and dream', async (t) => {
   t.equal(results.get('p2'), undefined)
 })
 
-t.test('their number and size are bounded, and after their time they are gone without being asked for', async (t) => {
+t.test('number and size of the results are bounded, and expired ones are removed without being read', async (t) => {
   const results = new UnclaimedResults({ max: 10, ttlMs: 50 })
   results.keep(prediction('large', { output: Array.from({ length: 100 }, (_, file) => `${video}?${file}${'x'.repeat(1_000)}`) }))
   t.equal(results.size, 0, 'read when its turn comes')

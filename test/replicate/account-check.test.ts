@@ -14,26 +14,26 @@ t.test('a token that Replicate refuses is an error in the log, and the service i
   t.equal(emulator.calls.account, 1)
 })
 
-t.test('a token that Replicate takes is said once', async (t) => {
+t.test('a token that Replicate accepts is logged once', async (t) => {
   const { emulator, lineWith } = await listening(t)
   t.match(await lineWith('Replicate takes REPLICATE_API_TOKEN'), { level: 30 })
   t.equal(emulator.calls.account, 1)
 })
 
-t.test('a Replicate that cannot be reached is a warning, and neither readiness nor the stop waits for it', async (t) => {
+t.test('an unreachable Replicate is a warning, and neither readiness nor the stop waits for it', async (t) => {
   const { app, lineWith } = await listening(t, { env: { REPLICATE_API_URL: `http://127.0.0.1:${await closedPort()}/v1` } })
   t.match(await lineWith('Replicate cannot be asked'), { level: 40, provider_message: /ECONNREFUSED/ })
   t.equal((await app.inject('/readyz')).statusCode, 200)
 })
 
-t.test('a call that hangs is given up at the stop', async (t) => {
+t.test('a call that hangs is aborted at the stop', async (t) => {
   const { app, emulator, lines } = await listening(t, { faults: ['hang'] })
   await until(() => emulator.calls.account > 0 || undefined, 'the look to be under way')
   await app.close()
   t.same(lines().filter(({ level }) => Number(level) > 30), [])
 })
 
-t.test('an instance that does not listen asks nothing', async (t) => {
+t.test('an instance that does not listen makes no check', async (t) => {
   const { app, emulator } = await startService(t)
   await app.inject('/readyz')
   await app.close()

@@ -10,7 +10,7 @@ t.test('a model is owner/name or owner/name:version', async (t) => {
   t.same(parseModel(`someone/dreams:${hash}`), { ok: true, owner: 'someone', name: 'dreams', version: hash })
 })
 
-t.test('anything else is told in a sentence, and no path can be made of it', async (t) => {
+t.test('any other model is refused with a sentence, and gives no path', async (t) => {
   for (const model of ['', 'luma', 'luma/', '/ray', 'luma/ray/x', 'luma/ray:', 'luma/ray:a:b', ' luma/ray', 'luma/ray\n', '../ray',
     'luma/..', 'luma/ray?x', 'luma/r%2fy', 'https://replicate.com/luma/ray', `luma/${'a'.repeat(101)}`, hash]) {
     t.match(parseModel(model), { ok: false, fault: /^must be owner\/name or owner\/name:version/ }, JSON.stringify(model))

@@ -27,7 +27,7 @@ t.test('the best kind of video is preferred, of the same kind the first', async 
   t.same(best('thumb.png', 'a.MP4?x=.png'), { found: 'video', url: at('a.MP4?x=.png') })
 })
 
-t.test('what is plainly something else is no video', async (t) => {
+t.test('a file of another kind is no video', async (t) => {
   for (const ending of ['png', 'jpg', 'jpeg', 'webp', 'gif', 'wav', 'mp3', 'json', 'txt', 'PNG']) {
     t.same(findVideo([`https://replicate.delivery/a.${ending}`], replicate), { found: 'nothing' }, ending)
     t.same(findVideo([`https://evil.example/a.${ending}`], replicate), { found: 'nothing' }, `foreign ${ending}`)
@@ -39,7 +39,7 @@ t.test('what is plainly something else is no video', async (t) => {
   }
 })
 
-t.test('files of Replicate’s own hosts are believed', async (t) => {
+t.test('files of Replicate’s own hosts are trusted', async (t) => {
   for (const url of ['https://replicate.delivery/a.mp4', 'https://pbxt.replicate.delivery/a.mp4', 'https://a.b.replicate.delivery/a',
     'https://api.replicate.com/v1/files/abc/download', 'https://replicate.delivery:443/a.mp4', 'HTTPS://REPLICATE.DELIVERY/a.mp4',
     ' https://replicate.delivery/a.mp4\n', 'https://repli\tcate.delivery/a.mp4']) {
@@ -47,7 +47,7 @@ t.test('files of Replicate’s own hosts are believed', async (t) => {
   }
 })
 
-t.test('files of any other host are not', async (t) => {
+t.test('files of any other host are not trusted', async (t) => {
   for (const url of [
     'http://replicate.delivery/a.mp4',
     'https://replicate.delivery:8443/a.mp4',
@@ -74,7 +74,7 @@ t.test('files of any other host are not', async (t) => {
   ]) t.same(findVideo(url, replicate), { found: 'untrusted', url: new URL(url).href }, url)
 })
 
-t.test('another API’s files are believed from exactly its origin', async (t) => {
+t.test('files of another API are trusted from exactly its origin', async (t) => {
   const url = 'http://127.0.0.1:4000/files/a.mp4'
   t.same(findVideo(url, emulator), { found: 'video', url })
   for (const foreign of ['http://127.0.0.1:4001/files/a.mp4', 'https://127.0.0.1:4000/files/a.mp4', 'http://127.0.0.1/files/a.mp4',
@@ -83,7 +83,7 @@ t.test('another API’s files are believed from exactly its origin', async (t) =
   }
 })
 
-t.test('a believed video counts before a foreign one of a better kind', async (t) => {
+t.test('a trusted video is preferred to an untrusted one of a better kind', async (t) => {
   t.same(findVideo(['https://evil.example/a.mp4', 'https://replicate.delivery/b'], replicate),
     { found: 'video', url: 'https://replicate.delivery/b' })
 })

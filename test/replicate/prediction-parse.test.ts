@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isPredictionId, parsePrediction } from '../../services/replicate/prediction.ts'
 
-t.test('a full prediction is taken over, and members that nobody knows pass', async (t) => {
+t.test('a full prediction is parsed, and unknown members are ignored', async (t) => {
   t.same(parsePrediction({
     id: 'gm3qorzdhgbfurvjtvhg6dckhu',
     model: 'luma/ray',

@@ -11,7 +11,7 @@ function verdictOf (members: { status: string, [member: string]: unknown }, now 
   return judgePrediction(prediction, { ...context, now })
 }
 
-t.test('a prediction that has not ended is running, also by a word that nobody has heard of', async (t) => {
+t.test('a prediction that has not ended is running, also with an unknown status', async (t) => {
   for (const status of ['starting', 'processing', 'queued', 'SUCCEEDED', '']) {
     t.same(verdictOf({ status, output: video }), { verdict: 'running', progress: null }, status)
   }
@@ -27,7 +27,7 @@ t.test('a succeeded prediction gives its video, or tells why it cannot', async (
   t.match(verdictOf({ status: 'succeeded', output: 'https://evil.example/a.mp4' }), { verdict: 'failed', code: 'provider_error' })
 })
 
-t.test('a failed prediction fails by what its words name', async (t) => {
+t.test('a failed prediction is classified by its message', async (t) => {
   const cases = [
     { error: 'The input or output was flagged as sensitive. (E005)', code: 'content_policy' },
     { error: 'NSFW content detected', code: 'content_policy' },
@@ -42,12 +42,12 @@ t.test('a failed prediction fails by what its words name', async (t) => {
   for (const { error, code } of cases) t.match(verdictOf({ status: 'failed', error }), { verdict: 'failed', code }, JSON.stringify(error))
 })
 
-t.test('the words of a verdict are bounded', async (t) => {
+t.test('the message of a verdict is bounded', async (t) => {
   const verdict = verdictOf({ status: 'failed', error: 'x'.repeat(5_000) })
   t.equal(verdict.verdict === 'failed' && verdict.message.length, 500)
 })
 
-t.test('a prediction that ended unasked is overdue from a moment before the deadline on, else an error', async (t) => {
+t.test('a prediction that was canceled upstream is overdue from shortly before the deadline on, and an error before', async (t) => {
   for (const status of ['canceled', 'aborted']) {
     t.match(verdictOf({ status }), { verdict: 'failed', code: 'provider_error' }, status)
     t.match(verdictOf({ status }, context.deadlineAt - 2_001), { code: 'provider_error' }, status)

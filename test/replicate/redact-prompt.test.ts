@@ -3,11 +3,11 @@ import { redactPrompt } from '../../services/replicate/redact-prompt.ts'
 
 const withheld = '[withheld: repeats the dream]'
 
-t.test('words without a piece of the dream are kept as they are', async (t) => {
+t.test('a message without a part of the dream is kept as it is', async (t) => {
   t.equal(redactPrompt('The model  is overloaded', 'A whale in the clouds'), 'The model  is overloaded')
 })
 
-t.test('words that repeat the dream in any spelling are withheld', async (t) => {
+t.test('a message that repeats the dream in any encoding is withheld', async (t) => {
   const broken = 'I fell\n\nThen I\n\nflew up\n\nto Mars'
   t.equal(redactPrompt('Not allowed: I fell Then I flew up to Mars', broken), withheld)
   const russian = 'Кит плывёт над школой'

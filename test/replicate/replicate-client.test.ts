@@ -59,7 +59,7 @@ t.test('a create sends the model, the input and the time that is left', async (t
   })
 })
 
-t.test('a create of a version names it in the body, and never asks for less than Replicate’s least time', async (t) => {
+t.test('a create of a version names it in the body, and never asks for less than Replicate’s minimum', async (t) => {
   const { server, client } = await scripted(t, (socket) => socket.write(answer(201, prediction)))
   await client.create({ ...request, model: 'someone/dreams:0a1b', cancelAfterSeconds: 4.2 })
   t.match(server.received, [{ path: '/v1/predictions', headers: { 'cancel-after': '5s' } }])
@@ -101,7 +101,7 @@ t.test('an answer to a create is certain or not by its status, and asked for onc
   }
 })
 
-t.test('a create is never followed to another place', async (t) => {
+t.test('a create does not follow redirects', async (t) => {
   const elsewhere = await startScriptedServer(t, (socket) => socket.write(answer(201, prediction)))
   for (const status of [301, 302, 307, 308]) {
     const created = await createOnce(t, (socket) => socket.write(answer(status, '', { location: `${elsewhere.origin}/v1` })))
@@ -170,7 +170,7 @@ t.test('a create that fails before a byte was sent is deferred', async (t) => {
   }
 })
 
-t.test('a create that may not be sent any more is withdrawn at the last moment', async (t) => {
+t.test('a create that must not be sent any more is withdrawn at the last moment', async (t) => {
   t.match(await createOnce(t, () => t.fail('it was sent'), {}, { shouldSend: () => false }), { outcome: 'withdrawn', requests: 0 })
   t.match(await createOnce(t, () => t.fail('it was sent'), {}, { signal: AbortSignal.abort() }), { outcome: 'withdrawn', requests: 0 })
 })
@@ -183,7 +183,7 @@ t.test('a withdrawn create leaves the connection fit for the next call', async (
   t.same(server.received.map(({ method }) => method), ['GET', 'GET'])
 })
 
-t.test('an exception in the last question throws, and nothing is sent', async (t) => {
+t.test('an exception in shouldSend throws, and nothing is sent', async (t) => {
   const { server, client } = await scripted(t, () => t.fail('it was sent'))
   await t.rejects(client.create(request, { shouldSend: () => { throw new Error('a fault of ours') } }), { message: 'a fault of ours' })
   await client.close()
@@ -235,7 +235,7 @@ t.test('many creates at once on dying connections arrive at most once each', asy
   t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, Math.ceil(arrived.length / 2))
 })
 
-t.test('what was heard of a prediction is found, missing or unavailable', async (t) => {
+t.test('a read of a prediction is found, missing or unavailable', async (t) => {
   const html = '<html>Bad gateway</html>'
   const cases = [
     { reply: answer(200, prediction), outcome: 'found' },
@@ -271,7 +271,7 @@ t.test('a read that breaks or hangs is unavailable', async (t) => {
   }
 })
 
-t.test('an answer of no use is not quoted: it may hold somebody else’s dream', async (t) => {
+t.test('an unusable response is not quoted: it can contain the dream of another client', async (t) => {
   const { client } = await scripted(t, (socket) => socket.write(answer(200, { ...prediction, id: 'another', input: { prompt: 'my secret' } })))
   const read = await client.get('abc123')
   t.notMatch(JSON.stringify(read), 'my secret')

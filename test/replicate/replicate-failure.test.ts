@@ -7,7 +7,7 @@ function retryAfter (headers: Record<string, string>, body: unknown = ''): numbe
   return failureFromAnswer({ status: 429, headers, body: JSON.stringify(body) }).retryAfterMs
 }
 
-t.test('how long to stay away is read from the header, the body or the limit, in this order', async (t) => {
+t.test('the delay is read from the header, the body or the limit, in this order', async (t) => {
   t.equal(retryAfter({ 'retry-after': '7' }, { retry_after: 9 }), 7_000)
   t.equal(retryAfter({ 'retry-after': '0' }), 0)
   t.equal(retryAfter({}, { retry_after: 9 }), 9_000)
@@ -18,19 +18,19 @@ t.test('how long to stay away is read from the header, the body or the limit, in
   t.equal(retryAfter({}), null)
 })
 
-t.test('a date to stay away until is compared with the date of the answer', async (t) => {
+t.test('a Retry-After date is compared with the date of the response', async (t) => {
   t.equal(retryAfter({ 'retry-after': 'Tue, 24 Nov 2026 08:01:30 GMT', date }), 90_000)
   t.equal(retryAfter({ 'retry-after': 'Tue, 24 Nov 2026 07:00:00 GMT', date }), 0)
   t.equal(retryAfter({ 'retry-after': new Date(Date.now() - 60_000).toUTCString() }), 0, 'without one, with the clock here')
 })
 
-t.test('how long to stay away has a sane maximum', async (t) => {
+t.test('the delay has a maximum', async (t) => {
   t.equal(retryAfter({ 'retry-after': '86400' }), 600_000)
   t.equal(retryAfter({ 'retry-after': 'Wed, 25 Nov 2026 08:00:00 GMT', date }), 600_000)
   t.equal(retryAfter({}, { retry_after: 1e9 }), 600_000)
 })
 
-t.test('nonsense about how long to stay away is nothing', async (t) => {
+t.test('an invalid delay is ignored', async (t) => {
   for (const value of ['', 'soon', '-5', '1e3', '0x10', 'NaN', 'Infinity', 'yesterday GMT']) {
     t.equal(retryAfter({ 'retry-after': value }), null, value)
   }
@@ -39,7 +39,7 @@ t.test('nonsense about how long to stay away is nothing', async (t) => {
   t.equal(retryAfter({ 'retry-after': 'soon' }, { retry_after: 4 }), 4_000, 'the body counts then')
 })
 
-t.test('the words of a failure are bounded, on one line, and never empty', async (t) => {
+t.test('the message of a failure is bounded, on one line, and never empty', async (t) => {
   const answer = { status: 422, headers: {} }
   t.equal(failureFromAnswer({ ...answer, body: '<html>\n  <b>Oh</b>\n</html>' }).message, '<html> <b>Oh</b> </html>')
   t.equal(failureFromAnswer({ ...answer, body: JSON.stringify({ title: 'Bad', detail: 'x'.repeat(9_000) }) }).message.length, 500)
@@ -49,14 +49,14 @@ t.test('the words of a failure are bounded, on one line, and never empty', async
   }).message, /Bad.*input\.seed.*not declared/)
 })
 
-t.test('a broken request is told by its error’s code', async (t) => {
+t.test('a failed request is described by the code of its error', async (t) => {
   const error = Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' })
   t.same(failureFromError(error), {
     code: 'provider_unavailable', status: null, message: 'ECONNREFUSED: connect failed', retryAfterMs: null
   })
 })
 
-t.test('a status that nobody has heard of is an error of the provider’s', async (t) => {
+t.test('an unknown status is an error of the provider', async (t) => {
   for (const status of [299, 304, 418, 600, 999]) {
     t.match(failureFromAnswer({ status, headers: {}, body: '' }), { code: 'provider_error', status }, String(status))
   }
@@ -69,7 +69,7 @@ t.test('only a refused input can be against the content policy', async (t) => {
   t.equal(failureFromAnswer({ status: 503, headers: {}, body }).code, 'provider_unavailable')
 })
 
-t.test('the provider’s own words are known by what they name', async (t) => {
+t.test('messages of the provider are classified by what they name', async (t) => {
   const cases = {
     'The input or output was flagged as sensitive. Please try again with different inputs. (E005)': 'content_policy',
     'NSFW content detected. Try running it again, or try a different prompt.': 'content_policy',

@@ -58,7 +58,7 @@ async function processing (service: Service, dream: string): Promise<string> {
   return taskId
 }
 
-t.test('the end of a prediction is heard without a single read', async (t) => {
+t.test('the end of a prediction is received without a single read', async (t) => {
   const service = await startService(t, { generationMs: 100 })
   const taskIds = await Promise.all(Array.from({ length: 20 }, (_, dream) => postDream(service.app, `Dream ${dream}`)))
   for (const taskId of taskIds) t.match(await ended(service.app, taskId), { status: 'completed' })
@@ -66,13 +66,13 @@ t.test('the end of a prediction is heard without a single read', async (t) => {
   t.match(service.emulator.log.all[0], { webhook: /\/webhooks\/replicate\// })
 })
 
-t.test('a prediction that ends before its create is answered is heard of as well', async (t) => {
+t.test('the end of a prediction before the response to its create is received as well', async (t) => {
   const service = await startService(t, { generationMs: 0, latencyMs: 300 })
   t.match(await ended(service.app, await postDream(service.app)), { status: 'completed' })
   t.equal(service.emulator.calls.get, 0)
 })
 
-t.test('a lost answer is mended as soon as the prediction starts, though nothing can be searched', async (t) => {
+t.test('a lost response is recovered as soon as the prediction starts, even if no search is possible', async (t) => {
   const service = await startService(t, { startingMs: 1_000, generationMs: 600_000 })
   service.emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
   service.emulator.addFault({ call: 'create', kind: 'reset_after' })
@@ -80,7 +80,7 @@ t.test('a lost answer is mended as soon as the prediction starts, though nothing
   t.equal(service.emulator.calls.create, 1)
 })
 
-t.test('a prediction that starts after its task was canceled is canceled, though nothing can be searched', async (t) => {
+t.test('a prediction that starts after its task was canceled is canceled, even if no search is possible', async (t) => {
   const service = await startService(t, { startingMs: 1_500, generationMs: 600_000 })
   const { app, emulator } = service
   emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
@@ -92,7 +92,7 @@ t.test('a prediction that starts after its task was canceled is canceled, though
   t.match(await statusOf(app, taskId), { status: 'failed', error_code: 'canceled' })
 })
 
-t.test('a cancel that does not get through when the webhook comes is made again by the search', async (t) => {
+t.test('a cancel that fails when the webhook comes is repeated by the search', async (t) => {
   const service = await startService(t, { startingMs: 1_500, generationMs: 600_000 })
   const { app, emulator } = service
   emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
@@ -106,7 +106,7 @@ t.test('a cancel that does not get through when the webhook comes is made again 
   await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
 })
 
-t.test('a lost answer is mended by the webhook that names the task', async (t) => {
+t.test('a lost response is recovered by the webhook that names the task', async (t) => {
   const service = await startService(t, { generationMs: 100 })
   service.emulator.addFault({ call: 'create', kind: 'hang', after: true })
   service.emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
@@ -116,7 +116,7 @@ t.test('a lost answer is mended by the webhook that names the task', async (t) =
   t.equal(service.emulator.predictions.length, 1)
 })
 
-t.test('a task that is resumed is looked at at once: its webhook may have come while nobody was there', async (t) => {
+t.test('the prediction of a resumed task is read at once: its webhook may have come while no instance ran', async (t) => {
   const service = await startService(t, { generationMs: 600_000 }, { DATA_DIR: t.testdir() })
   const taskId = await processing(service, 'A whale')
   await service.app.close()
@@ -141,7 +141,7 @@ t.test('a prediction that was made without a webhook is read at the usual pace',
   t.match(await ended(resumed, taskId), { status: 'completed' })
 })
 
-t.test('what is not signed by Replicate, or not lately, is refused and changes nothing', async (t) => {
+t.test('a webhook without a recent signature of Replicate is refused and changes nothing', async (t) => {
   const service = await startService(t, { generationMs: 600_000 })
   const { app, emulator } = service
   const taskId = await processing(service, 'A whale')
@@ -170,7 +170,7 @@ function headOf (secret: string, length: number, { at = new Date(), signature = 
   return `${lines.join('\r\n')}\r\n\r\n`
 }
 
-t.test('what the headers give away is refused before the body has come', async (t) => {
+t.test('a webhook that its headers disqualify is refused before its body has come', async (t) => {
   const { app, emulator: { webhookSecret: secret }, publicUrl } = await startService(t)
   const unknown = await startService(t, {}, { REPLICATE_API_URL: 'http://127.0.0.1:9/v1' })
   const refusalOf = async (address: string, head: string) => {
@@ -190,7 +190,7 @@ t.test('what the headers give away is refused before the body has come', async (
   t.equal(unverifiable.headers.get('retry-after'), '5')
 })
 
-t.test('of bodies that are not complete no more are kept than there is room for, and the room is given back', async (t) => {
+t.test('incomplete bodies are kept up to a budget, which they return', async (t) => {
   const { app, emulator: { webhookSecret: secret }, publicUrl } = await startService(t)
   const large = `{"id":"x","logs":"${'a'.repeat(8_000_000)}"}`
   const post = () => app.inject({ method: 'POST', url: '/webhooks/replicate/x', headers: signed(secret, large), body: large })
@@ -210,7 +210,7 @@ t.test('of bodies that are not complete no more are kept than there is room for,
   for (let count = 0; count < 5; count++) t.equal((await post()).statusCode, 400)
 })
 
-t.test('one of several signatures is enough, as while a secret takes the place of another', async (t) => {
+t.test('one of several signatures is enough, as while a secret is being replaced', async (t) => {
   const service = await startService(t)
   const { emulator: { webhookSecret: secret } } = service
   const other = signed(`whsec_${Buffer.alloc(32, 7).toString('base64')}`, '{}')['webhook-signature']
@@ -240,7 +240,7 @@ t.test('duplicates, disorder and a replay to the address of another task do no h
   t.equal((await statusOf(app, second)).status, 'processing')
 })
 
-t.test('a body is not believed more than a poll: a video from elsewhere fails the task', async (t) => {
+t.test('a webhook is trusted no more than a poll: a video from another host fails the task', async (t) => {
   const service = await startService(t, { generationMs: 600_000 })
   const taskId = await processing(service, 'A whale')
   const body = JSON.stringify({ ...service.emulator.predictions[0], status: 'succeeded', output: 'https://evil.example/a.mp4' })
