@@ -1,7 +1,7 @@
 import t from 'tap'
 import { buildBareFastify } from '../../bench/bare-fastify.ts'
 
-t.test('The bare Fastify of the measurements answers each of its routes as the service does', async (t) => {
+t.test('the bare Fastify of the measurements answers each of its routes as the service does', async (t) => {
   const app = buildBareFastify()
   t.teardown(() => app.close())
   const created = await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Realistic' } })

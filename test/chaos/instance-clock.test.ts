@@ -5,7 +5,7 @@ import { InstanceClock } from '../../chaos/instance-clock.ts'
 
 const show = ['-e', 'console.log(Date.now())']
 
-t.test('A process has the clock that it is given', (t) => {
+t.test('a process has the clock that it was given', (t) => {
   const clock = InstanceClock.find(join(t.testdir(), 'clock'), -120_000)
   if (clock === undefined) {
     t.pass('libfaketime is not on this machine', { skip: true })

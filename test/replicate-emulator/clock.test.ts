@@ -9,7 +9,7 @@ import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 const minute = 60_000
 
-t.test('Everything that is stamped shows the skewed clock, and nothing happens earlier or later', async (t) => {
+t.test('all times that clients see are those of the skewed clock, and nothing happens earlier or later', async (t) => {
   const clock = handClock()
   const { create, get } = await runningEmulator(t, { generationMs: 4000, startingMs: 1000, now: clock.now, clockSkewMs: 3 * minute })
   const { id, created_at: createdAt, deadline } = await bodyOf(await create(undefined, { 'cancel-after': '90' }))
@@ -21,7 +21,7 @@ t.test('Everything that is stamped shows the skewed clock, and nothing happens e
   t.match(await bodyOf(await get(`/v1/predictions/${id}`)), { status: 'succeeded', completed_at: '2025-01-01T00:03:04.000Z', metrics: { predict_time: 3, total_time: 4 } })
 })
 
-t.test('The Date header of every answer is the skewed clock', async (t) => {
+t.test('the Date header of every answer is the skewed clock', async (t) => {
   const clock = handClock()
   const { emulator, create, get } = await runningEmulator(t, { now: clock.now, clockSkewMs: -2 * minute })
   const dates = async (...answers: Array<Promise<Response>>) => (await Promise.all(answers)).map(({ headers }) => headers.get('date'))
@@ -33,7 +33,7 @@ t.test('The Date header of every answer is the skewed clock', async (t) => {
   t.same(await dates(get('/v1/account')), ['Wed, 01 Jan 2025 00:00:00 GMT'])
 })
 
-t.test('created_after and created_before are understood by the skewed clock', async (t) => {
+t.test('created_after and created_before are times of the skewed clock', async (t) => {
   const clock = handClock()
   const { create, get } = await runningEmulator(t, { now: clock.now, clockSkewMs: 3 * minute })
   const { id } = await bodyOf(await create())
@@ -42,7 +42,7 @@ t.test('created_after and created_before are understood by the skewed clock', as
   t.same(await found('created_before=2025-01-01T00:02:59Z'), [], 'by the true clock it would be older')
 })
 
-t.test('A step moves what is stamped from then on, and the list goes by what the stamps say', async (t) => {
+t.test('a step changes all later times, and the list is in the order of the times that it shows', async (t) => {
   const clock = handClock()
   const { origin, create, get } = await runningEmulator(t, { generationMs: 4000, startingMs: 1000, now: clock.now, clockSkewMs: 10 * minute })
   const early = await bodyOf(await create())
@@ -60,7 +60,7 @@ t.test('A step moves what is stamped from then on, and the list goes by what the
   t.match(await (await get('/emulator/state')).json(), { clock: { skewMs: -minute } })
 })
 
-t.test('A webhook is signed with the skewed time', async (t) => {
+t.test('a webhook is signed with the skewed time', async (t) => {
   const received = Promise.withResolvers<{ headers: Record<string, string>, body: string }>()
   const receiver = createServer((request, response) => {
     text(request).then((body) => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { readEnvironment } from '../../replicate-emulator/environment.ts'
 import { auth, bodyOf, runningEmulator } from './running-emulator.ts'
 
-t.test('The control interface says what is wrong with a body', async (t) => {
+t.test('the control interface says what is wrong with a body', async (t) => {
   const { origin } = await runningEmulator(t)
   const send = (path: string, body: unknown, method = 'POST') => fetch(`${origin}/emulator${path}`, { method, headers: auth, body: JSON.stringify(body) })
   const detail = async (response: Response) => {
@@ -15,7 +15,7 @@ t.test('The control interface says what is wrong with a body', async (t) => {
   t.match(await detail(await send('/settings', { latencyMs: 'long' }, 'PATCH')), /\/latencyMs must be number/)
 })
 
-t.test('The state shows settings, calls, predictions and what is to come', async (t) => {
+t.test('the state shows settings, calls, predictions and the entries of the scripts that are left', async (t) => {
   const { origin, create, get } = await runningEmulator(t, { generationMs: 60_000, startingMs: 60_000 })
   const post = (path: string, body: unknown) => fetch(`${origin}/emulator${path}`, { method: 'POST', headers: auth, body: JSON.stringify(body) })
   await post('/outcomes', { status: 'failed', error: 'NSFW', times: 2 })
@@ -33,7 +33,7 @@ t.test('The state shows settings, calls, predictions and what is to come', async
   t.match(await (await get('/emulator/predictions')).json(), [{ id, status: 'failed', input: { prompt: 'a dream' }, webhook: null }])
 })
 
-t.test('The environment is read with all its faults named', async (t) => {
+t.test('an environment with several errors is refused with all of them', async (t) => {
   t.same(readEnvironment({ EMULATOR_PORT: '0', EMULATOR_RATE_LIMITS: 'off', PATH: '' }), { port: 0, host: '127.0.0.1', emulator: { rateLimits: false } })
   t.same(readEnvironment({ EMULATOR_CLOCK_SKEW_MS: '-180000', EMULATOR_LIST_LAG_MS: '10000', EMULATOR_LIST_SHOWS_INPUT: 'off', EMULATOR_KEPT_MS: '5' }).emulator,
     { listShowsInput: false, listLagMs: 10_000, keptMs: 5, clockSkewMs: -180_000 })

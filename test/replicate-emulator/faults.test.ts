@@ -5,7 +5,7 @@ async function codeOf (call: Promise<unknown>): Promise<unknown> {
   return call.then(() => undefined, ({ cause }) => cause?.code)
 }
 
-t.test('A status fault is a problem with retry-after, and makes no prediction', async (t) => {
+t.test('a status fault is a problem with retry-after, and makes no prediction', async (t) => {
   const { emulator, create } = await runningEmulator(t)
   emulator.addFault({ call: 'create', kind: 'status', status: 429, retry_after: 7, detail: 'slower' })
   const response = await create()
@@ -17,14 +17,14 @@ t.test('A status fault is a problem with retry-after, and makes no prediction', 
   t.equal((await create()).status, 201, 'it stood for one call')
 })
 
-t.test('A status fault may come after the effect', async (t) => {
+t.test('a status fault may come after the effect', async (t) => {
   const { emulator, create } = await runningEmulator(t)
   emulator.addFault({ call: 'create', kind: 'status', status: 503, after: true })
   t.equal((await create()).status, 503)
   t.equal(emulator.predictions.length, 1)
 })
 
-t.test('An html fault is a page', async (t) => {
+t.test('an html fault is a page', async (t) => {
   const { emulator, create } = await runningEmulator(t)
   emulator.addFault({ call: 'any', kind: 'html', status: 502 })
   const response = await create()
@@ -32,7 +32,7 @@ t.test('An html fault is a page', async (t) => {
   t.match(await response.text(), '<h1>502</h1>')
 })
 
-t.test('A reset before leaves nothing, a reset after leaves a prediction', async (t) => {
+t.test('a reset before leaves nothing, a reset after leaves a prediction', async (t) => {
   const { emulator, create } = await runningEmulator(t)
   emulator.addFault({ call: 'create', kind: 'reset_before' })
   t.equal(await codeOf(create()), 'ECONNRESET')
@@ -42,7 +42,7 @@ t.test('A reset before leaves nothing, a reset after leaves a prediction', async
   t.equal(emulator.predictions.length, 1)
 })
 
-t.test('A malformed answer is cut, an empty one is empty, a slow one is whole', async (t) => {
+t.test('a malformed answer is cut, an empty one is empty, a slow one is whole', async (t) => {
   const { emulator, create } = await runningEmulator(t)
   for (const kind of ['malformed', 'empty'] as const) {
     emulator.addFault({ call: 'create', kind })
@@ -55,7 +55,7 @@ t.test('A malformed answer is cut, an empty one is empty, a slow one is whole', 
   t.equal(emulator.predictions.length, 3)
 })
 
-t.test('A hung call does not hold up the end', async (t) => {
+t.test('a call without an answer does not delay the close', async (t) => {
   const { app, emulator, create } = await runningEmulator(t)
   emulator.addFault({ call: 'create', kind: 'hang', after: true })
   const made = new Promise((resolve) => emulator.log.changes.once('created', resolve))
@@ -65,7 +65,7 @@ t.test('A hung call does not hold up the end', async (t) => {
   t.ok(await call, 'the connection was ended')
 })
 
-t.test('A share of the calls is the same for the same seed', async (t) => {
+t.test('the same seed selects the same share of the calls', async (t) => {
   const runs = []
   for (const seed of [7, 7]) {
     const { emulator, get } = await runningEmulator(t, { seed })
@@ -79,7 +79,7 @@ t.test('A share of the calls is the same for the same seed', async (t) => {
   t.same(runs[0]?.slice(20), [200, 200, 200, 200], 'twenty calls used it up')
 })
 
-t.test('A fault that does not fit is refused', async (t) => {
+t.test('a fault that does not match the schema is refused', async (t) => {
   const { emulator } = await runningEmulator(t)
   t.throws(() => emulator.addFault({ call: 'get', kind: 'status', status: 200 }), TypeError)
 })

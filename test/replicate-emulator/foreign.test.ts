@@ -5,7 +5,7 @@ import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 interface Page { results: PredictionView[] }
 
-t.test('Another client’s prediction of the same input accompanies a create, older or younger', async (t) => {
+t.test('another client makes a prediction of the same input with a create, older or younger', async (t) => {
   const { emulator, create, get } = await runningEmulator(t, { generationMs: 60_000 })
   emulator.addForeign({ ms: -1500, webhook: 'https://someone.invalid/hook' })
   emulator.addForeign({ ms: 20 })
@@ -25,7 +25,7 @@ t.test('Another client’s prediction of the same input accompanies a create, ol
   t.notOk('webhook' in await bodyOf(await get(`/v1/predictions/${results[1]?.id}`)))
 })
 
-t.test('A share of the creates is accompanied, by default by up to two seconds either way', async (t) => {
+t.test('another client does so with a share of the creates, by default within two seconds either way', async (t) => {
   const clock = handClock()
   const { emulator, create, origin } = await runningEmulator(t, { now: clock.now })
   t.equal((await fetch(`${origin}/emulator/foreign`, { method: 'POST', headers: auth, body: JSON.stringify({ share: 0.5 }) })).status, 201)
@@ -37,7 +37,7 @@ t.test('A share of the creates is accompanied, by default by up to two seconds e
   t.same(emulator.foreign.outstanding(), [])
 })
 
-t.test('The control interface makes one of its own, or one like another', async (t) => {
+t.test('the control interface makes a foreign prediction of its own, or one that imitates another', async (t) => {
   const { origin, create, emulator } = await runningEmulator(t, { generationMs: 60_000 })
   const post = (path: string, body: unknown) => fetch(`${origin}/emulator/predictions${path}`, { method: 'POST', headers: auth, body: JSON.stringify(body) })
   const alone = await post('', { model: 'luma/ray', input: { prompt: 'alone' }, webhook: 'https://someone.invalid/' })
@@ -56,7 +56,7 @@ t.test('The control interface makes one of its own, or one like another', async 
   t.equal(emulator.calls.create, 1)
 })
 
-t.test('The webhook of another client’s prediction is not called', async (t) => {
+t.test('the webhook of another client’s prediction is not called', async (t) => {
   const { emulator } = await runningEmulator(t, { generationMs: 0 })
   emulator.makeForeign({ model: 'luma/ray', version: 'hidden', input: {}, origin: 'http://127.0.0.1' }, { ms: 0, webhook: 'http://127.0.0.1:1/' })
   emulator.create({ model: 'luma/ray', version: 'hidden', input: {}, webhook: 'http://127.0.0.1:1/', webhookEvents: ['completed'], cancelAfterMs: undefined }, 'http://127.0.0.1')

@@ -4,7 +4,7 @@ import { bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 interface Page { results: Array<Partial<PredictionView>>, next: string | null }
 
-t.test('A list that lags shows a prediction later than a single read does', async (t) => {
+t.test('a list that lags shows a prediction later than a single read does', async (t) => {
   const clock = handClock()
   const { emulator, create, get } = await runningEmulator(t, { now: clock.now, listLagMs: 10_000 })
   const listed = async () => (await bodyOf<Page>(await get('/v1/predictions'))).results.map(({ id }) => id)
@@ -20,7 +20,7 @@ t.test('A list that lags shows a prediction later than a single read does', asyn
   t.same(await listed(), [second.id, first.id])
 })
 
-t.test('Pages of a list that lags are full', async (t) => {
+t.test('pages of a list that lags are full', async (t) => {
   const clock = handClock()
   const { emulator, create, get } = await runningEmulator(t, { now: clock.now, rateLimits: false, listLagMs: 1000 })
   for (let number = 0; number < 150; number++) await (await create()).arrayBuffer()
@@ -32,7 +32,7 @@ t.test('Pages of a list that lags are full', async (t) => {
   t.equal(results.length, 100)
 })
 
-t.test('Items of a list show input and webhook as the settings say, and the prediction itself shows both', async (t) => {
+t.test('items of a list show input and webhook as the settings say, and the prediction itself shows both', async (t) => {
   const { emulator, create, get } = await runningEmulator(t, { generationMs: 60_000 })
   const webhook = 'https://hooks.invalid/here'
   const { id } = await bodyOf(await create({ input: { prompt: 'a dream' }, webhook, webhook_events_filter: ['completed'] }))
@@ -47,7 +47,7 @@ t.test('Items of a list show input and webhook as the settings say, and the pred
   t.match(await bodyOf(await get(`/v1/predictions/${id}`)), { input: { prompt: 'a dream' }, webhook })
 })
 
-t.test('The list alone can be broken, and single reads alone', async (t) => {
+t.test('a fault can affect the list only, or single reads only', async (t) => {
   const { emulator, create, get } = await runningEmulator(t)
   const { id } = await bodyOf(await create())
   const statuses = async () => [(await get('/v1/predictions')).status, (await get(`/v1/predictions/${id}`)).status]
@@ -58,7 +58,7 @@ t.test('The list alone can be broken, and single reads alone', async (t) => {
   t.same(await statuses(), [200, 503])
 })
 
-t.test('A fault with an id is for the calls about this prediction alone, and others do not use it up', async (t) => {
+t.test('a fault with an id applies to calls about this prediction only, and others do not use it up', async (t) => {
   const { emulator, create, get, origin } = await runningEmulator(t, { generationMs: 60_000 })
   const [one, other] = [await bodyOf(await create()), await bodyOf(await create())]
   emulator.addFault({ call: 'any', kind: 'status', status: 500, id: one.id, times: 2 })

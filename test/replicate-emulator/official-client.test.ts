@@ -8,7 +8,7 @@ import { runningEmulator } from './running-emulator.ts'
 const model = 'luma/ray'
 const input = { prompt: 'a dream' }
 
-t.test('The official client creates a prediction and waits for its video', async (t) => {
+t.test('the official client creates a prediction and waits for its video', async (t) => {
   const { origin } = await runningEmulator(t)
   const replicate = new Replicate({ auth: 'test-token', baseUrl: `${origin}/v1` })
   const created = await replicate.predictions.create({ model, input })
@@ -18,13 +18,13 @@ t.test('The official client creates a prediction and waits for its video', async
   t.equal(ended.output, `${origin}/files/${created.id}/output.mp4`)
 })
 
-t.test('The official client runs a model in one call', async (t) => {
+t.test('the official client runs a model in one call', async (t) => {
   const { origin } = await runningEmulator(t)
   const replicate = new Replicate({ auth: 'test-token', baseUrl: `${origin}/v1` })
   t.match(await replicate.run(model, { input }), /^http:.*\.mp4$/)
 })
 
-t.test('The official client pages through a list, newest first', async (t) => {
+t.test('the official client pages through a list, newest first', async (t) => {
   const { origin, emulator } = await runningEmulator(t)
   const replicate = new Replicate({ auth: 'test-token', baseUrl: `${origin}/v1` })
   for (let number = 0; number < 101; number++) await replicate.predictions.create({ model, input })
@@ -34,7 +34,7 @@ t.test('The official client pages through a list, newest first', async (t) => {
   t.same(pages.flat(), emulator.predictions.map(({ id }) => id).reverse())
 })
 
-t.test('The official client cancels a prediction', async (t) => {
+t.test('the official client cancels a prediction', async (t) => {
   const { origin } = await runningEmulator(t, { generationMs: 60_000 })
   const replicate = new Replicate({ auth: 'test-token', baseUrl: `${origin}/v1` })
   const { id } = await replicate.predictions.create({ model, input })
@@ -42,7 +42,7 @@ t.test('The official client cancels a prediction', async (t) => {
   t.equal((await replicate.predictions.get(id)).status, 'canceled')
 })
 
-t.test('The official client validates the signature of a webhook', async (t) => {
+t.test('the official client validates the signature of a webhook', async (t) => {
   const { origin } = await runningEmulator(t, { allowHttpWebhooks: true })
   const replicate = new Replicate({ auth: 'test-token', baseUrl: `${origin}/v1` })
   const received: Array<{ headers: IncomingMessage['headers'], body: string }> = []

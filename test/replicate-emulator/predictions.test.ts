@@ -4,7 +4,7 @@ import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 interface Page { results: PredictionView[], next: string | null, previous: string | null }
 
-t.test('A create lists every fault of its body', async (t) => {
+t.test('a create lists every fault of its body', async (t) => {
   const { create } = await runningEmulator(t)
   const response = await create({ input: { seed: 1, loop: 'yes' }, extra: 1, webhook: 'http://example.com/' })
   t.equal(response.status, 422)
@@ -18,7 +18,7 @@ t.test('A create lists every fault of its body', async (t) => {
   ])
 })
 
-t.test('Broken JSON is 400, a missing token 401, a wrong one 401, a missing model 404', async (t) => {
+t.test('broken JSON is 400, a missing token 401, a wrong one 401, a missing model 404', async (t) => {
   const { origin, get } = await runningEmulator(t, { token: 'test-token' })
   const post = (path: string, body: string) => fetch(origin + path, { method: 'POST', headers: auth, body })
   t.equal((await post('/v1/models/luma/ray/predictions', '{')).status, 400)
@@ -27,7 +27,7 @@ t.test('Broken JSON is 400, a missing token 401, a wrong one 401, a missing mode
   t.equal((await post('/v1/models/missing/model/predictions', '{"input":{}}')).status, 404)
 })
 
-t.test('A version is 64 digits, owner/name or owner/name:version', async (t) => {
+t.test('a version is 64 digits, owner/name or owner/name:version', async (t) => {
   const { origin } = await runningEmulator(t)
   const digits = 'ab'.repeat(32)
   const post = (version: string) => fetch(`${origin}/v1/predictions`, { method: 'POST', headers: auth, body: JSON.stringify({ version, input: { prompt: 'x' } }) })
@@ -37,7 +37,7 @@ t.test('A version is 64 digits, owner/name or owner/name:version', async (t) => 
   t.equal((await post('nonsense')).status, 422)
 })
 
-t.test('A prediction goes its way by the clock and is wiped an hour after its end', async (t) => {
+t.test('a prediction changes its status by the clock, and its data are removed an hour after its end', async (t) => {
   const clock = handClock()
   const { emulator, create, get } = await runningEmulator(t, { generationMs: 4000, now: clock.now })
   emulator.addOutcome({ status: 'succeeded', progress: true, output: ['$VIDEO'] })
@@ -53,7 +53,7 @@ t.test('A prediction goes its way by the clock and is wiped an hour after its en
   t.equal((await get(`/files/${id}/output.mp4`)).status, 404)
 })
 
-t.test('Data is wiped after the time that is set, or of all that have ended when it is asked for', async (t) => {
+t.test('the data are removed after the configured time, or of all ended predictions on request', async (t) => {
   const clock = handClock()
   const { emulator, origin, create, get } = await runningEmulator(t, { generationMs: 1000, keptMs: 5000, now: clock.now })
   const { id } = await bodyOf(await create())
@@ -76,7 +76,7 @@ t.test('Data is wiped after the time that is set, or of all that have ended when
   t.match(await now(running.id), { data_removed: false, output: /output\.mp4$/ }, 'what ended later is kept its own time')
 })
 
-t.test('A distorted prediction shows what it is told to, in every answer', async (t) => {
+t.test('a distorted prediction shows the given members in every answer', async (t) => {
   const { emulator, create, get, origin } = await runningEmulator(t)
   emulator.addDistortion({ members: { created_at: '+275760-09-13T00:00:00.000Z' } })
   emulator.addDistortion({ without: ['created_at'] })
@@ -104,7 +104,7 @@ t.test('Cancel-After aborts what has not started and cancels what has', async (t
   t.same(emulator.predictions.map(({ status }) => status), ['aborted', 'processing', 'canceled'])
 })
 
-t.test('A cancel of what has ended changes nothing', async (t) => {
+t.test('a cancel of an ended prediction changes nothing', async (t) => {
   const clock = handClock()
   const { origin, create } = await runningEmulator(t, { now: clock.now })
   const { urls } = await bodyOf(await create())
@@ -113,7 +113,7 @@ t.test('A cancel of what has ended changes nothing', async (t) => {
   t.match(await (await fetch(urls.cancel, { method: 'POST', headers: auth })).json(), { status: 'succeeded' })
 })
 
-t.test('A list keeps to created_after and created_before', async (t) => {
+t.test('a list has the predictions between created_after and created_before', async (t) => {
   const clock = handClock()
   const { create, get } = await runningEmulator(t, { now: clock.now })
   const made = []
@@ -129,7 +129,7 @@ t.test('A list keeps to created_after and created_before', async (t) => {
   t.equal((await get('/v1/predictions?cursor=x')).status, 400)
 })
 
-t.test('The 601st create of a minute is 429 and says when to come again', async (t) => {
+t.test('the 601st create of a minute is refused with 429 and a Retry-After', async (t) => {
   const clock = handClock()
   const { create, get, emulator } = await runningEmulator(t, { now: clock.now })
   t.equal((await get('/v1/account')).headers.get('ratelimit-remaining'), '2999')

@@ -12,7 +12,7 @@ function inside (box: Box | undefined, ...path: string[]): Box | undefined {
   return path.reduce<Box | undefined>((parent, type) => parent && childBoxes(parent).find((child) => child.type === type), box)
 }
 
-t.test('Each style has its own video: MP4, H.264, portrait, four seconds, the index first', async (t) => {
+t.test('each style has its own video: MP4, H.264, portrait, four seconds, the index first', async (t) => {
   const { create, get } = await runningEmulator(t, { generationMs: 0 })
   const tags = new Set()
   for (const prompt of prompts) {
@@ -33,7 +33,7 @@ t.test('Each style has its own video: MP4, H.264, portrait, four seconds, the in
   t.equal(tags.size, 3)
 })
 
-t.test('A file answers ranges, HEAD and conditions', async (t) => {
+t.test('a file answers ranges, HEAD and conditions', async (t) => {
   const { create, get, origin } = await runningEmulator(t, { generationMs: 0 })
   const { id } = await bodyOf(await create())
   const path = `/files/${id}/output.mp4`
