@@ -1,7 +1,8 @@
 import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from '../callback-deliveries.ts'
 import { JobLeases } from './job-leases.ts'
 import type { Log } from '../../runtime/log.ts'
-import { deliveryQueue, type Database, type PostgresDatabase } from './postgres-database.ts'
+import { deliveryQueue, type PostgresDatabase } from './postgres-database.ts'
+import type { Database } from './postgres-transaction.ts'
 import type { Task } from '../../tasks/task.ts'
 
 export interface PostgresCallbackDeliveriesOptions {

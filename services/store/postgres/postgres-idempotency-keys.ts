@@ -1,5 +1,6 @@
 import { keyTtlMs, type StoredKey, type KeyRow } from '../idempotency-key.ts'
-import type { Database, PostgresDatabase, Row } from './postgres-database.ts'
+import type { PostgresDatabase, Row } from './postgres-database.ts'
+import type { Database } from './postgres-transaction.ts'
 
 const keyColumns = 'scope, key, fingerprint, task_id, code, created_at'
 const storedKeyColumns = `${keyColumns}, exists (select from task where task.id = task_id) as has_task`

@@ -1,0 +1,55 @@
+import type { Log } from '../../runtime/log.ts'
+import { keyTtlMs } from '../idempotency-key.ts'
+import { openCondition } from '../task-conditions.ts'
+import { generationQueue, type PostgresDatabase } from './postgres-database.ts'
+import { deleteExpiredPredictionOwners } from './postgres-prediction-owners.ts'
+
+export interface PostgresMaintenanceOptions {
+  database: PostgresDatabase
+  /** the store's clock, ms since the epoch */
+  now: () => number
+  log: Log
+}
+
+const intervalMs = 60_000
+const maxJobs = 1_000
+
+/** Once a minute: adds the jobs that are missing, and deletes rows that have expired. Every instance does it. */
+export class PostgresMaintenance {
+  #options
+  #timer
+  #running: Promise<void> | undefined
+
+  constructor (options: PostgresMaintenanceOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.#run(), intervalMs).unref()
+  }
+
+  stop (): void {
+    clearInterval(this.#timer)
+  }
+
+  /** Resolves when a run that is under way has ended. */
+  async drain (): Promise<void> {
+    await this.#running
+  }
+
+  #run (): void {
+    const { database, now, log } = this.#options
+    this.#running ??= this.#addMissingJobs()
+      .then(async () => {
+        await database.query('delete from idempotency_key where created_at <= $1', [now() - keyTtlMs])
+        await deleteExpiredPredictionOwners(database, now())
+      })
+      .catch((err: unknown) => log.warn({ err }, 'Could not search for tasks without a job'))
+      .finally(() => { this.#running = undefined })
+  }
+
+  /** Every open task has a job, even if another program inserted the task or deleted the job. */
+  async #addMissingJobs (): Promise<void> {
+    const { boss, query } = this.#options.database
+    const rows = await query(`select id from task where ${openCondition} and not exists (
+      select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, maxJobs])
+    if (rows.length > 0) await boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
+  }
+}

@@ -1,0 +1,127 @@
+import { LRUCache } from 'lru-cache'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import type { Task } from '../../tasks/task.ts'
+import { openCondition, unresolvedCondition } from '../task-conditions.ts'
+import { rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
+import type { TaskListQuery } from '../task-store.ts'
+
+export type SqliteTaskRow = TaskRow & { seq: number }
+
+/** Building a task from its row costs ten times as much as reading it from memory. This many of the longest dreams are 10 MB. */
+const maxCachedTasks = 1_000
+/** A transition changes no other column, so the entries of most indexes stay as they are. */
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
+/** Sorts after every id. */
+const afterAllIds = '~'
+
+/** The table `task` and its SQL. Every method throws what SQLite throws. */
+export class SqliteTaskTable {
+  #database
+  #statements
+  #lists = new Map<string, StatementSync>()
+  /** Tasks as they are on disk. No other process writes to the file, and each write here removes its task from the cache. */
+  #cache = new LRUCache<string, Task>({ max: maxCachedTasks })
+
+  constructor (database: DatabaseSync) {
+    this.#database = database
+    const prepare = (sql: string): StatementSync => database.prepare(sql)
+    this.#statements = {
+      insert: prepare(`insert into task (${taskColumns.join(', ')}) values (${taskColumns.map(() => '?').join(', ')})`),
+      update: prepare(`update task set ${changingColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
+      remove: prepare('delete from task where id = ? and version = ?'),
+      get: prepare('select * from task where id = ?'),
+      open: prepare(`select * from task where ${openCondition} and seq > ? order by seq`),
+      overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
+      submitted: prepare(`select id from task where state = 'generating'
+        union all select id from task where submission is not null and prediction_id is null and state = 'submitting'`),
+      generating: prepare("select * from task where state = 'generating'"),
+      unresolved: prepare(`select * from task where ${unresolvedCondition} and deadline_at > ?`)
+    }
+  }
+
+  insert (task: Task): void {
+    this.#statements.insert.run(...toValues(task, taskColumns))
+  }
+
+  load (id: string): Task | undefined {
+    const cached = this.#cache.get(id)
+    if (cached !== undefined) return cached
+    const row = this.#statements.get.get(id)
+    if (row === undefined) return undefined
+    const task = rowToTask(asTaskRow(row))
+    this.#cache.set(id, task)
+    return task
+  }
+
+  /** Does not use the cache: inside a transaction that is rolled back, nothing may be cached. */
+  has (id: string): boolean {
+    return this.#statements.get.get(id) !== undefined
+  }
+
+  /** @returns false if the task is no longer at `version`, and nothing was changed */
+  update (task: Task, version: number): boolean {
+    this.#cache.delete(task.id)
+    return this.#statements.update.run(...toValues(task, changingColumns), task.id, version).changes === 1
+  }
+
+  /** @returns false if the task is no longer as given, and nothing was removed */
+  remove ({ id, version }: Task): boolean {
+    this.#cache.delete(id)
+    return this.#statements.remove.run(id, version).changes === 1
+  }
+
+  list ({ status, style, before, limit }: TaskListQuery): Task[] {
+    const filters = Object.entries({ status, style }).flatMap(([column, value]) => value === undefined ? [] : [{ column, value }])
+    const statement = this.#prepareList(filters.map(({ column }) => column))
+    return Array.from(iterateRows(statement, ...filters.map(({ value }) => value), before ?? afterAllIds, limit), rowToTask)
+  }
+
+  /** Open tasks in the order of their creation, after the one with this `seq`. */
+  iterateOpen (afterSeq: number): Generator<SqliteTaskRow> {
+    return iterateRows(this.#statements.open, afterSeq)
+  }
+
+  /** Open tasks whose deadline is at or before `now`, the earliest deadline first. */
+  iterateOverdue (now: number): Generator<SqliteTaskRow> {
+    return iterateRows(this.#statements.overdue, now)
+  }
+
+  /** Only the ids: a caller that needs few of the tasks does not pay for all the rows. */
+  * iterateSubmittedIds (): Generator<string> {
+    for (const { id } of this.#statements.submitted.iterate()) yield String(id)
+  }
+
+  listGenerating (): Task[] {
+    return Array.from(iterateRows(this.#statements.generating), rowToTask)
+  }
+
+  listUnresolvedSubmissions (now: number): Task[] {
+    return Array.from(iterateRows(this.#statements.unresolved, now), rowToTask)
+  }
+
+  clearCache (): void {
+    this.#cache.clear()
+  }
+
+  /** One statement for each combination of filters: a single statement for all of them could not use their indexes. */
+  #prepareList (columns: string[]): StatementSync {
+    const sql = `select * from task where ${columns.map((column) => `${column} = ? and `).join('')}id < ? order by id desc limit ?`
+    const statement = this.#lists.get(sql) ?? this.#database.prepare(sql)
+    this.#lists.set(sql, statement)
+    return statement
+  }
+}
+
+function toValues (task: Task, columns: ReadonlyArray<keyof TaskRow>): SQLInputValue[] {
+  const row = taskToRow(task)
+  return columns.map((column) => row[column])
+}
+
+function * iterateRows (statement: StatementSync, ...parameters: SQLInputValue[]): Generator<SqliteTaskRow> {
+  for (const row of statement.iterate(...parameters)) yield asTaskRow(row)
+}
+
+/** The boundary where a row becomes typed: the table is `strict`, and only this file writes to it. */
+export function asTaskRow (row: unknown): SqliteTaskRow {
+  return row as SqliteTaskRow
+}

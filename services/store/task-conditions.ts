@@ -1,0 +1,8 @@
+import { openStates } from '../tasks/task.ts'
+
+/** Conditions on the table `task` that mean the same in both databases. A table that is joined to it may have a column `state` too. */
+export const openCondition = `task.state in (${openStates.map((state) => `'${state}'`).join(', ')})`
+
+/** A task that is being submitted, or was canceled meanwhile, and whose prediction no row names. */
+export const unresolvedCondition = `submission is not null and prediction_id is null and (task.state = 'submitting'
+  or (task.state = 'failed' and failure = 'canceled' and not exists (select 1 from prediction_owner where task_id = task.id)))`
