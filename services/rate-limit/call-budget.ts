@@ -1,12 +1,12 @@
-/** What calls of one kind may still use of the provider's limit. */
+/** The part of the provider's rate limit that calls of one kind may still use. */
 export interface CallBudget {
   /**
-   * Takes up to `most` calls, at least one unless it is paused.
-   * @returns how many were taken, and the ms after which the first of them may leave and between one and the next;
-   * with none taken, the ms until it is worth asking again
+   * Reserves up to `maxCalls` calls, at least one unless the budget is paused.
+   * @returns the number of calls, and when they may be sent: the first after `waitMs`, each of the others one emission
+   * interval later. With no calls, `waitMs` is the time after which to ask again.
    */
-  reserve (most: number): Promise<Reservation>
-  /** Nobody takes any for so long. */
+  reserve (maxCalls: number): Promise<Reservation>
+  /** No call is reserved for this time, by any instance that shares the budget. */
   pause (ms: number): Promise<void>
 }
 
@@ -14,24 +14,24 @@ export interface Reservation { calls: number, waitMs: number, emissionIntervalMs
 
 export interface LocalCallBudgetOptions {
   perMinute: number
-  /** ms since whenever, on a clock that never goes back */
+  /** ms of a monotonic clock */
   now: () => number
 }
 
 const minuteMs = 60_000
-/** What has been left unused for so long may leave at once. */
+/** Calls that were not used within this time may be sent at once. */
 export const burstMs = 5_000
 
-/** ms from one call to the next, if calls leave evenly */
+/** ms from one call to the next if calls are sent evenly */
 export function emissionIntervalMs (perMinute: number): number {
   return minuteMs / perMinute
 }
 
-/** The budget of an instance that has the provider for itself, by the generic cell rate algorithm. */
+/** The budget of an instance that shares the rate limit with no other, by the generic cell rate algorithm (GCRA). */
 export class LocalCallBudget implements CallBudget {
   #emissionIntervalMs
   #now
-  /** When the next call would leave if calls left evenly. */
+  /** The theoretical arrival time: when the next call would be sent if calls were sent evenly. */
   #tat = -Infinity
   #pausedUntil = -Infinity
 
@@ -40,12 +40,12 @@ export class LocalCallBudget implements CallBudget {
     this.#now = now
   }
 
-  async reserve (most: number): Promise<Reservation> {
+  async reserve (maxCalls: number): Promise<Reservation> {
     const now = this.#now()
     if (this.#pausedUntil > now) return { calls: 0, waitMs: this.#pausedUntil - now, emissionIntervalMs: this.#emissionIntervalMs }
     const first = Math.max(this.#tat, now - burstMs)
-    this.#tat = first + most * this.#emissionIntervalMs
-    return { calls: most, waitMs: first - now, emissionIntervalMs: this.#emissionIntervalMs }
+    this.#tat = first + maxCalls * this.#emissionIntervalMs
+    return { calls: maxCalls, waitMs: first - now, emissionIntervalMs: this.#emissionIntervalMs }
   }
 
   async pause (ms: number): Promise<void> {

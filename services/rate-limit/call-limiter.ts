@@ -8,24 +8,24 @@ export interface CallLimiterOptions {
   log: Log
 }
 
-/** What an answer says of the provider's own limit; null where it says nothing. */
+/** What an answer says about the provider's own limit; null where it says nothing. */
 export interface ReportedLimit {
-  /** 429: this call was one too many */
+  /** 429: this call exceeded the limit */
   exceeded: boolean
-  /** calls that are left until `resetMs` from now */
+  /** calls that are left until `resetMs` have passed */
   remaining: number | null
   resetMs: number | null
-  /** how long the provider asks us to stay away */
+  /** how long the provider asks us to wait */
   retryAfterMs: number | null
 }
 
-/** Taken from the budget at once: what is taken and then not needed is lost. */
+/** Reserved at a time: a reserved call that is not needed is lost. */
 const maxReservedCalls = 10
 const budgetRetryMs = 1_000
-/** After a 429 that does not say how long. */
+/** After a 429 without a time. */
 const refusalBackoff = { firstMs: 1_000, maxMs: 60_000 }
 
-/** Lets calls of one kind leave, first come, first served, within a budget that believes what the provider says of its limit. */
+/** Sends calls of one kind in the order of their arrival, within a budget, and pauses when the provider reports that its limit is used up. */
 export class CallLimiter {
   #options
   #queue: Array<{ go: () => void }> = []
@@ -39,45 +39,45 @@ export class CallLimiter {
     this.#options = options
   }
 
-  /** Whether the provider, not our own pace, holds calls up. */
+  /** Whether the provider delays calls, not our own rate limit. */
   get isBlocked (): boolean {
     return this.#blockedUntil > performance.now()
   }
 
   /**
-   * Resolves when the caller may send. It calls `believe` when it has an answer, and `done` in any case.
+   * Resolves when the caller may send. The caller calls `observe` with the answer, and `release` in any case.
    * @throws the signal's reason as soon as it is aborted
    */
   acquire (signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
-      const giveUp = (): void => {
+      const onAbort = (): void => {
         this.#queue.splice(this.#queue.indexOf(waiter), 1)
         reject(signal?.reason)
       }
       const waiter = {
         go: () => {
-          signal?.removeEventListener('abort', giveUp)
+          signal?.removeEventListener('abort', onAbort)
           resolve()
         }
       }
-      signal?.addEventListener('abort', giveUp)
+      signal?.addEventListener('abort', onAbort)
       this.#queue.push(waiter)
       this.#admit()
     })
   }
 
-  /** The call of an earlier turn has ended. */
+  /** A call that was acquired has ended. */
   release (): void {
     this.#inProgress--
   }
 
-  /** What the answer to a call under way says. */
+  /** Takes account of what the answer to a call says about the limit. */
   observe ({ exceeded, remaining, resetMs, retryAfterMs }: ReportedLimit): void {
     this.#refusals = exceeded ? this.#refusals + 1 : 0
-    const stayAwayMs = retryAfterMs ?? (exceeded ? backoffDelay(this.#refusals - 1, refusalBackoff) : 0)
-    if (stayAwayMs > 0) this.#pause(stayAwayMs)
-    // The other calls under way were not counted yet when this answer was written.
+    const pauseMs = retryAfterMs ?? (exceeded ? backoffDelay(this.#refusals - 1, refusalBackoff) : 0)
+    if (pauseMs > 0) this.#pause(pauseMs)
+    // When this answer was written, the other calls under way were not counted yet.
     if (remaining !== null && resetMs !== null) this.#reported = { left: remaining - (this.#inProgress - 1), until: performance.now() + resetMs }
     this.#pauseIfUsedUp()
   }
@@ -87,11 +87,11 @@ export class CallLimiter {
     if (this.#reported.left <= 0 && resetMs > 0) this.#pause(resetMs)
   }
 
-  /** Here at once, and for all who share the budget. */
+  /** Takes effect here at once, and for all instances that share the budget. */
   #pause (ms: number): void {
     this.#block(ms)
     this.#options.budget.pause(ms).catch((err: unknown) => {
-      this.#options.log.debug({ err }, 'A pause of calls could not be told to the other instances')
+      this.#options.log.debug({ err }, 'A pause of calls could not be shared with the other instances')
     })
   }
 
@@ -108,7 +108,7 @@ export class CallLimiter {
     })
   }
 
-  /** Never rejects: a budget that is away is asked again. */
+  /** Never rejects: a budget that is unavailable is asked again. */
   async #admitAll (): Promise<void> {
     while (this.#queue.length > 0) {
       const blockMs = this.#blockedUntil - performance.now()
@@ -120,7 +120,7 @@ export class CallLimiter {
   async #admitSome (): Promise<void> {
     const { budget, log } = this.#options
     const { calls, waitMs, emissionIntervalMs } = await budget.reserve(Math.min(this.#queue.length, maxReservedCalls)).catch((err: unknown) => {
-      log.debug({ err }, 'The budget of calls is away')
+      log.debug({ err }, 'The budget of calls is unavailable')
       return { calls: 0, waitMs: budgetRetryMs, emissionIntervalMs: 0 }
     })
     if (calls === 0) this.#block(waitMs)
@@ -138,7 +138,7 @@ export class CallLimiter {
   }
 }
 
-/** Keeps no process alive: whoever waits for a turn has a signal that is aborted at the end. */
+/** Does not keep the process alive: every waiting caller has a signal that is aborted when the instance stops. */
 async function waitUnref (ms: number): Promise<void> {
   await delay(ms, undefined, { ref: false })
 }

@@ -1,8 +1,8 @@
 import { isOpen, type Task } from '../tasks/task.ts'
 
-/** The end of a task that its callback address has not been told yet. */
+/** The end of a task, which its callback address has not been notified of yet. */
 export interface CallbackDelivery {
-  /** names this attempt in its store */
+  /** identifies this attempt in its store */
   id: string
   /** ended, and with a `callbackUrl` */
   task: Task
@@ -10,29 +10,29 @@ export interface CallbackDelivery {
   attempt: number
 }
 
-/** `attempt`: which one it is; the one after this where nothing is said. */
+/** `attempt`: the number of the attempt; by default one more than the last. */
 export interface NextAttempt { inMs: number, attempt?: number }
 
-/** An attempt that is not made yet, as one store hands it to another. */
+/** An attempt that is not made yet, as one store exports it to another. */
 export interface DueDelivery { taskId: string, attempt: number, inMs: number }
 
 /**
- * The deliveries of a store, durable like its tasks. One is made by the very move that ends a task with a callback
- * address, and is there until it is settled; a task that is removed takes it along.
+ * The deliveries of a store, durable like its tasks. The transition that ends a task with a callback
+ * address makes one, in the same transaction. It stays until it is finished, or its task is removed.
  */
 export interface CallbackDeliveries {
-  /** At most `limit` that are due and that nobody holds, the ones that have waited longest first; the caller holds them now. */
+  /** Claims at most `limit` deliveries that are due and that no instance holds, the longest overdue first. */
   claim (limit: number): Promise<CallbackDelivery[]>
   /**
-   * Ends a delivery that is held, or puts the next attempt in its place.
-   * @throws StoreUnavailableError: it is held as before
+   * Ends a delivery that is held, or replaces it by the next attempt.
+   * @throws StoreUnavailableError: it is still held
    */
   finishAttempt (delivery: CallbackDelivery, next?: NextAttempt): Promise<void>
-  /** Calls `listener` where there is one more to claim. */
+  /** Calls `listener` when there may be another one to claim. */
   onDue (listener: () => void): void
 }
 
-/** Whether a task that has just moved like this has somebody to tell. */
+/** Whether the transition that led to this task has to make a delivery. */
 export function needsCallback (task: Task): boolean {
   return task.callbackUrl !== null && !isOpen(task)
 }

@@ -1,19 +1,19 @@
 import { StoreUnavailableError } from './store-errors.ts'
 
-/** An instance at work asks for more every second: what failed longer ago has not been asked for again. */
+/** A working instance claims every second, so an older failure says nothing about the present. */
 const failureTtlMs = 5_000
 
-/** Whether work can be given out: a store that takes tasks and answers reads, while no task can be claimed, is not well. */
+/** Whether tasks can be claimed. A store that accepts tasks and answers reads, while no task can be claimed, is not healthy. */
 export class ClaimHealth {
   #isLasting
   #failure: { error: unknown, at: number } | undefined
 
-  /** @param isLasting whether a failure is more than a connection that was lost just then */
+  /** @param isLasting whether a failure is more than a lost connection */
   constructor (isLasting: (error: unknown) => boolean) {
     this.#isLasting = isLasting
   }
 
-  /** Makes a claim and remembers how it went. */
+  /** Makes a claim and remembers its failure. */
   async track<T> (claim: () => Promise<T>): Promise<T> {
     try {
       return await claim()
@@ -23,7 +23,7 @@ export class ClaimHealth {
     }
   }
 
-  /** A claim has succeeded. */
+  /** Call it after a claim that succeeded. */
   recordSuccess (): void {
     this.#failure = undefined
   }

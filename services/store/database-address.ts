@@ -1,4 +1,4 @@
-/** Where the database of a `postgres://…` is, for people: `host:port/name`, never with the user or the password. */
+/** The address of the database of a `postgres://…` URL, for people: `host:port/name`, never with the user or the password. */
 export function databaseAddress (databaseUrl: string): string {
   const url = URL.parse(databaseUrl)
   if (url === null) return 'the database of DATABASE_URL'

@@ -5,20 +5,20 @@ import type { Task } from '../tasks/task.ts'
 export const idempotencyKeyPattern = '^(?:"[!-~]{1,255}"|(?!""$)[!-~]{1,255})$'
 export const keyTtlMs = 24 * 60 * 60 * 1_000
 
-/** A request that is to make one task however often it comes. */
+/** A request that makes one task, no matter how often it is sent. */
 export interface IdempotentRequest {
-  /** Whose key it is; without API keys all callers share one scope. */
+  /** Whom the key belongs to; without API keys all callers share one scope. */
   scope: string
   key: string
-  /** Tells this request from another one with the same key. */
+  /** Distinguishes this request from a different one with the same key. */
   fingerprint: string
   /** the code of the first answer, given again with each replay */
   code: 200 | 202
 }
 
 /**
- * What became of it: `replayed` is the answer that the first one was given. `task_deleted`: the first one made a task that
- * has been deleted since; the key makes no second one, or a client that repeats its request would pay again.
+ * `replayed` repeats the answer to the first request. `task_deleted`: the task of the first request has been deleted since. The
+ * key does not make a second one, because a client that repeats its request would pay again.
  */
 export type IdempotentOutcome =
   | { outcome: 'created' }
@@ -26,17 +26,17 @@ export type IdempotentOutcome =
   | { outcome: 'key_reused' }
   | { outcome: 'task_deleted' }
 
-/** A key, and whether the task that it made is still there. */
+/** A key that is stored, and whether its task still exists. */
 export interface StoredKey { row: KeyRow, hasTask: boolean }
 
 export interface KeyRow { scope: string, key: string, fingerprint: string, task_id: string, code: 200 | 202, created_at: number }
 
-/** A quoted key and a bare one are the same. */
+/** The same key may come with quotes and without. */
 export function unquoteKey (header: string): string {
   return /^"(.+)"$/.exec(header)?.[1] ?? header
 }
 
-/** Of what a request asks for; a request with nobody to call back has no third part. */
+/** A hash of what a request asks for. A request without a callback address has no third part. */
 export function fingerprintRequest ({ dream, style, callbackUrl }: Pick<Task, 'dream' | 'style' | 'callbackUrl'>): string {
   const parts = callbackUrl === null ? [dream, style] : [dream, style, callbackUrl]
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
@@ -46,7 +46,7 @@ export function toKeyRow ({ scope, key, fingerprint, code }: IdempotentRequest, 
   return { scope, key, fingerprint, task_id: taskId, code, created_at: now }
 }
 
-/** What a key that exists already means for a request. */
+/** The outcome for a request whose key exists already. */
 export function compareWithStoredKey ({ row, hasTask }: StoredKey, { fingerprint }: IdempotentRequest): IdempotentOutcome {
   if (row.fingerprint !== fingerprint) return { outcome: 'key_reused' }
   return hasTask ? { outcome: 'replayed', taskId: row.task_id, code: row.code } : { outcome: 'task_deleted' }

@@ -1,5 +1,5 @@
 /**
- * How long it is noted to which task a prediction belongs. A search looks no further back than the longest
+ * How long it is stored to which task a prediction belongs. A search goes no further back than the maximum of
  * `TASK_DEADLINE_SECONDS`, a day; Replicate's clock may differ from ours.
  */
 export const predictionOwnerTtlMs = 48 * 3_600_000

@@ -1,9 +1,9 @@
 import type { Transition, Task } from '../tasks/task.ts'
 
 export interface StoreFault {
-  /** Whether the same call may succeed later; true where nothing is said. A row that breaks a constraint never will. */
+  /** Whether the same call may succeed later; true by default. A row that violates a constraint never succeeds. */
   isTransient?: boolean
-  /** Whether the call may have happened all the same: a commit was under way, and its answer was lost. */
+  /** Whether the call may have happened even so: a commit was under way, and its answer was lost. */
   isOutcomeUnknown?: boolean
 }
 
@@ -21,7 +21,7 @@ export class StoreUnavailableError extends Error {
   }
 }
 
-/** A move that the table does not allow from the task the caller holds: a fault of the caller, not a lost race. */
+/** The table does not allow this transition from the task that the caller has: a fault of the caller, not a lost race. */
 export class IllegalTransitionError extends Error {
   override name = 'IllegalTransitionError'
 

@@ -1,6 +1,6 @@
 /**
- * `changed`: these tasks have moved, here or elsewhere. `prompted`: whoever holds these should look at their predictions now. `gap`: news
- * may have been missed.
+ * `changed`: these tasks have changed, here or on another instance. `poll_requested`: the instances that hold these tasks
+ * should poll their predictions now. `resync`: events may have been missed, so everything should be read again.
  */
 export type TaskEvent =
   | { kind: 'changed', taskIds: string[], isLocal: boolean }

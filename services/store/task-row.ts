@@ -25,7 +25,7 @@ export interface TaskRow {
   callback_url: string | null
 }
 
-/** In the order of `rowOf`. */
+/** In the order of `taskToRow`. */
 export const taskColumns = [
   'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
@@ -53,14 +53,14 @@ export function taskToRow (task: Task): TaskRow {
   }
 }
 
-/** Of a task that is generating. */
+/** For a task that is generating. */
 export function toInFlightPrediction ({ id, predictionId, predictionCreatedAt }: Task): InFlightPrediction {
   return { taskId: id, predictionId: predictionId ?? '', predictionCreatedAt }
 }
 
 const submissionDefaults = { webhook: null, providerStartedAt: null, isAmbiguous: false }
 
-/** The boundary where a row becomes typed: nothing but `rowOf` writes one. */
+/** The boundary where a row becomes typed: only `taskToRow` makes the rows that are written. */
 export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
   const { submission, ...known } = row as TaskRow
   return {
@@ -73,7 +73,7 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
     createdAt: known.created_at,
     updatedAt: known.updated_at,
     deadlineAt: known.deadline_at,
-    // Earlier releases wrote it without some of its members.
+    // Earlier versions wrote it without some of its members.
     submission: submission === null ? null : { ...submissionDefaults, ...JSON.parse(submission) as SubmissionIntent },
     waitingFor: known.waiting_for,
     predictionId: known.prediction_id,

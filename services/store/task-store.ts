@@ -6,82 +6,83 @@ import type { Style } from '../tasks/styles.ts'
 import type { Transition, Task, TaskStatus } from '../tasks/task.ts'
 
 /**
- * Where tasks live. Every backend gives these guarantees, and one suite of tests checks them:
+ * Where tasks are stored. Every backend gives these guarantees, and one test suite checks them:
  *
- * - Durable: when the promise of `create` or `move` resolves, the change survives `kill -9` and a power cut, and with
- *   the end of a task the delivery to its callback address.
- * - One outcome: `move` is a compare-and-set on the task's `version`. Of all who move the same task at the same
- *   moment exactly one wins; the others get `stale` and have changed nothing. No move leaves the table in `task.ts`.
- * - One prediction, one task: a prediction id belongs to at most one task, also after that task was deleted, for as long
- *   as a search can find it.
- * - One holder: a task given out by `claim` is given to nobody else until it is released, has ended, or its holder
- *   is gone. Who starts after a crash is given every open task.
- * - Failing loudly: when the backend cannot do its work now (disk full, database away) the promise rejects with
- *   `StoreUnavailableError`, and nothing of that call has been changed, unless the error says `isOutcomeUnknown`: a commit
- *   was under way, its answer was lost, and what was read afterwards could not tell.
+ * - Durable: when the promise of `create` or `applyTransition` resolves, the change survives `kill -9` and a power cut. The
+ *   end of a task and the delivery to its callback address are one change.
+ * - One outcome: `applyTransition` is a compare-and-set on the task's `version`. If several callers change the same task at
+ *   the same time, one succeeds; the others get `stale` and have changed nothing. Only transitions of the table in `task.ts`
+ *   are possible.
+ * - One prediction, one task: a prediction id belongs to at most one task. This holds after the task was deleted, too, for
+ *   as long as a search can find the prediction.
+ * - One holder: a task that one instance has claimed is given to no other until it is released, has ended, or its holder is
+ *   gone. After a crash, every open task can be claimed again.
+ * - Failing loudly: when the backend cannot do its work (disk full, database unavailable), the promise rejects with
+ *   `StoreUnavailableError`, and the call has changed nothing. The exception is an error with `isOutcomeUnknown`: a commit was
+ *   under way, its answer was lost, and reading afterwards could not tell whether it happened.
  */
 export interface TaskStore {
   /**
-   * The clock of everything that is stored, ms since the epoch: deadlines and submissions are by it. All who share the
-   * store share it, whatever the clocks of their machines show.
+   * The clock of everything that is stored, in ms since the epoch: deadlines and submissions use it. All instances that share
+   * the store share it, whatever the clocks of their machines show.
    */
   readonly now: () => number
   create (task: Task): Promise<Task>
-  /** The same, unless the key of the request has made a task within 24 hours: of all who come with one key, one makes one. */
+  /** Creates the task unless the key of the request has made one within 24 hours. Of requests with one key, one makes a task. */
   createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome>
-  /** @param id lower-case; anything that is not the id of a task gives undefined */
+  /** @param id lower-case; undefined for anything that is not the id of a task */
   get (id: string): Promise<Task | undefined>
-  /** @param task as the caller last saw it: the move happens only if it still is so */
+  /** @param task as the caller last read it: the transition is applied only if the stored task is still the same */
   applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome>
-  /** At most `limit` open tasks that nobody holds, oldest first; the caller holds them now. */
+  /** Claims at most `limit` open tasks that no instance holds, the oldest first. */
   claim (limit: number): Promise<Task[]>
-  /** The same for tasks whose deadline is at or before `now` (ms since the epoch): they end without any work. */
+  /** Claims tasks whose deadline is at or before `now` (ms since the epoch): ending them takes no work. */
   claimOverdue (now: number, limit: number): Promise<Task[]>
   /**
-   * The same for tasks that have been submitted, or are being so: they have been paid for, or may have been, and go on
-   * whether the provider takes anything new or not.
+   * Claims tasks that have been submitted or are being submitted. They have been paid for, or may have been, so they go on
+   * even while the provider accepts nothing new.
    */
   claimSubmitted (limit: number): Promise<Task[]>
-  /** Hands a task back, ended or not. */
+  /** Releases a task that this instance holds, ended or not. */
   release (id: string): Promise<void>
-  /** Calls `listener` with a task that this instance held and somebody else holds now: it must not go on with it. */
+  /** Calls `listener` with each task whose lease this instance has lost: it must stop working on the task. */
   onLeaseLost (listener: (taskId: string) => void): void
-  /** Newest first: by id, which begins with the time of the creation. */
+  /** Newest first: by id, which begins with the time of creation. */
   list (query: TaskListQuery): Promise<Task[]>
-  /** Removes a task that has ended. False where it was gone already, or has moved. */
+  /** Removes a task that has ended. False if it is gone already, or has changed. */
   remove (task: Task): Promise<boolean>
-  /** Calls `listener` after each change of a task, made here or elsewhere: only ever a hint to read again. */
-  onEvent (listener: (news: TaskEvent) => void): void
-  /** Asks whoever holds these tasks, on another instance, to look at their predictions now. */
+  /** Calls `listener` after each change of a task, here or on another instance. An event is only a hint to read again. */
+  onEvent (listener: (event: TaskEvent) => void): void
+  /** Asks the instances that hold these tasks to poll their predictions now. */
   requestPoll (taskIds: string[]): Promise<void>
-  /** Every task that waits for a prediction, whoever holds it. */
+  /** Every task that waits for a prediction, whichever instance holds it. */
   listInFlight (): Promise<InFlightPrediction[]>
   /**
-   * Tasks that may have a prediction which no row names: all that are being submitted, and those that were canceled
-   * meanwhile, while their deadline is ahead.
+   * Tasks that may have a prediction which no row names: those that are being submitted, and those that were canceled
+   * meanwhile, until their deadline.
    * @param now ms since the epoch
    */
   listUnresolvedSubmissions (now: number): Promise<Task[]>
-  /** Which of these predictions belong to a task, and to which one: ever bound, or noted by `claimPrediction`. */
+  /** The owners of those predictions that were ever attached to a task, or recorded with `recordPredictionOwner`. */
   findPredictionOwners (predictionIds: string[]): Promise<Map<string, string>>
   /**
-   * Notes that a prediction belongs to a task without being bound to it, so that no other task ever takes it.
-   * @returns false where it belongs to another task
+   * Records that a prediction belongs to a task without attaching it, so that it is never attached to another task.
+   * @returns false if it belongs to another task
    */
   recordPredictionOwner (predictionId: string, taskId: string): Promise<boolean>
-  /** True for one instance at a time, for `ttlMs` from its last call; it does work that all instances share. */
+  /** True for one instance at a time, for `ttlMs` from its last call: this instance searches for all. */
   acquireSearchLease (ttlMs: number): Promise<boolean>
-  /** Lets another instance have the turn at once. */
+  /** Lets another instance acquire the lease at once. */
   releaseSearchLease (): Promise<void>
-  /** Whether a process that held a task before this one has certainly ended: the store belongs to one process at a time. */
+  /** Whether the store belongs to one process at a time: a process that held a task before this one has certainly ended. */
   readonly isExclusive: boolean
-  /** True for one instance in each interval: it sweeps for all. */
+  /** True for one instance in each interval: this instance sweeps for all. */
   acquireSweep (intervalMs: number): Promise<boolean>
-  /** What calls of this kind may still use of the provider's limit, shared with all who share the store. */
+  /** What calls of this kind may still use of the provider's rate limit, shared by all instances that share the store. */
   callBudget (kind: CallKind, perMinute: number): CallBudget
-  /** Who is still to be told that a task has ended. */
+  /** The callback addresses that are still to be notified of the end of a task. */
   readonly deliveries: CallbackDeliveries
-  /** Resolves when the store can be read, rejects with StoreUnavailableError when it cannot. */
+  /** Resolves if the store can be read, rejects with StoreUnavailableError if it cannot. */
   ping (): Promise<void>
   close (): Promise<void>
 }
@@ -94,14 +95,14 @@ export interface TaskListQuery {
   limit: number
 }
 
-/** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null where it did not say. */
+/** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null if it is not known. */
 export interface InFlightPrediction { taskId: string, predictionId: string, predictionCreatedAt: number | null }
 
 export type CallKind = 'create' | 'read'
 
 export type TransitionOutcome =
   | { outcome: 'applied', task: Task }
-  /** Somebody else moved first (or the task is gone): read it again. */
+  /** The task has changed since it was read, or is gone: read it again. */
   | { outcome: 'stale' }
-  /** The prediction id of a `bind` belongs to another task. */
+  /** The prediction of an `attach_prediction` belongs to another task. */
   | { outcome: 'prediction_taken' }

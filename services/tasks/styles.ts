@@ -7,7 +7,7 @@ const stylePrompts: Record<Style, string> = {
   Cursed: 'Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals'
 }
 
-/** What the model is asked for: the look, then the dream in the dreamer's own words. */
+/** The prompt for the model: the style, then the dream as the client wrote it. */
 export function promptFor (style: Style, dream: string): string {
   return `${stylePrompts[style]}. ${dream}`
 }

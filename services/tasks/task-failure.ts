@@ -1,6 +1,6 @@
 /**
  * Why a task can fail: the stable codes of `error_code` and the sentence a client reads in `error`.
- * The provider's own words never appear here; they go to the log.
+ * The provider's own messages never appear here; they go to the log.
  */
 export const taskFailureSentences = {
   content_policy: 'The provider’s content policy does not allow a video of this dream. Describe it differently and try again.',

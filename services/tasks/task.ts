@@ -2,17 +2,17 @@ import { v7 as uuidv7 } from 'uuid'
 import type { Style } from './styles.ts'
 import type { TaskFailureCode } from './task-failure.ts'
 
-/** The four words a client ever sees; the shipped app stops on `completed` and `failed` only. */
+/** The four values that clients see. The shipped app stops polling at `completed` and `failed` only. */
 export const taskStatuses = ['pending', 'processing', 'completed', 'failed'] as const
 export type TaskStatus = typeof taskStatuses[number]
 
 /** In characters, which are Unicode code points. */
 export const maxDreamLength = 2_000
 
-/** Where a task stands. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
+/** The states of the state machine. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
 export type TaskState = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
 
-/** The mark that is on disk before a paid request leaves: what was asked of the provider, and since when. */
+/** Committed before a paid request is sent: what is asked of the provider, and since when. */
 export interface SubmissionIntent {
   /** ms since the epoch */
   startedAt: number
@@ -22,7 +22,7 @@ export interface SubmissionIntent {
   webhook: string | null
   /** `startedAt` by the provider's own clock, ms since the epoch; null where that was not known. */
   providerStartedAt: number | null
-  /** Whether its sender has ended without an answer: the provider may have made a prediction that no row names yet. */
+  /** Whether its sender ended without an answer: the provider may have made a prediction that no row names yet. */
   isAmbiguous: boolean
 }
 
@@ -38,7 +38,7 @@ export interface Task {
   readonly style: Style
   readonly createdAt: number
   readonly updatedAt: number
-  /** From here on the task is ended by the service, whatever the provider does. */
+  /** From this time on the service ends the task, even if the provider still works on it. */
   readonly deadlineAt: number
   readonly submission: SubmissionIntent | null
   /** Why the provider last refused to take the task for the moment; the reason it fails with at its deadline. */
@@ -49,11 +49,11 @@ export interface Task {
   readonly progress: number | null
   readonly videoUrl: string | null
   readonly failure: TaskFailureCode | null
-  /** Who is told of the end, an address; nobody where it is null. */
+  /** The address that is called when the task has ended; null without one. */
   readonly callbackUrl: string | null
 }
 
-/** What can happen to a task. There is no "set state": these moves are all there is. */
+/** Everything that can happen to a task. There is no other way to change its state. */
 export type Transition =
   | { type: 'submit', submission: SubmissionIntent }
   | { type: 'mark_ambiguous' }
@@ -63,12 +63,12 @@ export type Transition =
   | { type: 'complete', videoUrl: string }
   | { type: 'fail', failure: TaskFailureCode }
 
-/** The table of allowed moves: from which states, to which state. `completed` and `failed` are nobody's origin. */
+/** The states that each transition leads from, and the state that it leads to. None leads from `completed` or `failed`. */
 export const transitions = {
   submit: { from: ['queued'], to: 'submitting' },
   mark_ambiguous: { from: ['submitting'], to: 'submitting' },
   requeue: { from: ['submitting'], to: 'queued' },
-  // From `queued` too: a webhook can name a prediction of which nobody believed any more that it exists.
+  // Also from `queued`: a webhook can name a prediction of a submission that was already considered lost.
   attach_prediction: { from: ['queued', 'submitting'], to: 'generating' },
   progress: { from: ['generating'], to: 'generating' },
   complete: { from: ['generating'], to: 'completed' },
@@ -109,9 +109,9 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
 }
 
 /**
- * The task after a move, or undefined where the table does not allow it from the task's state.
- * Pure: the stores decide with it, inside their transaction.
- * @param now ms since the epoch; a clock that went back never moves `updatedAt` back
+ * Pure: the stores compute with it what they then write by a compare-and-set.
+ * @returns the task after the transition, or undefined if the table does not allow it from the task's state
+ * @param now ms since the epoch; `updatedAt` never goes back, even if the clock does
  */
 export function applyTransition (task: Task, transition: Transition, now: number): Task | undefined {
   const { from, to } = transitions[transition.type]

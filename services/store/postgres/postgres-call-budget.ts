@@ -14,17 +14,17 @@ export class PostgresCallBudget implements CallBudget {
     this.#emissionIntervalMs = emissionIntervalMs(perMinute)
   }
 
-  async reserve (most: number): Promise<Reservation> {
+  async reserve (maxCalls: number): Promise<Reservation> {
     const [row] = await this.#database.query(`with before as (
         select kind, greatest(tat, clock_timestamp() - $2 * interval '1 ms') as first, paused_until from call_budget where kind = $1 for update
       ), taken as (
         update call_budget set tat = before.first + $3 * interval '1 ms'
         from before where call_budget.kind = before.kind and before.paused_until <= clock_timestamp() returning 1
       ) select exists (select from taken) as taken, ${msFromNow('first')} as first_ms, ${msFromNow('paused_until')} as paused_ms from before`,
-    [this.#kind, burstMs, most * this.#emissionIntervalMs])
+    [this.#kind, burstMs, maxCalls * this.#emissionIntervalMs])
     if (row === undefined) throw new Error(`There is no budget of calls named ${this.#kind}`)
     return row.taken === true
-      ? { calls: most, waitMs: Number(row.first_ms), emissionIntervalMs: this.#emissionIntervalMs }
+      ? { calls: maxCalls, waitMs: Number(row.first_ms), emissionIntervalMs: this.#emissionIntervalMs }
       : { calls: 0, waitMs: Number(row.paused_ms), emissionIntervalMs: this.#emissionIntervalMs }
   }
 
