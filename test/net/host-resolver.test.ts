@@ -108,6 +108,13 @@ t.test('the name of this machine is resolved, and called only if private address
   t.same(asked, [])
 })
 
+t.test('what the name servers do not know is resolved by the system, but only where private addresses are allowed', async (t) => {
+  const { servers } = await startNameServer(t, () => 'no such name')
+  // An address is a name that every system resolves without asking.
+  t.same(await new HostResolver({ allowPrivate: true, servers }).resolve('127.0.0.1', never), [{ address: '127.0.0.1', family: 4 }])
+  await t.rejects(new HostResolver({ allowPrivate: false, servers }).resolve('127.0.0.1', never), { code: 'ENOTFOUND' })
+})
+
 t.test('a name that resolves into a private network is not connected to', async (t) => {
   const { servers } = await startNameServer(t, (_name, type) => type === types.A ? [[127, 0, 0, 1]] : [[...Array(15).fill(0), 1]])
   const client = new CallbackClient({ allowPrivate: false, timeoutMs: 20_000, nameServers: servers })

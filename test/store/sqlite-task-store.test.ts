@@ -90,3 +90,20 @@ t.test('all writes of one turn share one transaction', async (t) => {
   await Promise.all(creations)
   t.equal(settledAtFirst, 50)
 })
+
+t.test('a prediction stays its task’s when the note of its owner has expired', async (t) => {
+  let clock = Date.now()
+  const store = createSqliteTaskStore({ dataDir: ':memory:', now: () => clock, log })
+  t.teardown(() => store.close())
+  const submission = { startedAt: clock, model: 'luma/ray', input: {}, webhook: null, providerStartedAt: null, isAmbiguous: false }
+  const attach = async (predictionId: string) => {
+    const submitted = await store.applyTransition(await store.create(aTask()), { type: 'submit', submission })
+    if (submitted.outcome !== 'applied') throw new Error(submitted.outcome)
+    return store.applyTransition(submitted.task, { type: 'attach_prediction', predictionId, predictionCreatedAt: null })
+  }
+  t.match(await attach('first'), { outcome: 'applied' })
+  clock += 3 * 24 * 3_600_000
+  t.match(await attach('second'), { outcome: 'applied' })
+  t.same(Array.from((await store.findPredictionOwners(['first', 'second'])).keys()), ['second'])
+  t.match(await attach('first'), { outcome: 'prediction_taken' })
+})
