@@ -4,7 +4,8 @@ import { ended, postDream, startService } from '../support/service.ts'
 
 t.test('a prediction that says it was made in the future proves nothing about how far the list lags', async (t) => {
   const { app, emulator } = await startService(t)
-  const [task] = [await app.taskStore.get(await postDream(app, 'A whale'))]
+  const { task_id: taskId } = await ended(app, await postDream(app, 'A whale'))
+  const task = await app.taskStore.get(taskId)
   const future = new Date(Date.now() + 60_000).toISOString()
   emulator.addDistortion({ members: { created_at: future } })
   for (const dream of ['Another dream', 'A third dream']) await ended(app, await postDream(app, dream))

@@ -150,5 +150,5 @@ async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"status":"succeeded"}'
     })))
   }
-  return { postgres, proxy, request, post, ended, finishAll, emulator, output: service.output }
+  return { postgres, proxy, request, post, ended, finishAll, emulator, output: () => service.output() }
 }
