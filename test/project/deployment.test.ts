@@ -30,7 +30,7 @@ t.test('compose.yaml passes every setting to the container', async (t) => {
       if (['HOST', 'PORT', 'DATABASE_URL'].includes(setting)) t.notMatch(value, `{${setting}`, `${setting} is what nginx and the healthcheck count on`)
       else t.ok(value === '' || value.startsWith(`\${${setting}:`), `${setting} of ${name} is what it is outside`)
     }
-    t.match(Object.keys(environment).filter((setting) => !settings.includes(setting)), [], 'and nothing else')
+    t.same(Object.keys(environment).filter((setting) => !settings.includes(setting)), [], 'and nothing else')
   }
 })
 
@@ -83,7 +83,7 @@ t.test('the Kubernetes files are consistent, and accept every setting', async (t
   const fixed = Object.fromEntries(container.env.map(({ name, value }: { name: string, value?: string }) => [name, value]))
   t.same(fixed, { REPLICATE_API_TOKEN: undefined, DATABASE_URL: undefined, HOST: '0.0.0.0', PORT: String(container.ports[0].containerPort) })
   const given = Object.fromEntries((await Promise.all(generated.envs.map((name: string) => read(name, kubernetes)))).flatMap(lines))
-  t.match(Object.keys(given).filter((name) => !settings.includes(name)), [])
+  t.same(Object.keys(given).filter((name) => !settings.includes(name)), [])
   const config = readConfig({ REPLICATE_API_TOKEN: 'x', ...given })
   t.ok(config.SHUTDOWN_DELAY_SECONDS + 30 < template.spec.terminationGracePeriodSeconds)
 })
