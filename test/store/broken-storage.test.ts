@@ -12,14 +12,14 @@ import { slow } from '../support/quick.ts'
 const pageBytes = 4_096
 const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())
 
-/** A log that keeps what is said loudly. */
+/** A log that keeps the messages of the levels `info` and `error`. */
 function collect () {
   const errors: string[] = []
   const info: string[] = []
   return { errors, info, log: { debug () {}, warn () {}, info: (_: object, message: string) => { info.push(message) }, error: (_: object, message: string) => { errors.push(message) } } }
 }
 
-/** A folder with many tasks that wait, and one page in the middle of their table overwritten. */
+/** A folder with many queued tasks, in which the root page of their table is overwritten. */
 async function damagedFolder (dataDir: string): Promise<string> {
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log: collect().log })
   await Promise.all(Array.from({ length: 500 }, () => store.create(aTask('A whale '.repeat(100)))))
@@ -36,11 +36,11 @@ async function damagedFolder (dataDir: string): Promise<string> {
   return dataDir
 }
 
-t.test('a damaged page ends readiness and creates, loudly and once', async (t) => {
+t.test('a damaged page ends readiness and the creation of tasks, and is logged as one error', async (t) => {
   const { errors, log } = collect()
   const store = createSqliteTaskStore({ dataDir: await damagedFolder(t.testdir()), now: Date.now, log })
   t.teardown(() => store.close())
-  for (let look = 0; look < 3; look++) await t.rejects(store.claim(10), { name: 'StoreUnavailableError', cause: { message: /malformed/ } })
+  for (let claim = 0; claim < 3; claim++) await t.rejects(store.claim(10), { name: 'StoreUnavailableError', cause: { message: /malformed/ } })
   await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
   await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
   await t.rejects(store.createIdempotent(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
@@ -48,19 +48,19 @@ t.test('a damaged page ends readiness and creates, loudly and once', async (t) =
   t.equal(errors.length, 1)
 })
 
-t.test('a service on a damaged file says so where it is asked', slow, async (t) => {
+t.test('a service whose file is damaged is not ready, refuses new tasks and logs it once', slow, async (t) => {
   const { apiUrl } = await startEmulator(t)
   const service = await runService(t, { DATA_DIR: await damagedFolder(t.testdir()), REPLICATE_API_URL: apiUrl })
   const url = await service.listeningUrl()
   await until(async () => (await fetch(`${url}/readyz`)).status === 503 || undefined, 'readiness to end')
   t.equal((await fetch(`${url}/generate-video?dream=A+whale&style=Cursed`, { method: 'POST' })).status, 503)
   t.equal((await fetch(`${url}/livez`)).status, 200)
-  const count = (words: string) => service.output().split(words).length - 1
+  const count = (message: string) => service.output().split(message).length - 1
   t.equal(count('The file of the tasks is damaged'), 1)
   t.equal(count('Work cannot be claimed'), 1)
 })
 
-for (const [what, takeAway] of Object.entries({
+for (const [what, damage] of Object.entries({
   removed: (folder: string) => rmSync(folder, { recursive: true }),
   replaced: (folder: string) => {
     renameSync(folder, `${folder}-old`)
@@ -69,14 +69,14 @@ for (const [what, takeAway] of Object.entries({
   },
   'without its log': (folder: string) => rmSync(join(folder, 'dreamreel.db-wal'))
 })) {
-  t.test(`a file that is ${what} while it is in use takes nothing more`, async (t) => {
+  t.test(`a file that is ${what} while it is in use accepts no more writes`, async (t) => {
     const dataDir = join(t.testdir(), 'data')
     const { errors, log } = collect()
     const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
     t.teardown(() => store.close())
     const task = await store.create(aTask())
     await store.ping()
-    takeAway(dataDir)
+    damage(dataDir)
     await t.rejects(store.ping(), { name: 'StoreUnavailableError', cause: { message: /removed or replaced/ } })
     await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
     await t.rejects(store.applyTransition(task, { type: 'fail', failure: 'canceled' }), { name: 'StoreUnavailableError' })
@@ -86,7 +86,7 @@ for (const [what, takeAway] of Object.entries({
   })
 }
 
-t.test('the same file put back is used again', async (t) => {
+t.test('a file that is moved back to its place is used again', async (t) => {
   const dataDir = join(t.testdir(), 'data')
   const { errors, info, log } = collect()
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
@@ -104,7 +104,7 @@ t.test('the same file put back is used again', async (t) => {
   t.same(await reopened.get(task.id), task)
 })
 
-t.test('a file that cannot be used is named in a sentence', async (t) => {
+t.test('an error names the file that cannot be used, and the reason', async (t) => {
   const cases: Record<string, (file: string) => void | Promise<void>> = {
     'is not a SQLite database': (file) => writeFileSync(file, 'A dream '.repeat(1_000)),
     'cannot be opened': (file) => mkdirSync(file),
@@ -120,12 +120,12 @@ t.test('a file that cannot be used is named in a sentence', async (t) => {
       database.close()
     }
   }
-  for (const [sentence, spoil] of Object.entries(cases)) {
-    const dataDir = join(t.testdir(), sentence)
+  for (const [reason, damage] of Object.entries(cases)) {
+    const dataDir = join(t.testdir(), reason)
     mkdirSync(dataDir)
     const file = join(dataDir, 'dreamreel.db')
-    await spoil(file)
+    await damage(file)
     t.throws(() => createSqliteTaskStore({ dataDir, now: Date.now, log: collect().log }),
-      { name: 'StartError', message: new RegExp(`^${file} ${sentence}`) })
+      { name: 'StartError', message: new RegExp(`^${file} ${reason}`) })
   }
 })

@@ -30,7 +30,7 @@ function post (app: FastifyInstance | undefined, key: string, { dream = 'A whale
 }
 
 for (const [store, envOf] of Object.entries(stores)) {
-  t.test(`${store}: a request that is sent again is answered as the first time and makes nothing`, slowOn(store), async (t) => {
+  t.test(`${store}: a request that is sent again gets the first answer and creates nothing`, slowOn(store), async (t) => {
     const { apps: [app], emulator } = await startInstances(t, await envOf(t), 1)
     const first = await post(app, 'a-key', { headers: { prefer: 'respond-async' } })
     t.equal(first.statusCode, 202)
@@ -46,14 +46,14 @@ for (const [store, envOf] of Object.entries(stores)) {
     await until(() => emulator.predictions.length === 2 || undefined, 'two predictions')
   })
 
-  t.test(`${store}: a key that was used for another request is refused, one of a faulty request is not used up`, slowOn(store), async (t) => {
+  t.test(`${store}: a key that was used for another request is refused, and an invalid request does not use up its key`, slowOn(store), async (t) => {
     const { apps: [app] } = await startInstances(t, await envOf(t), 1)
     t.equal((await post(app, 'a-key', { dream: '' })).statusCode, 422)
     t.equal((await post(app, 'a-key')).statusCode, 200)
     t.match((await post(app, 'a-key', { dream: 'Another' })).json(), { status: 422, code: 'idempotency_key_reused' })
   })
 
-  t.test(`${store}: the key of a deleted task is answered with 410, and makes no second task`, slowOn(store), async (t) => {
+  t.test(`${store}: the key of a deleted task is answered with 410 and creates no second task`, slowOn(store), async (t) => {
     const { apps: [app], emulator } = await startInstances(t, await envOf(t), 1)
     const { task_id: taskId } = (await post(app, 'a-key')).json()
     await until(() => emulator.predictions.length === 1 || undefined, 'the prediction')
@@ -68,7 +68,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     await until(() => emulator.predictions.length === 2 || undefined, 'the prediction of the new key')
   })
 
-  t.test(`${store}: many with one key at the same moment make one task`, slowOn(store), async (t) => {
+  t.test(`${store}: concurrent requests with one key create one task`, slowOn(store), async (t) => {
     const { apps, emulator } = await startInstances(t, await envOf(t), store === 'SQLite' ? 1 : 3)
     const answers = await Promise.all(Array.from({ length: 30 }, (_, request) => post(apps[request % apps.length], `key-${request % 3}`)))
     t.ok(answers.every(({ statusCode }) => statusCode === 200))
@@ -78,7 +78,7 @@ for (const [store, envOf] of Object.entries(stores)) {
   })
 }
 
-t.test('a key that cannot be used is one fault among the others', async (t) => {
+t.test('an invalid key is reported together with the other faults of the request', async (t) => {
   const { apps: [app] } = await startInstances(t, {}, 1)
   for (const key of ['', '""', 'two words', 'ключ', 'x'.repeat(256), `"${'x'.repeat(256)}"`]) {
     const { errors, status } = (await post(app, key, { dream: '' })).json()

@@ -15,7 +15,7 @@ const log = { debug: write, info: write, warn: write, error: write }
 
 interface Query { sql: string, values: unknown[] }
 
-/** In the middle of all ids where these are random. */
+/** Random ids are before it as often as after it. */
 const middle = '80000000-0000-7000-8000-000000000000'
 /** Every combination of filters, on a first page and on a later one. */
 const queries: TaskListQuery[] = [undefined, ...taskStatuses].flatMap((status) => [undefined, ...styles].flatMap((style) =>
@@ -26,20 +26,20 @@ async function listAll (store: TaskStore): Promise<void> {
   for (const query of queries) await store.list(query)
 }
 
-t.test('SQLite: no filter of the list looks at a task that it does not give, or sorts', async (t) => {
+t.test('SQLite: a query of the list sorts nothing and reads no task that it does not return, with any filter', async (t) => {
   const dataDir = t.testdir()
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
   const { prepare } = DatabaseSync.prototype
-  const asked: string[] = []
+  const sent: string[] = []
   DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql, ...rest) {
-    asked.push(sql)
+    sent.push(sql)
     return Reflect.apply(prepare, this, [sql, ...rest])
   }
   await listAll(store).finally(() => { DatabaseSync.prototype.prepare = prepare })
   await store.close()
   const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
   t.teardown(() => database.close())
-  const plans = asked.map((sql) => database.prepare(`explain query plan ${sql}`).all().map(({ detail }) => String(detail)).join('; '))
+  const plans = sent.map((sql) => database.prepare(`explain query plan ${sql}`).all().map(({ detail }) => String(detail)).join('; '))
   t.same(plans.sort(), [
     'SEARCH task USING INDEX sqlite_autoindex_task_1 (id<?)',
     'SEARCH task USING INDEX task_list_status (status=? AND id<?)',
@@ -48,43 +48,43 @@ t.test('SQLite: no filter of the list looks at a task that it does not give, or 
   ])
 })
 
-t.test('PostgreSQL: no filter of the list looks at a task that it does not give, or sorts', slow, async (t) => {
+t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task that it does not return, with any filter', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })
   t.teardown(() => store.close())
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   t.teardown(() => client.end())
-  // All but a few are of one status and one style, so a filter that looked through the list would look at thousands.
+  // Nearly all tasks have one status and one style, so that a query that filters rows itself would read thousands of them.
   const [common, ...rare] = ['completed', 'queued', 'submitting', 'generating', 'failed'].flatMap((state) => styles.map((style) => ({ state, style })))
   for (const { state, style, count } of [{ ...common, count: 20_000 }, ...rare.map((kind) => ({ ...kind, count: 10 }))]) {
     await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
       select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1 from generate_series(1, $3)`, [state, style, count])
   }
   await client.query('analyze task')
-  const asked = await queriesOf(() => listAll(store))
-  t.equal(asked.length, queries.length)
+  const sent = await queriesOf(() => listAll(store))
+  t.equal(sent.length, queries.length)
   const slow: unknown[] = []
-  for (const { sql, values } of asked) {
+  for (const { sql, values } of sent) {
     const { rows } = await client.query(`explain (analyze, format json) ${sql}`, values)
     const [{ Plan: { Plans: [scan] } }] = rows[0]['QUERY PLAN']
-    // A filter that fits nearly all may look at a few in vain.
+    // A query whose filter matches nearly all tasks may discard a few rows.
     if (!/^Index (Only )?Scan$/.test(scan['Node Type']) || scan['Rows Removed by Filter'] > 200) slow.push({ values, scan })
   }
   t.same(slow, [])
 })
 
-/** What the driver is given while `work` runs, of lists alone. */
+/** The queries of the list that the driver is given while `work` runs. */
 async function queriesOf (work: () => Promise<void>): Promise<Query[]> {
-  // The boundary: the type has one signature for each way to ask.
+  // The boundary: the type has an overload for each kind of query.
   const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
   const { query } = prototype
-  const asked: Query[] = []
+  const sent: Query[] = []
   prototype.query = function (...parameters) {
     const [sql, values] = parameters
-    if (typeof sql === 'string' && sql.includes('order by id desc') && Array.isArray(values)) asked.push({ sql, values })
+    if (typeof sql === 'string' && sql.includes('order by id desc') && Array.isArray(values)) sent.push({ sql, values })
     return Reflect.apply(query, this, parameters)
   }
   await work().finally(() => { prototype.query = query })
-  return asked
+  return sent
 }

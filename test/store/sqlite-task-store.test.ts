@@ -42,19 +42,19 @@ t.test('what was acknowledged survives kill -9 of the process', slow, async (t) 
   t.same(lost, [])
 })
 
-t.test('a second process on the same folder is told so in a sentence', async (t) => {
+t.test('a second process on the same folder gets an error that explains it', async (t) => {
   const dataDir = t.testdir()
   const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
   t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /in use by another Dreamreel process.*DATABASE_URL/ })
 })
 
-t.test('a folder that cannot be made is told in a sentence', async (t) => {
+t.test('an error explains that a folder cannot be created', async (t) => {
   const dataDir = join(t.testdir({ file: '' }), 'file')
   t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /DATA_DIR .* cannot be written to/ })
 })
 
-t.test('data of a newer release is left alone', async (t) => {
+t.test('data of a newer release are refused', async (t) => {
   const dataDir = t.testdir()
   await createSqliteTaskStore({ dataDir, now, log }).close()
   const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
@@ -63,7 +63,7 @@ t.test('data of a newer release is left alone', async (t) => {
   t.throws(() => createSqliteTaskStore({ dataDir, now, log }), { name: 'StartError', message: /newer release/ })
 })
 
-t.test('a full disk rejects the writes of the turn, changes nothing, and is over when there is room again', async (t) => {
+t.test('a full disk rejects every write of the batch without a change, and writes succeed when there is space again', async (t) => {
   const database = openDatabase(':memory:')
   t.teardown(() => database.close())
   const writes = new SqliteWriteBatcher(database, new SqliteFileHealth(':memory:', log))
@@ -80,7 +80,7 @@ t.test('a full disk rejects the writes of the turn, changes nothing, and is over
   t.match(database.prepare('select count(*) as n from filling').get(), { n: 1 })
 })
 
-t.test('all writes of one turn share one transaction', async (t) => {
+t.test('all writes of one turn of the event loop share one transaction', async (t) => {
   const dataDir = t.testdir()
   const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
@@ -91,7 +91,7 @@ t.test('all writes of one turn share one transaction', async (t) => {
   t.equal(settledAtFirst, 50)
 })
 
-t.test('a prediction stays its task’s when the note of its owner has expired', async (t) => {
+t.test('a prediction still belongs to its task when the record of its owner has expired', async (t) => {
   let clock = Date.now()
   const store = createSqliteTaskStore({ dataDir: ':memory:', now: () => clock, log })
   t.teardown(() => store.close())

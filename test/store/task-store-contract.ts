@@ -7,16 +7,16 @@ import { until } from '../../harness/until.ts'
 export interface Backend {
   /**
    * Opens a store on the data, as a process that starts does. The suite closes it.
-   * @param now its clock, ms since the epoch; the real one where nothing is said
+   * @param now its clock, ms since the epoch; the real one if omitted
    */
   open (now?: () => number): Promise<TaskStore>
-  /** Leaves it as `kill -9` does: the next `open` sees what was durable, and nothing was handed back. */
+  /** Ends the store as `kill -9` would: the next `open` sees what was durable, and no claimed task was released. */
   kill (store: TaskStore): Promise<void>
 }
 
 const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null, providerStartedAt: 1_200, isAmbiguous: false }
 const submit = { type: 'submit', submission } as const
-const bind = (predictionId: string) => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: 1_500 }) as const
+const attach = (predictionId: string) => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: 1_500 }) as const
 const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
 const fail = { type: 'fail', failure: 'provider_error' } as const
 
@@ -24,7 +24,7 @@ function aTask (overrides: Partial<Task> = {}): Task {
   return { ...newTask('A whale in the clouds 🐋\n第二行', 'Realistic', 840, Date.now()), ...overrides }
 }
 
-/** What `task-store.ts` promises, for any backend. `makeBackend` gives empty data each time it is called. */
+/** Tests the contract of `task-store.ts` on any backend. Each call of `makeBackend` gives a backend without data. */
 export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backend>): void {
   const scenario = (name: string, run: (t: Test, store: TaskStore, backend: Backend) => Promise<void>) =>
     t.test(name, async (t) => {
@@ -34,10 +34,10 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
       await run(t, store, backend)
     })
 
-  async function moved (store: TaskStore, task: Task, ...moves: Transition[]): Promise<Task> {
-    for (const move of moves) {
-      const result = await store.applyTransition(task, move)
-      if (result.outcome !== 'applied') throw new Error(`${move.type} was ${result.outcome}`)
+  async function apply (store: TaskStore, task: Task, ...transitions: Transition[]): Promise<Task> {
+    for (const transition of transitions) {
+      const result = await store.applyTransition(task, transition)
+      if (result.outcome !== 'applied') throw new Error(`${transition.type} was ${result.outcome}`)
       task = result.task
     }
     return task
@@ -49,70 +49,70 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.strictSame(await store.get(task.id), task)
   })
 
-  scenario('anything that is not the id of a task is no task', async (t, store) => {
+  scenario('an id that no task has finds nothing', async (t, store) => {
     for (const id of ['', 'nonsense', '0'.repeat(10_000), "'; drop table task; --", '\u0000', aTask().id]) {
       t.equal(await store.get(id), undefined)
     }
   })
 
-  scenario('every move is read back whole, and counts what clients see apart from what they do not', async (t, store) => {
+  scenario('every transition is stored in full; the revision counts only changes that clients see, the version all', async (t, store) => {
     const created = await store.create(aTask())
-    const marked = await moved(store, created, submit)
-    t.match(marked, { state: 'submitting', submission, version: 2, revision: 1 })
-    const waiting = await moved(store, marked, { type: 'requeue', waitingFor: 'provider_account' })
+    const submitted = await apply(store, created, submit)
+    t.match(submitted, { state: 'submitting', submission, version: 2, revision: 1 })
+    const waiting = await apply(store, submitted, { type: 'requeue', waitingFor: 'provider_account' })
     t.match(waiting, { state: 'queued', submission: null, waitingFor: 'provider_account', version: 3, revision: 1 })
-    const bound = await moved(store, waiting, submit, bind('prediction-1'))
-    t.match(bound, { state: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
-    const advanced = await moved(store, bound, { type: 'progress', progress: 40 })
+    const generating = await apply(store, waiting, submit, attach('prediction-1'))
+    t.match(generating, { state: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
+    const advanced = await apply(store, generating, { type: 'progress', progress: 40 })
     t.match(advanced, { progress: 40, version: 6, revision: 3 })
-    const completed = await moved(store, advanced, complete)
+    const completed = await apply(store, advanced, complete)
     t.match(completed, { state: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
     t.strictSame(await store.get(created.id), completed)
   })
 
-  scenario('of many who move the same task at once exactly one wins', async (t, store) => {
-    const task = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    const moves: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'progress', progress: 5 }, complete]
-    const results = await Promise.all(moves.map((move) => store.applyTransition(task, move)))
+  scenario('of several concurrent transitions of one task exactly one is applied', async (t, store) => {
+    const task = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    const transitions: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'progress', progress: 5 }, complete]
+    const results = await Promise.all(transitions.map((transition) => store.applyTransition(task, transition)))
     t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale', 'stale', 'stale', 'stale'])
     const winner = results.find((result) => result.outcome === 'applied')
     t.strictSame(await store.get(task.id), winner?.task)
   })
 
-  scenario('a move from an old view of a task changes nothing', async (t, store) => {
+  scenario('a transition of an outdated version of a task changes nothing', async (t, store) => {
     const task = await store.create(aTask())
-    const marked = await moved(store, task, submit)
+    const submitted = await apply(store, task, submit)
     t.same(await store.applyTransition(task, fail), { outcome: 'stale' })
-    t.strictSame(await store.get(task.id), marked)
+    t.strictSame(await store.get(task.id), submitted)
   })
 
-  scenario('a move of a task that does not exist is stale', async (t, store) => {
+  scenario('a transition of a task that does not exist is stale', async (t, store) => {
     t.same(await store.applyTransition(aTask(), submit), { outcome: 'stale' })
   })
 
-  scenario('a move outside the table is refused', async (t, store) => {
+  scenario('a transition that the table does not allow is refused', async (t, store) => {
     const task = await store.create(aTask())
     await t.rejects(store.applyTransition(task, complete), { name: 'IllegalTransitionError' })
-    const failed = await moved(store, task, fail)
-    for (const move of [submit, bind('p'), complete, fail]) await t.rejects(store.applyTransition(failed, move), { name: 'IllegalTransitionError' })
+    const failed = await apply(store, task, fail)
+    for (const transition of [submit, attach('p'), complete, fail]) await t.rejects(store.applyTransition(failed, transition), { name: 'IllegalTransitionError' })
     t.strictSame(await store.get(task.id), failed)
   })
 
-  scenario('a prediction belongs to one task for ever', async (t, store) => {
-    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
-    const second = await moved(store, await store.create(aTask()), submit)
+  scenario('a prediction belongs to one task for good', async (t, store) => {
+    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), complete)
+    const second = await apply(store, await store.create(aTask()), submit)
     const third = await store.create(aTask())
-    const [taken, other] = await Promise.all([store.applyTransition(second, bind('prediction-1')), store.applyTransition(third, submit)])
+    const [taken, other] = await Promise.all([store.applyTransition(second, attach('prediction-1')), store.applyTransition(third, submit)])
     t.same(taken, { outcome: 'prediction_taken' })
-    t.equal(other.outcome, 'applied', 'the writes of the same turn are not harmed')
+    t.equal(other.outcome, 'applied', 'other writes of the same batch are not affected')
     t.strictSame(await store.get(second.id), second)
     t.equal((await store.get(first.id))?.predictionId, 'prediction-1')
   })
 
-  scenario('a prediction belongs to its task also when that is deleted, and where it was never bound', async (t, store) => {
-    const first = await moved(store, await store.create(aTask()), submit, bind('prediction-1'), complete)
-    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
-    const second = await moved(store, await store.create(aTask()), submit)
+  scenario('a prediction still belongs to its task if that is deleted, or ended before the prediction was attached', async (t, store) => {
+    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), complete)
+    const canceled = await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const second = await apply(store, await store.create(aTask()), submit)
     t.ok(await store.remove(first))
     t.ok(await store.recordPredictionOwner('prediction-2', canceled.id))
     t.ok(await store.recordPredictionOwner('prediction-2', canceled.id), 'once more')
@@ -120,44 +120,44 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.findPredictionOwners(['prediction-1', 'prediction-2', 'prediction-3']), new Map([
       ['prediction-1', first.id], ['prediction-2', canceled.id]
     ]))
-    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.applyTransition(second, bind(id)), { outcome: 'prediction_taken' })
+    for (const id of ['prediction-1', 'prediction-2']) t.same(await store.applyTransition(second, attach(id)), { outcome: 'prediction_taken' })
     t.ok(await store.recordPredictionOwner('prediction-3', second.id))
-    t.match(await store.applyTransition(second, bind('prediction-3')), { outcome: 'applied', task: { predictionId: 'prediction-3' } })
+    t.match(await store.applyTransition(second, attach('prediction-3')), { outcome: 'applied', task: { predictionId: 'prediction-3' } })
   })
 
-  scenario('of many tasks that are bound to one prediction at once exactly one has it', async (t, store) => {
-    const tasks = await Promise.all(Array.from({ length: 6 }, async () => moved(store, await store.create(aTask()), submit)))
-    const results = await Promise.all(tasks.map((task, index) => store.applyTransition(task, bind(index < 4 ? 'prediction-1' : `prediction-${index}`))))
+  scenario('if several tasks attach one prediction at the same time, exactly one gets it', async (t, store) => {
+    const tasks = await Promise.all(Array.from({ length: 6 }, async () => apply(store, await store.create(aTask()), submit)))
+    const results = await Promise.all(tasks.map((task, index) => store.applyTransition(task, attach(index < 4 ? 'prediction-1' : `prediction-${index}`))))
     t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('applied'), ...Array(3).fill('prediction_taken')])
     const owner = (await store.findPredictionOwners(['prediction-1'])).get('prediction-1')
     t.equal((await store.get(owner ?? ''))?.predictionId, 'prediction-1')
   })
 
-  scenario('a prediction whose task has moved on is still free for another one', async (t, store) => {
-    const task = await moved(store, await store.create(aTask()), submit)
-    const other = await moved(store, await store.create(aTask()), submit)
-    await moved(store, task, { type: 'requeue', waitingFor: null })
-    t.same(await store.applyTransition(task, bind('prediction-1')), { outcome: 'stale' })
-    t.match(await store.applyTransition(other, bind('prediction-1')), { outcome: 'applied' })
+  scenario('a stale attempt to attach a prediction leaves it free for another task', async (t, store) => {
+    const task = await apply(store, await store.create(aTask()), submit)
+    const other = await apply(store, await store.create(aTask()), submit)
+    await apply(store, task, { type: 'requeue', waitingFor: null })
+    t.same(await store.applyTransition(task, attach('prediction-1')), { outcome: 'stale' })
+    t.match(await store.applyTransition(other, attach('prediction-1')), { outcome: 'applied' })
   })
 
-  scenario('unresolved are tasks whose prediction may be unknown: being submitted, or canceled meanwhile', async (t, store) => {
+  scenario('a submission is unresolved if its prediction may be unknown: while it is submitted, or if it was canceled meanwhile', async (t, store) => {
     const now = Date.now()
     await store.create(aTask())
-    const submitting = await moved(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
+    const submitting = await apply(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
     t.match(submitting, { state: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
-    await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    await moved(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
-    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
-    await moved(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
-    const canceled = await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    await apply(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
+    await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
+    await apply(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
+    const canceled = await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const byId = (a: Task, b: Task) => a.id < b.id ? -1 : 1
     t.strictSame((await store.listUnresolvedSubmissions(now)).toSorted(byId), [submitting, canceled])
     await store.recordPredictionOwner('prediction-2', canceled.id)
     t.strictSame(await store.listUnresolvedSubmissions(now), [submitting])
   })
 
-  scenario('open tasks are given out once, oldest first, up to the limit', async (t, store) => {
+  scenario('open tasks are claimed once, oldest first, up to the limit', async (t, store) => {
     const tasks = await Promise.all(Array.from({ length: 5 }, () => store.create(aTask())))
     const ids = tasks.map(({ id }) => id)
     const first = await store.claim(2)
@@ -168,22 +168,22 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same((await store.claim(10)).map(({ id }) => id), [late.id])
   })
 
-  scenario('a task that has ended is given to nobody', async (t, store) => {
-    await moved(store, await store.create(aTask()), fail)
+  scenario('a task that has ended cannot be claimed', async (t, store) => {
+    await apply(store, await store.create(aTask()), fail)
     t.same(await store.claim(10), [])
     t.same(await store.claimOverdue(Number.MAX_SAFE_INTEGER, 10), [])
   })
 
-  scenario('a task that was handed back is given out again, in its turn', async (t, store) => {
+  scenario('a released task can be claimed again, in the original order', async (t, store) => {
     const tasks = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
     await store.claim(3)
     await store.release(tasks[1]?.id ?? '')
-    await store.release('nobody')
+    await store.release('unknown')
     const late = await store.create(aTask())
     t.same((await store.claim(10)).map(({ id }) => id), [tasks[1]?.id, late.id])
   })
 
-  scenario('an overdue task is given out ahead of its turn, and not a second time', async (t, store) => {
+  scenario('an overdue task can be claimed ahead of others, and only once', async (t, store) => {
     const now = Date.now()
     await store.create(aTask())
     const overdue = await store.create(aTask({ deadlineAt: now }))
@@ -193,12 +193,12 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.notOk((await store.claim(10)).some(({ id }) => id === overdue.id))
   })
 
-  scenario('what has been submitted is given out ahead of its turn, and nothing else is', async (t, store) => {
+  scenario('only submitted tasks can be claimed ahead of others', async (t, store) => {
     await store.create(aTask())
-    const submitting = await moved(store, await store.create(aTask()), submit)
-    const generating = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    await moved(store, await store.create(aTask()), submit, bind('prediction-2'), complete)
-    await moved(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const submitting = await apply(store, await store.create(aTask()), submit)
+    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    await apply(store, await store.create(aTask()), submit, attach('prediction-2'), complete)
+    await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const first = await store.claimSubmitted(1)
     t.equal(first.length, 1)
     const claimed = [...first, ...await store.claimSubmitted(10)]
@@ -209,29 +209,29 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.strictSame(await store.claimSubmitted(10), [generating])
   })
 
-  const aCaller = () => aTask({ callbackUrl: 'https://app.example/dreams' })
+  const aTaskWithCallback = () => aTask({ callbackUrl: 'https://app.example/dreams' })
 
   async function claimDelivery (store: TaskStore) {
     return until(async () => (await store.deliveries.claim(1))[0], 'a delivery to be due')
   }
 
-  scenario('the end of a task with a callback address is given out once, whoever ended it', async (t, store) => {
-    let announced = 0
-    store.deliveries.onDue(() => { announced++ })
-    await moved(store, await store.create(aTask()), fail)
-    const task = await moved(store, await store.create(aCaller()), submit, bind('prediction-1'), { type: 'progress', progress: 5 })
+  scenario('when a task with a callback address ends, its delivery is claimed once, even if several transitions end it', async (t, store) => {
+    let notifications = 0
+    store.deliveries.onDue(() => { notifications++ })
+    await apply(store, await store.create(aTask()), fail)
+    const task = await apply(store, await store.create(aTaskWithCallback()), submit, attach('prediction-1'), { type: 'progress', progress: 5 })
     t.same(await store.deliveries.claim(10), [])
-    t.equal(announced, 0)
-    await Promise.all([complete, fail, complete].map((move) => store.applyTransition(task, move)))
-    t.ok(announced >= 1)
+    t.equal(notifications, 0)
+    await Promise.all([complete, fail, complete].map((transition) => store.applyTransition(task, transition)))
+    t.ok(notifications >= 1)
     const claims = await Promise.all([store.deliveries.claim(10), store.deliveries.claim(10)])
     t.match(claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])
     t.equal(claims.flat().length, 1)
   })
 
-  scenario('a delivery comes again when its next attempt is due, until it is settled for good', async (t, store) => {
-    const task = await moved(store, await store.create(aCaller()), fail)
-    const later = await moved(store, await store.create(aCaller()), fail)
+  scenario('a delivery is claimed again when its next attempt is due, until it is finished', async (t, store) => {
+    const task = await apply(store, await store.create(aTaskWithCallback()), fail)
+    const later = await apply(store, await store.create(aTaskWithCallback()), fail)
     const [first, other] = await store.deliveries.claim(10)
     if (first === undefined || other === undefined) throw new Error('No deliveries')
     t.same([first.task, other.task], [task, later])
@@ -243,9 +243,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.deliveries.claim(10), [])
   })
 
-  scenario('a task that is removed takes its delivery along', async (t, store) => {
-    const task = await moved(store, await store.create(aCaller()), fail)
-    const held = await moved(store, await store.create(aCaller()), fail)
+  scenario('removing a task removes its delivery', async (t, store) => {
+    const task = await apply(store, await store.create(aTaskWithCallback()), fail)
+    const held = await apply(store, await store.create(aTaskWithCallback()), fail)
     t.ok(await store.remove(task))
     const [delivery] = await store.deliveries.claim(10)
     if (delivery === undefined) throw new Error('No delivery')
@@ -255,23 +255,23 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.deliveries.claim(10), [])
   })
 
-  scenario('what was acknowledged survives a kill: every open task is given out after it, and every delivery', async (t, store, backend) => {
+  scenario('acknowledged writes survive a kill: afterwards every open task and every delivery can be claimed', async (t, store, backend) => {
     const open = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
-    const bound = await moved(store, await store.create(aTask()), submit, bind('prediction-1'))
-    const ended = await moved(store, await store.create(aCaller()), fail)
+    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    const ended = await apply(store, await store.create(aTaskWithCallback()), fail)
     await store.claim(10)
     await store.deliveries.claim(10)
     await backend.kill(store)
     const successor = await backend.open()
     t.teardown(() => successor.close())
-    t.strictSame(await successor.get(bound.id), bound)
+    t.strictSame(await successor.get(generating.id), generating)
     t.strictSame(await successor.get(ended.id), ended)
     const claimed: Task[] = []
     await until(async () => {
       claimed.push(...await successor.claim(10))
       return claimed.length >= 4 || undefined
-    }, 'the open tasks to be given out')
-    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, bound])
+    }, 'the open tasks to be claimed')
+    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, generating])
     t.match(await claimDelivery(successor), { task: ended, attempt: 1 })
   })
 
@@ -294,7 +294,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.ok(await later.get(first.id), 'the task of the old key is still there')
   })
 
-  scenario('of many who come at once with one key one makes the task and all are told of it', async (t, store) => {
+  scenario('of many concurrent requests with one key one creates the task, and all get its id', async (t, store) => {
     const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 202 } as const
     const tasks = Array.from({ length: 200 }, () => aTask())
     const outcomes = await Promise.all(tasks.map((task) => store.createIdempotent(task, { ...request, code: 200 })))
@@ -303,16 +303,16 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
     const replayed = { outcome: 'replayed', taskId: winner?.id ?? '', code: 200 } as const
     t.same(outcomes.filter(({ outcome }) => outcome !== 'created'), Array.from({ length: 199 }, () => replayed))
-    // The first of those who share an answer may be any of them: each is told what its own request means.
+    // Requests that share one database call still get their own outcome, whichever of them came first.
     t.same(others, others.map((_, index) => index % 2 === 0 ? replayed : { outcome: 'key_reused' }))
     t.same((await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
   })
 
-  scenario('the key of a task that was deleted makes no second one, and names none that is gone', async (t, store) => {
+  scenario('the key of a deleted task creates no second task and does not name the deleted one', async (t, store) => {
     const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
     const task = aTask()
     await store.createIdempotent(task, request)
-    const ended = await moved(store, task, fail)
+    const ended = await apply(store, task, fail)
     const [isRemoved, ...meanwhile] = await Promise.all([store.remove(ended), ...Array.from({ length: 20 }, () => store.createIdempotent(aTask(), request))])
     t.ok(isRemoved)
     for (const { outcome } of meanwhile) t.match(outcome, /^(replayed|task_deleted)$/)
@@ -321,7 +321,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 }), [])
   })
 
-  scenario('a store that is open answers a ping, a closed one rejects as unavailable', async (t, store) => {
+  scenario('an open store answers a ping, and a closed one rejects every call as unavailable', async (t, store) => {
     await store.ping()
     await store.close()
     await t.rejects(store.ping(), { name: 'StoreUnavailableError' })

@@ -16,7 +16,7 @@ type Answer = (error: Error | null, result?: unknown) => void
  * the test ends.
  */
 export function onStatements (t: Test, look: (text: string, client: pg.Client, values: unknown) => StatementFault | undefined): void {
-  // The boundary: the type has one signature for each way to ask.
+  // The boundary: the type has an overload for each kind of query.
   const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
   const { query } = prototype
   prototype.query = function (...parameters) {

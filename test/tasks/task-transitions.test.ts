@@ -8,62 +8,62 @@ const log = { debug () {}, info () {}, warn () {}, error () {} }
 
 const submission = { startedAt: 0, model: 'luma/ray', input: {}, webhook: null, providerStartedAt: null, isAmbiguous: false }
 const submit: Transition = { type: 'submit', submission }
-const withdraw: Transition = { type: 'requeue', waitingFor: null }
-const bind = (predictionId: string): Transition => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: null })
-const advance = (progress: number): Transition => ({ type: 'progress', progress })
+const requeue: Transition = { type: 'requeue', waitingFor: null }
+const attach = (predictionId: string): Transition => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: null })
+const progress = (progress: number): Transition => ({ type: 'progress', progress })
 const complete: Transition = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' }
 const fail = (failure: 'provider_error' | 'canceled' | 'deadline_exceeded' | 'submission_unknown'): Transition => ({ type: 'fail', failure })
 
-const anyMove: fc.Arbitrary<Transition> = fc.oneof(
-  fc.constantFrom<Transition>(submit, { type: 'mark_ambiguous' }, withdraw, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
-  fc.constantFrom('p1', 'p2').map(bind),
-  fc.integer({ min: 0, max: 100 }).map(advance)
+const anyTransition: fc.Arbitrary<Transition> = fc.oneof(
+  fc.constantFrom<Transition>(submit, { type: 'mark_ambiguous' }, requeue, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
+  fc.constantFrom('p1', 'p2').map(attach),
+  fc.integer({ min: 0, max: 100 }).map(progress)
 )
 
-/** Everybody who may race for one task, each acting on the task as it last saw it. */
-const moveOf = {
-  handOver: (task: Task) => task.state === 'queued' ? submit : task.state === 'submitting' ? bind('p1') : undefined,
-  takeover: (task: Task) => task.state === 'submitting' ? withdraw : undefined,
-  adoption: (task: Task) => task.state === 'submitting' ? bind('p2') : undefined,
-  poll: (task: Task) => task.state === 'generating' ? advance((task.progress ?? 0) + 30) : undefined,
+/** The actors that may race for one task; each decides by the version of the task that it read last. */
+const nextTransition = {
+  submission: (task: Task) => task.state === 'queued' ? submit : task.state === 'submitting' ? attach('p1') : undefined,
+  takeover: (task: Task) => task.state === 'submitting' ? requeue : undefined,
+  adoption: (task: Task) => task.state === 'submitting' ? attach('p2') : undefined,
+  poll: (task: Task) => task.state === 'generating' ? progress((task.progress ?? 0) + 30) : undefined,
   verdict: (task: Task) => task.state === 'generating' ? complete : undefined,
-  webhook: (task: Task) => task.state === 'generating' ? complete : task.predictionId === null && isOpen(task) ? bind('p1') : undefined,
+  webhook: (task: Task) => task.state === 'generating' ? complete : task.predictionId === null && isOpen(task) ? attach('p1') : undefined,
   cancel: (task: Task) => isOpen(task) ? fail('canceled') : undefined,
   deadline: (task: Task) => isOpen(task) ? fail('deadline_exceeded') : undefined
 }
-type Actor = keyof typeof moveOf
-const actors = Object.keys(moveOf) as Actor[]
+type Actor = keyof typeof nextTransition
+const actors = Object.keys(nextTransition) as Actor[]
 
 const ranks = { pending: 0, processing: 1, completed: 2, failed: 2 }
 
-/** What may never be seen to happen between two looks at a task, however many moves lie between. */
+/** Throws if a task changed, between two reads, in a way that no number of transitions may cause. */
 function checkOrder (before: Task, after: Task): void {
-  if (!isOpen(before) && before.version !== after.version) throw new Error(`moved after its end: ${before.state} to ${after.state}`)
+  if (!isOpen(before) && before.version !== after.version) throw new Error(`changed after its end: ${before.state} to ${after.state}`)
   if (ranks[statusOf(after)] < ranks[statusOf(before)]) throw new Error(`went back from ${statusOf(before)} to ${statusOf(after)}`)
   if (after.version < before.version || after.revision < before.revision) throw new Error('a version went back')
-  if (before.predictionId !== null && after.predictionId !== before.predictionId) throw new Error('a prediction was exchanged')
+  if (before.predictionId !== null && after.predictionId !== before.predictionId) throw new Error('the prediction was replaced')
   if ((after.progress ?? 0) < (before.progress ?? 0)) throw new Error('progress fell')
   if (after.updatedAt < before.updatedAt) throw new Error('the time of the change went back')
 }
 
-t.test('no move leaves the table, and a task that has ended never moves', async () => {
-  fc.assert(fc.property(fc.array(anyMove, { maxLength: 40 }), fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 40, maxLength: 40 }), (moves, ticks) => {
+t.test('transitions are applied as the table allows, and a task that has ended never changes', async () => {
+  fc.assert(fc.property(fc.array(anyTransition, { maxLength: 40 }), fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 40, maxLength: 40 }), (steps, ticks) => {
     let task = newTask('A whale', 'Cursed', 840, 1_000)
-    for (const [index, move] of moves.entries()) {
-      const moved = applyTransition(task, move, 1_000 + (ticks[index] ?? 0))
-      const { from, to } = transitions[move.type]
+    for (const [index, transition] of steps.entries()) {
+      const next = applyTransition(task, transition, 1_000 + (ticks[index] ?? 0))
+      const { from, to } = transitions[transition.type]
       const isAllowed = (from as readonly string[]).includes(task.state)
-      if ((moved !== undefined) !== isAllowed) throw new Error(`${move.type} from ${task.state}`)
-      if (moved === undefined) continue
-      if (moved.state !== to || moved.version !== task.version + 1) throw new Error(`${move.type} led to ${moved.state}`)
-      if (!taskStatuses.includes(statusOf(moved))) throw new Error('a fifth status')
-      checkOrder(task, moved)
-      task = moved
+      if ((next !== undefined) !== isAllowed) throw new Error(`${transition.type} from ${task.state}`)
+      if (next === undefined) continue
+      if (next.state !== to || next.version !== task.version + 1) throw new Error(`${transition.type} led to ${next.state}`)
+      if (!taskStatuses.includes(statusOf(next))) throw new Error('a fifth status')
+      checkOrder(task, next)
+      task = next
     }
   }), { numRuns: 2_000 })
 })
 
-t.test('whoever races, in any interleaving, has one outcome', async () => {
+t.test('a task ends exactly once, in every interleaving of racing actors', async () => {
   await fc.assert(fc.asyncProperty(fc.scheduler(), fc.array(fc.constantFrom(...actors), { minLength: 2, maxLength: 12 }), async (scheduler, racing) => {
     const store = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
     try {
@@ -74,7 +74,7 @@ t.test('whoever races, in any interleaving, has one outcome', async () => {
   }), { numRuns: 300 })
 })
 
-/** Each actor reads, is held up for as long as the scheduler likes, moves, and looks again, until it has nothing to do. */
+/** Each actor reads the task, waits until the scheduler resumes it, applies its transition and reads again, up to four times. */
 async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[]): Promise<void> {
   const { id } = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
   let last = await read(store, id)
@@ -82,10 +82,10 @@ async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[])
   const act = async (actor: Actor): Promise<void> => {
     for (let turn = 0; turn < 4; turn++) {
       const seen = await read(store, id)
-      const move = moveOf[actor](seen)
+      const transition = nextTransition[actor](seen)
       await scheduler.schedule(Promise.resolve(), actor)
-      if (move === undefined) continue
-      const result = await store.applyTransition(seen, move)
+      if (transition === undefined) continue
+      const result = await store.applyTransition(seen, transition)
       if (result.outcome === 'applied' && !isOpen(result.task)) endings++
       const now = await read(store, id)
       checkOrder(last, now)

@@ -8,10 +8,10 @@ import { until } from '../../../harness/until.ts'
 import { startEmulator } from '../../support/service.ts'
 import { startSilentProxy } from '../../support/silent-proxy.ts'
 
-/** Only what hangs takes so long. */
+/** Only a request that hangs takes longer. */
 const noHangMs = 25_000
 
-t.test('a restart of PostgreSQL is a short wait for those who ask meanwhile', async (t) => {
+t.test('requests during a restart of PostgreSQL wait for its end and succeed', async (t) => {
   const { postgres, request, post, ended, emulator } = await startBoth(t)
   const before = await post()
   await ended(before)
@@ -25,7 +25,7 @@ t.test('a restart of PostgreSQL is a short wait for those who ask meanwhile', as
 })
 
 for (const mode of ['fast', 'immediate'] as const) {
-  t.test(`while PostgreSQL is away after a stop that was ${mode} every request is refused in time, and all goes on when it is back`, async (t) => {
+  t.test(`while PostgreSQL is unavailable after a stop in mode ${mode} every request is refused in time, and every task continues afterwards`, async (t) => {
     const { postgres, request, post, ended, finishAll, emulator } = await startBoth(t, { generationMs: 600_000 })
     const taskIds = await Promise.all(Array.from({ length: 20 }, post))
     await until(() => emulator.predictions.length === 20 || undefined, 'every prediction to be created')
@@ -43,7 +43,7 @@ for (const mode of ['fast', 'immediate'] as const) {
     t.equal((await request('/livez')).status, 200)
 
     await postgres.resume()
-    await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to come back')
+    await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to return')
     for (const taskId of [...taskIds, await post()]) {
       await finishAll()
       t.match(await ended(taskId), { status: 'completed' })
@@ -52,7 +52,7 @@ for (const mode of ['fast', 'immediate'] as const) {
   })
 }
 
-t.test('each time that PostgreSQL is away is a line in the log when it begins and one when it is over', async (t) => {
+t.test('each outage of PostgreSQL is logged once when it begins and once when it ends', async (t) => {
   const { postgres, output } = await startBoth(t)
   const outages = () => output().split('The database answers again').map((lines) => lines.match(/"err":{[^\n]+The database is away/g) ?? [])
   for (const time of [1, 2]) {
@@ -63,18 +63,18 @@ t.test('each time that PostgreSQL is away is a line in the log when it begins an
   }
   for (const lines of outages()) {
     const messages = lines.map((line) => /"message":"[^"]*"/.exec(line)?.[0])
-    t.equal(new Set(messages).size, messages.length, 'nothing is said twice of one outage')
+    t.equal(new Set(messages).size, messages.length, 'no error is logged twice in one outage')
   }
   t.equal(outages().length, 3)
 })
 
-t.test('a PostgreSQL of which nothing is heard any more keeps nobody waiting for ever, and is used again when it answers', async (t) => {
+t.test('when PostgreSQL no longer responds every request is refused in time, and it is used again as soon as it responds', async (t) => {
   const { proxy, postgres, request, post, ended } = await startBoth(t)
   await ended(await post())
   const longer = await slowerClient(t, proxy.port, postgres.url)
   proxy.silence(true)
-  const statement = longer.query('select 1').then(() => 'answered', () => 'given up')
-  // More than there are connections: none waits for another one first.
+  const statement = longer.query('select 1').then(() => 'answered', () => 'timed out')
+  // More requests than connections: a request does not wait for the timeouts of others first.
   const all = Promise.all(Array.from({ length: 20 }, () => [
     request('/generate-video?dream=A%20whale&style=Cursed', 'POST'), request('/video-status/00000000-0000-7000-8000-000000000000'), request('/readyz')
   ]).flat())
@@ -83,11 +83,11 @@ t.test('a PostgreSQL of which nothing is heard any more keeps nobody waiting for
   t.same(refused.map(({ status, body }) => [status, body]), refused.map(({ body }) => [503, { ...body, code: 'store_unavailable' }]))
   t.equal((await request('/livez')).status, 200)
   proxy.silence(false)
-  await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to come back')
+  await until(async () => (await request('/readyz')).status === 200 || undefined, 'readiness to return')
   t.match(await ended(await post()), { status: 'completed' })
 })
 
-t.test('connections that are cut again and again while requests run are nobodyâ€™s concern', async (t) => {
+t.test('requests succeed although their database connections are cut again and again', async (t) => {
   const { postgres, post, emulator } = await startBoth(t)
   const client = new pg.Client({ connectionString: postgres.url })
   await client.connect()
@@ -105,14 +105,14 @@ t.test('connections that are cut again and again while requests run are nobodyâ€
     }
   })().finally(() => cutting.abort())
   await Promise.all([posts, cuts])
-  // A claim whose answer was cut off is noticed when its lease runs out.
+  // The tasks of a claim whose answer was cut off are claimed again when their leases expire.
   const states = async () => (await client.query('select state, count(*)::int as tasks from task group by state')).rows
   await until(async () => (await states()).every(({ state }) => state === 'completed' || state === 'failed') || undefined, 'every task to end', { timeoutMs: 60_000 })
   t.same(await states(), [{ state: 'completed', tasks: taskIds.length }])
   t.equal(emulator.predictions.length, taskIds.length)
 })
 
-/** One that waits for a statement as long as the service's driver does, and longer than a request may. */
+/** A client whose statements time out as late as those of the service, which is later than its requests do. */
 async function slowerClient (t: Test, port: number, databaseUrl: string): Promise<pg.Client> {
   const url = new URL(databaseUrl)
   url.port = String(port)
@@ -123,7 +123,7 @@ async function slowerClient (t: Test, port: number, databaseUrl: string): Promis
   return client
 }
 
-/** The service on a PostgreSQL that is nobody else's. */
+/** The service with a PostgreSQL server of its own. */
 async function startBoth (t: Test, emulatorOptions: EmulatorOptions = {}) {
   const postgres = await PostgresServer.start()
   t.teardown(() => postgres.stop())

@@ -7,7 +7,7 @@ import { ended, postDream, startEmulator, testEnvironment } from '../../support/
 
 type Outage = 'none' | 'of writes' | 'of everything'
 
-/** The service on a database that commits what `text` says once without being heard, and is away after that. */
+/** The service on a database. `loseCommit` loses the answer to the commit of one statement, and then begins an outage. */
 async function startService (t: Test) {
   const { apiUrl } = await startEmulator(t)
   const config = readConfig({ ...testEnvironment, REPLICATE_API_URL: apiUrl, DATABASE_URL: await createDatabase(t) })
@@ -20,7 +20,7 @@ async function startService (t: Test) {
     let isOver = false
     onStatements(t, (statement, client) => {
       if (isOver) return undefined
-      if (isLost) return isAway(statement, then) ? { error: databaseError('ECONNREFUSED'), isSent: false } : undefined
+      if (isLost) return isRefused(statement, then) ? { error: databaseError('ECONNREFUSED'), isSent: false } : undefined
       if (statement.startsWith(text)) inTransaction = client
       if (statement !== 'COMMIT' || client !== inTransaction) return undefined
       isLost = true
@@ -35,12 +35,12 @@ async function startService (t: Test) {
   return { app, loseCommit, post, count }
 }
 
-function isAway (statement: string, outage: Outage): boolean {
+function isRefused (statement: string, outage: Outage): boolean {
   return outage === 'of everything' || (outage === 'of writes' && statement === 'BEGIN')
 }
 
 for (const key of [undefined, 'a-key']) {
-  t.test(`a creation ${key === undefined ? 'without' : 'with'} a key that was committed and not heard of is answered as made`, async (t) => {
+  t.test(`a creation ${key === undefined ? 'without' : 'with'} a key whose commit was not acknowledged is answered as a success`, async (t) => {
     const { loseCommit, post, count } = await startService(t)
     const { isLost, end } = loseCommit('insert into task', 'of writes')
     const response = await post(key)
@@ -52,7 +52,7 @@ for (const key of [undefined, 'a-key']) {
   })
 }
 
-t.test('a creation of which nothing can be known says so, and with its key it can be sent again', async (t) => {
+t.test('a creation whose outcome is unknown is answered so, and can be sent again with its key', async (t) => {
   const { loseCommit, post, count } = await startService(t)
   const { isLost, end } = loseCommit('insert into task', 'of everything')
   const response = await post('a-key')
@@ -64,7 +64,7 @@ t.test('a creation of which nothing can be known says so, and with its key it ca
   t.equal(await count(), 1)
 })
 
-t.test('a creation that has certainly not happened is not said to be in doubt', async (t) => {
+t.test('the answer to a creation that certainly failed does not call the outcome unknown', async (t) => {
   const { post } = await startService(t)
   onStatements(t, (statement) => statement === 'BEGIN' ? { error: databaseError('ECONNREFUSED'), isSent: false } : undefined)
   const response = await post()
@@ -73,7 +73,7 @@ t.test('a creation that has certainly not happened is not said to be in doubt', 
 })
 
 for (const outage of ['none', 'of writes'] as const) {
-  t.test(`a deletion that was committed and not heard of is answered as done, after an outage ${outage}`, async (t) => {
+  t.test(`a deletion whose commit was not acknowledged is answered as a success, after an outage ${outage}`, async (t) => {
     const { app, loseCommit } = await startService(t)
     const taskId = await postDream(app)
     await ended(app, taskId)
@@ -85,7 +85,7 @@ for (const outage of ['none', 'of writes'] as const) {
   })
 }
 
-t.test('a store whose deletion was committed and not heard of knows that it has deleted the task', async (t) => {
+t.test('a store whose deletion was committed but not acknowledged finds out that it has deleted the task', async (t) => {
   const { app, loseCommit } = await startService(t)
   const taskId = await postDream(app)
   await ended(app, taskId)

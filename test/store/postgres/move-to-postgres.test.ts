@@ -21,18 +21,18 @@ const script = new URL('../../../scripts/move-to-postgres.ts', import.meta.url).
 const model = 'luma/ray'
 const dreams = ['A whale above my school', '空を飛ぶクジラ', 'حوت فوق المدرسة', '👩‍👩‍👧‍👦🐳 \u202e"\\ \n', '\u{10ffff} e\u0301']
 
-t.test('a folder moves to PostgreSQL, and every open task goes on there from where it was', async (t) => {
+t.test('a folder moves to PostgreSQL, and every open task continues there in its state', async (t) => {
   const { emulator, apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
-  const moveOn = await lifeIn(store, apiUrl)
-  const ended = await Promise.all(Array.from({ length: 2_900 }, (_, index) => moveOn(index, index % 2 === 0 ? 'completed' : 'failed')))
-  const open = await Promise.all(Array.from({ length: 100 }, (_, index) => moveOn(index, openStates[index % openStates.length] ?? 'queued')))
+  const createTask = await taskFactory(store, apiUrl)
+  const ended = await Promise.all(Array.from({ length: 2_900 }, (_, index) => createTask(index, index % 2 === 0 ? 'completed' : 'failed')))
+  const open = await Promise.all(Array.from({ length: 100 }, (_, index) => createTask(index, openStates[index % openStates.length] ?? 'queued')))
   await store.close()
   const predictionsBefore = emulator.predictions.length
 
-  const moved = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
-  t.match(moved, { code: 0, stdout: /Moved 3000 tasks of .* to PostgreSQL, 100 of them open; 0 were there before\./ })
+  const result = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
+  t.match(result, { code: 0, stdout: /Moved 3000 tasks of .* to PostgreSQL, 100 of them open; 0 were there before\./ })
   const { tasks: tasksThere } = await openPostgres(t, databaseUrl)
   t.same(await tasksThere(), byId([...ended, ...open]))
   t.same(await openTasksOf(dataDir), byId(open))
@@ -43,47 +43,47 @@ t.test('a folder moves to PostgreSQL, and every open task goes on there from whe
     const seen = await tasksThere()
     return seen.every((task) => !isOpen(task)) ? seen : undefined
   }, 'every task to end')
-  const carried = tasks.filter(({ id }) => open.some((task) => task.id === id))
-  t.same(new Set(carried.map(({ state }) => state)), new Set(['completed']))
-  t.equal(new Set(carried.map(({ predictionId }) => predictionId)).size, 100)
+  const imported = tasks.filter(({ id }) => open.some((task) => task.id === id))
+  t.same(new Set(imported.map(({ state }) => state)), new Set(['completed']))
+  t.equal(new Set(imported.map(({ predictionId }) => predictionId)).size, 100)
   t.equal(emulator.predictions.length, 100)
   t.equal(predictionsBefore, 50)
-  const bound = open.filter(({ predictionId }) => predictionId !== null)
-  t.same(bound.map(({ id }) => carried.find((task) => task.id === id)?.predictionId), bound.map(({ predictionId }) => predictionId))
+  const withPrediction = open.filter(({ predictionId }) => predictionId !== null)
+  t.same(withPrediction.map(({ id }) => imported.find((task) => task.id === id)?.predictionId), withPrediction.map(({ predictionId }) => predictionId))
   t.same(byId(tasks.filter(({ id }) => ended.some((task) => task.id === id))), byId(ended))
 })
 
-t.test('a move that is killed in the middle is finished by another one, which takes nothing twice and changes nothing that went on', async (t) => {
+t.test('a second run of the move finishes one that was killed: it imports no task twice and leaves tasks alone that have changed meanwhile', async (t) => {
   const { apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
-  const moveOn = await lifeIn(store, apiUrl)
-  const tasks = await Promise.all(Array.from({ length: 3_000 }, (_, index) => moveOn(index, index % 3 === 0 ? 'completed' : 'queued')))
+  const createTask = await taskFactory(store, apiUrl)
+  const tasks = await Promise.all(Array.from({ length: 3_000 }, (_, index) => createTask(index, index % 3 === 0 ? 'completed' : 'queued')))
   await store.close()
   const env = { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }
   const { store: postgres, tasks: tasksThere } = await openPostgres(t, databaseUrl)
 
   const release = await holdUp(t, databaseUrl, tasks[1_700])
   const first = moveToPostgres(t, env)
-  await until(async () => (await tasksThere()).length === 1_500 || undefined, 'the move to be in the middle')
+  await until(async () => (await tasksThere()).length === 1_500 || undefined, 'the move to have imported half of the tasks')
   first.kill()
   t.match(await first.ended, { signal: 'SIGKILL' })
   await release()
-  const [wentOn] = await postgres.claim(1)
-  if (wentOn === undefined) throw new Error('Nothing to claim')
-  await postgres.applyTransition(wentOn, { type: 'fail', failure: 'canceled' })
+  const [changed] = await postgres.claim(1)
+  if (changed === undefined) throw new Error('Nothing to claim')
+  await postgres.applyTransition(changed, { type: 'fail', failure: 'canceled' })
 
   t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 1500 tasks .*; 1500 were there before/ })
   t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 0 tasks .*; 3000 were there before/ })
   const there = await tasksThere()
-  t.match(there.find(({ id }) => id === wentOn.id), { failure: 'canceled' })
-  t.same(there.filter(({ id }) => id !== wentOn.id), byId(tasks).filter(({ id }) => id !== wentOn.id))
+  t.match(there.find(({ id }) => id === changed.id), { failure: 'canceled' })
+  t.same(there.filter(({ id }) => id !== changed.id), byId(tasks).filter(({ id }) => id !== changed.id))
   const jobs = await query(databaseUrl, 'select id from pgboss.job')
   t.same(new Set(jobs.map(({ id }) => id)), new Set(tasks.filter(isOpen).map(({ id }) => id)))
   t.equal(jobs.length, 2_000)
 })
 
-t.test('a request that is sent again after the move is told the task that it made before', async (t) => {
+t.test('a request that is sent again after the move gets the task that it created before', async (t) => {
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
   const requests = Array.from({ length: 1_200 }, (_, index) => ({ scope: '', key: `key-${index}`, fingerprint: `${index}`, code: 200 as const }))
@@ -97,7 +97,7 @@ t.test('a request that is sent again after the move is told the task that it mad
   t.same(again, made.map(({ id }) => ({ outcome: 'replayed', taskId: id, code: 200 })))
 })
 
-t.test('who was to be told of an end is told after the move, at the attempt that was due', async (t) => {
+t.test('callbacks that were not delivered before the move are delivered after it, from the attempt that was due', async (t) => {
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
   const ended = async () => {
@@ -106,9 +106,9 @@ t.test('who was to be told of an end is told after the move, at the attempt that
     return result.task
   }
   const tasks = [await ended(), await ended(), await ended()]
-  const [told, later, due] = await store.deliveries.claim(3)
-  if (told === undefined || later === undefined || due === undefined) throw new Error('No deliveries')
-  await store.deliveries.finishAttempt(told)
+  const [delivered, later, due] = await store.deliveries.claim(3)
+  if (delivered === undefined || later === undefined || due === undefined) throw new Error('No deliveries')
+  await store.deliveries.finishAttempt(delivered)
   await store.deliveries.finishAttempt(later, { inMs: 3_600_000 })
   await store.deliveries.finishAttempt(due, { inMs: 1 })
   await store.close()
@@ -126,19 +126,19 @@ t.test('a task whose prediction belongs to another task in PostgreSQL is named, 
   const { apiUrl } = await startEmulator(t)
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
-  const moveOn = await lifeIn(store, apiUrl)
-  const [bound, other] = [await moveOn(0, 'generating'), await moveOn(1, 'queued')]
+  const createTask = await taskFactory(store, apiUrl)
+  const [generating, other] = [await createTask(0, 'generating'), await createTask(1, 'queued')]
   await store.close()
   const { store: postgres } = await openPostgres(t, databaseUrl)
   const owner = await postgres.create(newTask('A whale', 'Cursed', 840, now()))
-  await postgres.applyTransition(owner, { type: 'attach_prediction', predictionId: String(bound.predictionId), predictionCreatedAt: null })
+  await postgres.applyTransition(owner, { type: 'attach_prediction', predictionId: String(generating.predictionId), predictionCreatedAt: null })
   const { code, stderr } = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
   t.equal(code, 1)
-  t.match(stderr, new RegExp(`^1 tasks were not moved, [^\n]*: ${bound.id}\n$`))
+  t.match(stderr, new RegExp(`^1 tasks were not moved, [^\n]*: ${generating.id}\n$`))
   t.same(await postgres.get(other.id), other)
 })
 
-t.test('a move that cannot be made says why in a sentence', async (t) => {
+t.test('a move that cannot be made explains why in one line', async (t) => {
   const folders = t.testdir({ used: {}, broken: { 'dreamreel.db': 'This is no database. '.repeat(500) } })
   const [dataDir, broken, databaseUrl] = [join(folders, 'used'), join(folders, 'broken'), await createDatabase(t)]
   const { apiUrl } = await startEmulator(t)
@@ -156,27 +156,27 @@ t.test('a move that cannot be made says why in a sentence', async (t) => {
   }
 })
 
-const openStates = ['queued', 'submitted', 'unsent', 'generating'] as const
+const openStates = ['queued', 'submitted', 'intent_only', 'generating'] as const
 type State = typeof openStates[number] | 'completed' | 'failed'
 
-/** Brings new tasks of a store to a state, with the predictions that they have by then. */
-async function lifeIn (store: TaskStore, apiUrl: string) {
-  const moved = async (task: Task, move: Transition): Promise<Task> => {
-    const result = await store.applyTransition(task, move)
+/** Creates tasks of a store in a given state: `submitted` has a prediction that the store does not know, `intent_only` has none. */
+async function taskFactory (store: TaskStore, apiUrl: string) {
+  const apply = async (task: Task, transition: Transition): Promise<Task> => {
+    const result = await store.applyTransition(task, transition)
     if (result.outcome !== 'applied') throw new Error(result.outcome)
     return result.task
   }
   return async (index: number, state: State): Promise<Task> => {
     const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now()))
     if (state === 'queued') return task
-    if (state === 'failed') return moved(task, { type: 'fail', failure: 'provider_error' })
+    if (state === 'failed') return apply(task, { type: 'fail', failure: 'provider_error' })
     const input = buildInput(model, promptFor(task.style, task.dream), index)
-    const marked = await moved(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null, providerStartedAt: null, isAmbiguous: false } })
-    if (state === 'unsent') return marked
+    const submitted = await apply(task, { type: 'submit', submission: { startedAt: now(), model, input, webhook: null, providerStartedAt: null, isAmbiguous: false } })
+    if (state === 'intent_only') return submitted
     const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
-    if (state === 'submitted') return marked
-    const bound = await moved(marked, { type: 'attach_prediction', predictionId, predictionCreatedAt: now() })
-    return state === 'generating' ? bound : moved(bound, { type: 'complete', videoUrl: 'https://replicate.delivery/video.mp4' })
+    if (state === 'submitted') return submitted
+    const generating = await apply(submitted, { type: 'attach_prediction', predictionId, predictionCreatedAt: now() })
+    return state === 'generating' ? generating : apply(generating, { type: 'complete', videoUrl: 'https://replicate.delivery/video.mp4' })
   }
 }
 
@@ -201,7 +201,7 @@ function moveToPostgres (t: Test, env: Record<string, string>) {
   return { ended, kill: () => child.kill('SIGKILL') }
 }
 
-/** Whoever inserts the task waits until the hold is released, and then goes on as if nothing had been. */
+/** Blocks the insertion of a task until the returned function is called; the insertion then succeeds. */
 async function holdUp (t: Test, databaseUrl: string, task: Task | undefined): Promise<() => Promise<void>> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()

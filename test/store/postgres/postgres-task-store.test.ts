@@ -21,14 +21,14 @@ testTaskStore(t, async (t) => {
   }
 })
 
-t.test('ten instances that start at the same moment bring the database up together', async (t) => {
+t.test('ten instances that start at the same moment can all migrate the database', async (t) => {
   const databaseUrl = await createDatabase(t)
   const stores = await Promise.all(Array.from({ length: 10 }, () => openStore(databaseUrl)))
   for (const store of stores) await store.ping()
   await Promise.all(stores.map((store) => store.close()))
 })
 
-t.test('of two stores each task is given to one, and what one changes the other reads', async (t) => {
+t.test('each task is claimed by one of two stores, and each store reads the changes of the other', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
@@ -39,31 +39,31 @@ t.test('of two stores each task is given to one, and what one changes the other 
   t.equal(new Set(ids).size, 40)
   const [task] = tasks
   if (task === undefined) throw new Error('No task')
-  const moves = await Promise.all([first, second].map((store) => store.applyTransition(task, { type: 'fail', failure: 'canceled' })))
-  t.same(moves.map(({ outcome }) => outcome).sort(), ['applied', 'stale'])
+  const results = await Promise.all([first, second].map((store) => store.applyTransition(task, { type: 'fail', failure: 'canceled' })))
+  t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale'])
   t.match(await second.get(task.id), { failure: 'canceled' })
 })
 
-t.test('a thousand with one key at once ask the database one time', async (t) => {
+t.test('a thousand concurrent requests with one key need one database query', async (t) => {
   const store = await openStore(await createDatabase(t))
   t.teardown(() => store.close())
-  // The boundary: the type has one signature for each way to ask.
+  // The boundary: the type has an overload for each kind of query.
   const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
   const { query } = prototype
-  let asked = 0
+  let queries = 0
   prototype.query = function (...parameters) {
-    if (String(parameters[0]).startsWith('insert into idempotency_key')) asked++
+    if (String(parameters[0]).startsWith('insert into idempotency_key')) queries++
     return Reflect.apply(query, this, parameters)
   }
   t.teardown(() => { prototype.query = query })
   const request = { scope: '', key: 'a-key', fingerprint: 'one', code: 200 } as const
   const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => store.createIdempotent(newTask('A whale', 'Cursed', 840, Date.now()), request)))
-  t.equal(asked, 1)
+  t.equal(queries, 1)
   t.equal(outcomes.filter(({ outcome }) => outcome === 'created').length, 1)
   t.equal(outcomes.filter(({ outcome }) => outcome === 'replayed').length, 999)
 })
 
-t.test('a database whose jobs or tasks cannot be read is not ready and takes nothing, until it can be worked with again', async (t) => {
+t.test('a store that cannot read its jobs or tasks is not ready and accepts no task until it can read them again', async (t) => {
   const databaseUrl = await createDatabase(t)
   const store = await openStore(databaseUrl)
   t.teardown(() => store.close())
@@ -85,7 +85,7 @@ t.test('a database whose jobs or tasks cannot be read is not ready and takes not
   await store.create(task())
 })
 
-t.test('who lost the lease of a delivery cannot settle it any more', async (t) => {
+t.test('an instance that has lost the lease of a delivery can no longer finish it', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
@@ -94,7 +94,7 @@ t.test('who lost the lease of a delivery cannot settle it any more', async (t) =
   if (lost === undefined) throw new Error('No delivery')
   t.same(await second.deliveries.claim(1), [])
   await forgetHeartbeats(databaseUrl)
-  const taken = await until(async () => (await second.deliveries.claim(1))[0], 'the other to take over')
+  const taken = await until(async () => (await second.deliveries.claim(1))[0], 'the takeover')
   await first.deliveries.finishAttempt(lost, { inMs: 0 })
   await second.deliveries.finishAttempt(taken, { inMs: 1 })
   t.match(await until(async () => (await second.deliveries.claim(10))[0], 'the next attempt'), { attempt: 2 })
@@ -108,7 +108,7 @@ async function forgetHeartbeats (databaseUrl: string): Promise<void> {
   await client.end()
 }
 
-t.test('what is handed back goes to another at once, and a lease that is taken over is known to be lost', async (t) => {
+t.test('a released task can be claimed by another instance at once, and an instance notices when its lease is taken over', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
@@ -121,12 +121,12 @@ t.test('what is handed back goes to another at once, and a lease that is taken o
   const lost: string[] = []
   second.onLeaseLost((taskId) => lost.push(taskId))
   await forgetHeartbeats(databaseUrl)
-  await until(async () => (await first.claim(1)).length === 1 || undefined, 'the other to take over')
+  await until(async () => (await first.claim(1)).length === 1 || undefined, 'the takeover')
   await until(() => lost.length === 1 || undefined, 'the loss to be noticed')
   t.same(lost, [task.id])
 })
 
-t.test('a hand-back that fails within a claim keeps no open task from being worked on', async (t) => {
+t.test('a failed release during a claim does not keep the open tasks from being claimed', async (t) => {
   const store = await openStore(await createDatabase(t))
   t.teardown(() => store.close())
   const [ended, open] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
@@ -138,10 +138,10 @@ t.test('a hand-back that fails within a claim keeps no open task from being work
     return { error: databaseError('42501'), isSent: false }
   })
   t.same((await store.claim(10)).map(({ id }) => id), [open.id])
-  t.ok(failed > 0, 'the hand-back was tried')
+  t.ok(failed > 0, 'the release was tried')
 })
 
-t.test('a task that cannot be read when it is handed back is not kept from others', async (t) => {
+t.test('a task whose release fails can be claimed by another instance when its lease expires', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
@@ -154,10 +154,10 @@ t.test('a task that cannot be read when it is handed back is not kept from other
   t.same(await until(async () => {
     const claimed = await second.claim(1)
     return claimed.length > 0 ? claimed.map(({ id }) => id) : undefined
-  }, 'the lease to lapse'), [task.id])
+  }, 'the lease to expire'), [task.id])
 })
 
-t.test('where no job can be put ahead of others all are claimed in their turn', async (t) => {
+t.test('if no job can be put ahead of others, all are claimed in their order', async (t) => {
   const store = await openStore(await createDatabase(t))
   const overdue = await store.create(newTask('A whale', 'Cursed', 0, Date.now()))
   const other = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
@@ -196,8 +196,8 @@ t.test('where no job can be put ahead of others all are claimed in their turn', 
   t.equal(errors.filter((message) => message.startsWith('Urgent tasks')).length, 1)
 })
 
-for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '53100', isTried: true }]) {
-  t.test(`a move that the database refuses with ${code} is ${isTried ? 'made as soon as it can be' : 'given up after some tries'}`, async (t) => {
+for (const { code, isRetried } of [{ code: '23514', isRetried: false }, { code: '53100', isRetried: true }]) {
+  t.test(`a transition that the database refuses with ${code} is ${isRetried ? 'retried until it succeeds' : 'rejected after five tries'}`, async (t) => {
     const store = await openStore(await createDatabase(t))
     t.teardown(() => store.close())
     const task = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
@@ -206,9 +206,9 @@ for (const { code, isTried } of [{ code: '23514', isTried: false }, { code: '531
       if (!text.startsWith('update task set')) return undefined
       return ++tries < 8 ? { error: databaseError(code), isSent: false } : undefined
     })
-    const move = transitionTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
-    if (isTried) t.match(await move, { applied: true })
-    else await t.rejects(move, { name: 'StoreUnavailableError', isTransient: false })
-    t.equal(tries, isTried ? 8 : 5)
+    const transition = transitionTask(task, { type: 'fail', failure: 'canceled' }, { taskStore: store, log, signal: new AbortController().signal })
+    if (isRetried) t.match(await transition, { applied: true })
+    else await t.rejects(transition, { name: 'StoreUnavailableError', isTransient: false })
+    t.equal(tries, isRetried ? 8 : 5)
   })
 }

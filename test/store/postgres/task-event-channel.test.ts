@@ -8,20 +8,20 @@ import { until } from '../../../harness/until.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
-/** A store that tells and one that hears. */
+/** A store that sends events and one that receives them. */
 async function openTwo (t: Test) {
   const databaseUrl = await createDatabase(t)
-  const [teller, hearer] = [await createPostgresTaskStore({ databaseUrl, log }), await createPostgresTaskStore({ databaseUrl, log })]
-  t.teardown(() => Promise.all([teller.close(), hearer.close()]))
-  const heard: TaskEvent[] = []
-  hearer.onEvent((news) => heard.push(news))
-  const hasHeard = (kind: string, taskId: string) => heard.some((news) => news.kind === kind && 'taskIds' in news && news.taskIds.includes(taskId))
-  const create = () => teller.create(newTask('A whale', 'Cursed', 840, Date.now()))
-  return { teller, create, heard, hasHeard }
+  const [sender, receiver] = [await createPostgresTaskStore({ databaseUrl, log }), await createPostgresTaskStore({ databaseUrl, log })]
+  t.teardown(() => Promise.all([sender.close(), receiver.close()]))
+  const received: TaskEvent[] = []
+  receiver.onEvent((event) => received.push(event))
+  const hasReceived = (kind: string, taskId: string) => received.some((event) => event.kind === kind && 'taskIds' in event && event.taskIds.includes(taskId))
+  const create = () => sender.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  return { sender, create, received, hasReceived }
 }
 
-t.test('news of a move, a deletion and a prompt is heard elsewhere, and none is sent within a transaction', async (t) => {
-  const { teller, create, hasHeard } = await openTwo(t)
+t.test('transitions, deletions and poll requests reach other instances, and no event is sent within a transaction', async (t) => {
+  const { sender, create, hasReceived } = await openTwo(t)
   const task = await create()
   const inTransaction = new Set<object>()
   const texts: Array<{ text: string, isInTransaction: boolean }> = []
@@ -31,63 +31,63 @@ t.test('news of a move, a deletion and a prompt is heard elsewhere, and none is 
     texts.push({ text, isInTransaction: inTransaction.has(client) })
     return undefined
   })
-  const moved = await teller.applyTransition(task, { type: 'fail', failure: 'canceled' })
-  await until(() => hasHeard('changed', task.id) || undefined, 'the move to be heard of')
-  await teller.requestPoll([task.id])
-  await until(() => hasHeard('poll_requested', task.id) || undefined, 'the prompt')
+  const canceled = await sender.applyTransition(task, { type: 'fail', failure: 'canceled' })
+  await until(() => hasReceived('changed', task.id) || undefined, 'the event of the transition')
+  await sender.requestPoll([task.id])
+  await until(() => hasReceived('poll_requested', task.id) || undefined, 'the poll request')
   const removed = await create()
-  const failed = await teller.applyTransition(removed, { type: 'fail', failure: 'canceled' })
-  if (failed.outcome !== 'applied' || moved.outcome !== 'applied') throw new Error('Not moved')
-  await teller.remove(failed.task)
-  await until(() => hasHeard('changed', removed.id) || undefined, 'the deletion to be heard of')
-  const told = texts.filter(({ text }) => text.includes('pg_notify'))
-  t.ok(told.length >= 3)
-  t.same(told.filter(({ isInTransaction }) => isInTransaction), [])
+  const failed = await sender.applyTransition(removed, { type: 'fail', failure: 'canceled' })
+  if (failed.outcome !== 'applied' || canceled.outcome !== 'applied') throw new Error('Not applied')
+  await sender.remove(failed.task)
+  await until(() => hasReceived('changed', removed.id) || undefined, 'the event of the deletion')
+  const notifications = texts.filter(({ text }) => text.includes('pg_notify'))
+  t.ok(notifications.length >= 3)
+  t.same(notifications.filter(({ isInTransaction }) => isInTransaction), [])
   t.ok(texts.some(({ text, isInTransaction }) => isInTransaction && text.startsWith('update task')), 'transactions are seen')
 })
 
-t.test('what happens in one turn is told in one statement, each payload below 8,000 bytes', async (t) => {
-  const { teller, hasHeard } = await openTwo(t)
+t.test('events of one turn of the event loop are sent in one statement, with payloads below 8,000 bytes', async (t) => {
+  const { sender, hasReceived } = await openTwo(t)
   const taskIds = Array.from({ length: 450 }, () => newTask('A whale', 'Cursed', 840, Date.now()).id)
   const payloads: string[][] = []
   onStatements(t, (text, _client, values) => {
     if (text.includes('pg_notify')) payloads.push((values as [string, string[]])[1])
     return undefined
   })
-  await Promise.all(taskIds.map((taskId) => teller.requestPoll([taskId])))
-  await until(() => taskIds.every((taskId) => hasHeard('poll_requested', taskId)) || undefined, 'all of them')
+  await Promise.all(taskIds.map((taskId) => sender.requestPoll([taskId])))
+  await until(() => taskIds.every((taskId) => hasReceived('poll_requested', taskId)) || undefined, 'all events')
   t.equal(payloads.length, 1)
   t.ok(payloads.flat().every((payload) => Buffer.byteLength(payload) < 8_000))
 })
 
-t.test('news that could not be sent arrives when the database is back, and too much of it makes everything be read', async (t) => {
-  const { teller, create, heard, hasHeard } = await openTwo(t)
+t.test('events that could not be sent arrive when the database is available again, and too many are replaced by one resync', async (t) => {
+  const { sender, create, received, hasReceived } = await openTwo(t)
   const task = await create()
   let refused = 0
-  let isAway = true
+  let isUnavailable = true
   onStatements(t, (text) => {
-    if (!isAway || !text.includes('pg_notify')) return undefined
+    if (!isUnavailable || !text.includes('pg_notify')) return undefined
     refused++
     return { error: databaseError('ECONNRESET'), isSent: false }
   })
-  t.match(await teller.applyTransition(task, { type: 'fail', failure: 'canceled' }), { outcome: 'applied' })
-  await until(() => refused > 1 || undefined, 'the news to be refused')
-  isAway = false
-  await until(() => hasHeard('changed', task.id) || undefined, 'the news to arrive')
-  heard.length = 0
-  await teller.requestPoll(Array.from({ length: 10_001 }, (_, index) => `task-${index}`))
-  await until(() => heard.some(({ kind }) => kind === 'resync') || undefined, 'everything to be read')
-  t.notOk(heard.some(({ kind }) => kind === 'poll_requested'))
+  t.match(await sender.applyTransition(task, { type: 'fail', failure: 'canceled' }), { outcome: 'applied' })
+  await until(() => refused > 1 || undefined, 'the event to be refused')
+  isUnavailable = false
+  await until(() => hasReceived('changed', task.id) || undefined, 'the event to arrive')
+  received.length = 0
+  await sender.requestPoll(Array.from({ length: 10_001 }, (_, index) => `task-${index}`))
+  await until(() => received.some(({ kind }) => kind === 'resync') || undefined, 'the resync')
+  t.notOk(received.some(({ kind }) => kind === 'poll_requested'))
 })
 
-t.test('a store that closes sends its last news, and does not wait for ever for a database that is away', async (t) => {
-  const { teller, create, hasHeard } = await openTwo(t)
+t.test('a store that closes sends its last events, but does not wait for ever for an unavailable database', async (t) => {
+  const { sender, create, hasReceived } = await openTwo(t)
   const task = await create()
-  await teller.applyTransition(task, { type: 'fail', failure: 'canceled' })
-  await teller.close()
-  await until(() => hasHeard('changed', task.id) || undefined, 'the last news')
-  const away = await openTwo(t)
+  await sender.applyTransition(task, { type: 'fail', failure: 'canceled' })
+  await sender.close()
+  await until(() => hasReceived('changed', task.id) || undefined, 'the last event')
+  const unavailable = await openTwo(t)
   onStatements(t, (text) => text.includes('pg_notify') ? { error: databaseError('ECONNRESET'), isSent: false } : undefined)
-  await away.teller.requestPoll([task.id])
-  await away.teller.close()
+  await unavailable.sender.requestPoll([task.id])
+  await unavailable.sender.close()
 })
