@@ -100,7 +100,7 @@ export class ProviderFaults {
     const { emulator, random, logEvent } = this.#options
     emulator.clearForeign()
     const share = random.happens(0.7) ? foreignShare : 0
-    emulator.addForeign({ share, ...(random.happens(0.5) && { webhook: 'https://someone.invalid/hook' }) })
+    emulator.addForeign({ share, ...(random.happens(0.5) && { webhook: 'https://other-client.invalid/hook' }) })
     logEvent(`foreign predictions accompany ${share} of the creates`)
   }
 }

@@ -49,18 +49,18 @@ t.test('a name that resolves to this machine or its networks is not connected to
 })
 
 t.test('a name whose address changes from public to private after the check is resolved only once', async (t) => {
-  let looks = 0
+  let lookups = 0
   const names = namesAt(['127.0.0.1'])
   const client = new CallbackClient({
     allowPrivate: false,
     timeoutMs,
     lookup: (hostname, options, callback) => {
-      looks++
+      lookups++
       names(hostname, options, callback)
     }
   })
   t.same(await client.post('https://app.example/', {}, '{}'), { outcome: 'unreachable', reason: 'not_public' })
-  t.equal(looks, 1)
+  t.equal(lookups, 1)
 })
 
 t.test('only the public addresses of a name are connected to', async (t) => {
@@ -100,11 +100,11 @@ t.test('a redirect is returned and not followed', async (t) => {
 t.test('a few interim responses are accepted, and a flood of them is refused', async (t) => {
   const client = new CallbackClient({ allowPrivate: true, timeoutMs })
   const interim = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'
-  for (const [words, answer] of [
+  for (const [bytes, answer] of [
     [interim.repeat(3) + 'HTTP/1.1 204 No Content\r\n\r\n', { outcome: 'answered', status: 204 }],
     [interim.repeat(10_000), { outcome: 'unreachable', reason: 'too_many_interim' }]
   ] as const) {
-    const server = createSocketServer((socket) => socket.on('error', () => {}).once('data', () => socket.write(words)))
+    const server = createSocketServer((socket) => socket.on('error', () => {}).once('data', () => socket.write(bytes)))
     t.teardown(() => server.close())
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), answer)
@@ -117,14 +117,14 @@ t.test('every failure of a call has a code and ends the call', async (t) => {
   t.same(await client.post('http://127.0.0.1:1/', {}, '{}'), { outcome: 'unreachable', reason: 'ECONNREFUSED' })
   const silent = await receiver(t, () => {})
   t.same(await client.post(silent, {}, '{}'), { outcome: 'unreachable', reason: 'TimeoutError' })
-  for (const words of ['', 'nonsense\r\n\r\n', `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n']) {
+  for (const bytes of ['', 'nonsense\r\n\r\n', `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n']) {
     const sockets: Socket[] = []
     const server = createSocketServer((socket) => {
       sockets.push(socket.on('error', () => {}))
-      socket.end(words)
+      socket.end(bytes)
     })
     await once(server.listen(0, '127.0.0.1'), 'listening')
-    t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), { outcome: 'unreachable', reason: /.+/ }, words.slice(0, 20))
+    t.match(await client.post(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {}, '{}'), { outcome: 'unreachable', reason: /.+/ }, bytes.slice(0, 20))
     for (const socket of sockets) socket.destroy()
     server.close()
   }

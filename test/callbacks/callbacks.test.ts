@@ -81,8 +81,8 @@ for (const [store, envOf] of Object.entries(stores)) {
       t.match(message, { address: receiver.url, headers: { 'content-type': 'application/json', 'webhook-id': taskId, 'user-agent': /^Dreamreel\/\d/ } })
       ends.push(taskId)
     }
-    const withNobody = (await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).json().task_id
-    await ended(app, withNobody)
+    const withoutCallback = (await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })).json().task_id
+    await ended(app, withoutCallback)
     t.same(receiver.received.map(({ headers }) => headers['webhook-id']), ends)
   })
 

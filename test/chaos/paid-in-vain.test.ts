@@ -8,7 +8,7 @@ const dream = '[dream u1] a whale'
 
 /** @param end  the id of the prediction whose video the task was given, or the error code with which it failed */
 function task (end: { video: string } | { error: string }): TaskView {
-  // The boundary: only the members that the accounts read.
+  // The boundary: only the members that `reconcile` reads.
   return ('video' in end
     ? { dream, status: 'completed', video_url: `http://127.0.0.1/files/${end.video}/output.mp4`, error_code: null }
     : { dream, status: 'failed', video_url: null, error_code: end.error }) as TaskView
@@ -18,7 +18,7 @@ function prediction (id: string, traits: Partial<PaidPrediction> = {}): PaidPred
   return { id, key: 'u1', isForeign: false, isPaid: true, ...traits }
 }
 
-function account (tasks: TaskView[], predictions: PaidPrediction[]) {
+function reconcileOne (tasks: TaskView[], predictions: PaidPrediction[]) {
   const [{ inVain, unused, failedForNothing } = { inVain: NaN, unused: [], failedForNothing: NaN }] = reconcile(tasks, predictions)
   return { inVain, unused: unused.map(({ id }) => id), failedForNothing }
 }
@@ -26,33 +26,33 @@ function account (tasks: TaskView[], predictions: PaidPrediction[]) {
 const nothing = { inVain: 0, unused: [], failedForNothing: 0 }
 
 t.test('a prediction is used by the task that was given its video, or that failed as the prediction did', async (t) => {
-  t.same(account([task({ video: 'a' }), task({ error: 'provider_error' })], [prediction('a'), prediction('b', { isPaid: false })]), nothing)
+  t.same(reconcileOne([task({ video: 'a' }), task({ error: 'provider_error' })], [prediction('a'), prediction('b', { isPaid: false })]), nothing)
 })
 
 t.test('a video that no task was given is paid in vain, with any error code of the tasks', async (t) => {
   for (const error of ['submission_unknown', 'deadline_exceeded', 'provider_unavailable']) {
-    t.same(account([task({ error })], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 0 }, error)
+    t.same(reconcileOne([task({ error })], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 0 }, error)
   }
-  t.same(account([], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
+  t.same(reconcileOne([], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
 })
 
 t.test('a task that was given a foreign video leaves its own in vain, and a foreign video is never in vain', async (t) => {
   const foreign = prediction('f', { isForeign: true })
-  t.same(account([task({ video: 'f' })], [prediction('a'), foreign]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
-  t.same(account([task({ video: 'a' })], [prediction('a'), foreign]), nothing)
+  t.same(reconcileOne([task({ video: 'f' })], [prediction('a'), foreign]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
+  t.same(reconcileOne([task({ video: 'a' })], [prediction('a'), foreign]), nothing)
 })
 
 t.test('each cancelled task excuses one unused prediction of its dream', async (t) => {
-  t.same(account([task({ error: 'canceled' }), task({ video: 'b' })], [prediction('a'), prediction('b')]), nothing)
-  t.match(account([task({ error: 'canceled' })], [prediction('a'), prediction('b')]), { inVain: 1, unused: ['a', 'b'] })
+  t.same(reconcileOne([task({ error: 'canceled' }), task({ video: 'b' })], [prediction('a'), prediction('b')]), nothing)
+  t.match(reconcileOne([task({ error: 'canceled' })], [prediction('a'), prediction('b')]), { inVain: 1, unused: ['a', 'b'] })
 })
 
 t.test('a prediction without a video is in vain if no failed task may have had it', async (t) => {
-  t.same(account([task({ video: 'a' })], [prediction('a'), prediction('b', { isPaid: false })]), { inVain: 1, unused: ['b'], failedForNothing: 0 })
+  t.same(reconcileOne([task({ video: 'a' })], [prediction('a'), prediction('b', { isPaid: false })]), { inVain: 1, unused: ['b'], failedForNothing: 0 })
 })
 
 t.test('a task that failed with a verdict that no prediction gave has failed for nothing', async (t) => {
-  t.same(account([task({ error: 'canceled' }), task({ error: 'provider_error' })], [prediction('a')]), { inVain: 0, unused: [], failedForNothing: 1 })
+  t.same(reconcileOne([task({ error: 'canceled' }), task({ error: 'provider_error' })], [prediction('a')]), { inVain: 0, unused: [], failedForNothing: 1 })
 })
 
 t.test('a prediction is paid for if it has a video, or if it was cancelled after it began', async (t) => {

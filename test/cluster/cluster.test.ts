@@ -7,12 +7,12 @@ import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
-/** Sooner than an instance that says nothing is missed: its last word is at most 3 s old, and 10 s are waited for the next. */
+/** Shorter than the time until leases expire: the last heartbeat is up to 3 s old, and the next one is awaited for 10 s. */
 const beforeItIsMissedMs = 6_000
 /** A generation that goes on until the test finishes it. */
 const endless = { generationMs: 600_000 }
 
-t.test('a client that goes round three instances sees one service', async (t) => {
+t.test('a client whose requests alternate between three instances sees one service', async (t) => {
   const { post, ended, emulator, instances } = await startCluster(t)
   const tasks = await ended(await post(60))
   t.same(tasks.filter(({ status }) => status !== 'completed'), [])
@@ -20,15 +20,15 @@ t.test('a client that goes round three instances sees one service', async (t) =>
   t.equal(instances.flatMap(completedBy).length, 60)
 })
 
-t.test('the tasks of an instance that is killed are resumed by the others, waited for and not made again', async (t) => {
-  const { post, ended, finishAll, leaveOut, emulator, instances } = await startCluster(t, endless)
+t.test('the other instances resume the tasks of one that is killed, without a second prediction', async (t) => {
+  const { post, ended, finishAll, exclude, emulator, instances } = await startCluster(t, endless)
   const taskIds = await post(30)
-  const victim = await busiest(instances, 30)
+  const victim = await findBusiest(instances, 30)
   const orphans = createdBy(victim)
   await victim.end('SIGKILL')
-  leaveOut(victim)
+  exclude(victim)
   await finishAll()
-  // `ended` waits for 20 s: all have to be over by then.
+  // `ended` waits for 20 s: every task has to end within that time.
   const tasks = await ended(taskIds)
   t.same(tasks.filter(({ status }) => status !== 'completed'), [])
   const completed = instances.filter((instance) => instance !== victim).flatMap(completedBy)
@@ -36,36 +36,36 @@ t.test('the tasks of an instance that is killed are resumed by the others, waite
   t.equal(emulator.predictions.length, 30)
 })
 
-t.test('an instance that is told to stop hands its tasks to the others at once', async (t) => {
-  const { post, ended, finishAll, leaveOut, jobs, emulator, instances } = await startCluster(t, endless)
+t.test('an instance that receives SIGTERM releases its tasks, and the others resume them at once', async (t) => {
+  const { post, ended, finishAll, exclude, jobs, emulator, instances } = await startCluster(t, endless)
   const taskIds = await post(30)
-  const leaver = await busiest(instances, 30)
-  const handedOn = createdBy(leaver)
-  leaveOut(leaver)
-  t.equal((await leaver.end('SIGTERM')).code, 0)
-  await until(async () => (await jobs(handedOn)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to go on', { timeoutMs: beforeItIsMissedMs })
-  t.same(new Set((await jobs(handedOn)).map(({ message }) => message)), new Set(['released']))
+  const stopping = await findBusiest(instances, 30)
+  const released = createdBy(stopping)
+  exclude(stopping)
+  t.equal((await stopping.end('SIGTERM')).code, 0)
+  await until(async () => (await jobs(released)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to resume the tasks', { timeoutMs: beforeItIsMissedMs })
+  t.same(new Set((await jobs(released)).map(({ message }) => message)), new Set(['released']))
   await finishAll()
   const tasks = await ended(taskIds)
   t.same(tasks.filter(({ status }) => status !== 'completed'), [])
   t.equal(emulator.predictions.length, 30)
 })
 
-t.test('an instance that was frozen finds its leases lost, leaves its tasks to the others, and serves on', async (t) => {
-  const { post, ended, finishAll, leaveOut, jobs, emulator, instances } = await startCluster(t, endless)
+t.test('an instance that was frozen notices that its leases are lost, abandons its tasks and keeps serving', async (t) => {
+  const { post, ended, finishAll, exclude, jobs, emulator, instances } = await startCluster(t, endless)
   const taskIds = await post(30)
-  const sleeper = await busiest(instances, 30)
-  const url = await sleeper.listeningUrl()
-  const taken = createdBy(sleeper)
-  sleeper.signal('SIGSTOP')
-  leaveOut(sleeper)
-  await until(async () => (await jobs(taken)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to take over')
-  sleeper.signal('SIGCONT')
-  await until(() => taken.every((taskId) => lostBy(sleeper).includes(taskId)) || undefined, 'the sleeper to find its leases lost')
+  const frozen = await findBusiest(instances, 30)
+  const url = await frozen.listeningUrl()
+  const takenOver = createdBy(frozen)
+  frozen.signal('SIGSTOP')
+  exclude(frozen)
+  await until(async () => (await jobs(takenOver)).every(({ isTakenOver }) => isTakenOver) || undefined, 'the others to take over')
+  frozen.signal('SIGCONT')
+  await until(() => takenOver.every((taskId) => lostBy(frozen).includes(taskId)) || undefined, 'the frozen instance to notice that its leases are lost')
   await finishAll()
   const tasks = await ended(taskIds)
   t.same(tasks.filter(({ status }) => status !== 'completed'), [])
-  t.same(completedBy(sleeper).filter((taskId) => taken.includes(taskId)), [])
+  t.same(completedBy(frozen).filter((taskId) => takenOver.includes(taskId)), [])
   t.equal(emulator.predictions.length, 30)
   t.equal((await fetch(`${url}/livez`)).status, 200)
   t.equal((await fetch(`${url}/readyz`)).status, 200)
@@ -84,10 +84,10 @@ async function startCluster (t: Test, emulatorOptions: EmulatorOptions = {}) {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"status":"succeeded"}'
     })))
   }
-  return { emulator, instances, finishAll, jobs: await jobReader(t, databaseUrl), leaveOut: (gone: Instance) => urls.delete(gone), ...clientOf(urls) }
+  return { emulator, instances, finishAll, jobs: await jobReader(t, databaseUrl), exclude: (instance: Instance) => urls.delete(instance), ...clientOf(urls) }
 }
 
-/** Each request goes to the next instance, whatever the one before was about. */
+/** A client whose requests go to the instances in turn. */
 function clientOf (urls: Map<Instance, string>) {
   let requests = 0
   const request = async <T> (path: string, method: string): Promise<T> => {
@@ -115,7 +115,7 @@ function clientOf (urls: Map<Instance, string>) {
   return { post, ended }
 }
 
-/** Whether somebody else works on tasks since they were claimed first, and what became of their first holder. */
+/** Reads the jobs of tasks: whether another instance has claimed the task since, and the reason why the first lease ended. */
 async function jobReader (t: Test, databaseUrl: string) {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -124,12 +124,12 @@ async function jobReader (t: Test, databaseUrl: string) {
     "select state = 'active' and retry_count > 0 as \"isTakenOver\", output ->> 'message' as message from pgboss.job where id = any($1::uuid[])", [taskIds])).rows
 }
 
-/** The instance that holds most tasks, once each of `count` has its prediction. */
-async function busiest (instances: Instance[], count: number): Promise<Instance> {
+/** The instance with the most tasks, as soon as each of `count` tasks has its prediction. */
+async function findBusiest (instances: Instance[], count: number): Promise<Instance> {
   await until(() => instances.flatMap(createdBy).length === count || undefined, 'every prediction to be created')
-  const [most] = instances.toSorted((a, b) => createdBy(b).length - createdBy(a).length)
-  if (most === undefined) throw new Error('There is no instance')
-  return most
+  const [busiest] = instances.toSorted((a, b) => createdBy(b).length - createdBy(a).length)
+  if (busiest === undefined) throw new Error('There is no instance')
+  return busiest
 }
 
 function createdBy (instance: Instance): string[] {

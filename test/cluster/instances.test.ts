@@ -9,7 +9,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
 import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
-/** Instances of the service in front of one emulator and on one database. They look at predictions once a minute only. */
+/** Instances of the service in front of one emulator and on one database. They poll predictions only once a minute. */
 async function startInstances (t: Test, options: EmulatorOptions, ...envs: Array<Record<string, string>>) {
   const { emulator, apiUrl } = await startEmulator(t, options)
   const databaseUrl = await createDatabase(t)
@@ -34,7 +34,7 @@ async function openStores (t: Test, count: number) {
   return stores
 }
 
-t.test('a cancel on one instance ends the work on another', async (t) => {
+t.test('a cancel on one instance ends the job on another', async (t) => {
   const { apps: [worker], emulator, start } = await startInstances(t, { generationMs: 600_000 }, {})
   if (worker === undefined) throw new Error('No instance')
   const taskId = await postDream(worker)
@@ -42,12 +42,12 @@ t.test('a cancel on one instance ends the work on another', async (t) => {
   const other = await start({})
   const { taskStore, predictionWatch, replicate } = other
   t.match(await cancelVideo(taskId, { taskStore, predictionWatch, replicate, log }), { outcome: 'canceled' })
-  await until(() => worker.generationJobs.inFlight === 0 || undefined, 'the worker to hear of it')
+  await until(() => worker.generationJobs.inFlight === 0 || undefined, 'the job to end')
   t.match(await statusOf(worker, taskId), { status: 'failed', error_code: 'canceled' })
   t.match(emulator.predictions, [{ status: 'canceled' }])
 })
 
-t.test('a webhook that reaches another instance than the one that waits is heard', async (t) => {
+t.test('a webhook that reaches another instance than the one that works on the task ends the task', async (t) => {
   const webhooks = { REPLICATE_WEBHOOKS: 'on', PUBLIC_URL: 'http://127.0.0.1:9' }
   const { apps: [worker], emulator, start } = await startInstances(t, { generationMs: 600_000, allowHttpWebhooks: true }, webhooks)
   if (worker === undefined) throw new Error('No instance')
@@ -68,32 +68,32 @@ t.test('a webhook that reaches another instance than the one that waits is heard
   t.match(await ended(other, taskId), { status: 'completed' })
 })
 
-t.test('many in flight on several instances are swept by one for all', async (t) => {
+t.test('one instance sweeps the predictions of all instances', async (t) => {
   const env = { REPLICATE_SWEEP_THRESHOLD: '20', REPLICATE_POLL_INTERVAL_MS: '500', MAX_IN_FLIGHT: '60' }
   const { apps, emulator } = await startInstances(t, { generationMs: 600_000 }, env, env)
   const [first] = apps
   if (first === undefined) throw new Error('No instance')
   const taskIds = await Promise.all(Array.from({ length: 120 }, (_, dream) => postDream(first, `Dream ${dream}`)))
-  await until(() => apps.every(({ generationJobs }) => generationJobs.inFlight >= 20) || undefined, 'both to have many')
+  await until(() => apps.every(({ generationJobs }) => generationJobs.inFlight >= 20) || undefined, 'both to have at least 20 tasks')
   await until(() => emulator.predictions.length === 120 || undefined, 'all predictions')
   for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
   for (const taskId of taskIds) t.match(await ended(first, taskId), { status: 'completed' })
 })
 
-t.test('in each interval one instance sweeps', async (t) => {
+t.test('in each interval only one instance acquires the sweep', async (t) => {
   const stores = await openStores(t, 3)
-  const taken = await Promise.all([...stores, ...stores].map((store) => store.acquireSweep(60_000)))
-  t.equal(taken.filter(Boolean).length, 1)
+  const acquired = await Promise.all([...stores, ...stores].map((store) => store.acquireSweep(60_000)))
+  t.equal(acquired.filter(Boolean).length, 1)
 })
 
-t.test('all instances share one budget of calls, and a pause', async (t) => {
+t.test('all instances share one call budget and its pauses', async (t) => {
   const [first, second] = (await openStores(t, 2)).map((store) => store.callBudget('create', 60))
   if (first === undefined || second === undefined) throw new Error('No budget')
   t.match(await first.reserve(5), { calls: 5, emissionIntervalMs: 1_000 })
-  const { calls: taken, waitMs } = await second.reserve(3)
-  t.equal(taken, 3)
+  const { calls, waitMs } = await second.reserve(3)
+  t.equal(calls, 3)
   t.ok(waitMs > -5_000 && waitMs <= 0, `the burst of 5 s is used up: ${waitMs}`)
-  t.ok((await first.reserve(1)).waitMs > 1_500, 'after eight calls in a burst of five')
+  t.ok((await first.reserve(1)).waitMs > 1_500, 'eight calls exceed a burst of five')
   await first.pause(30_000)
   const paused = await second.reserve(1)
   t.equal(paused.calls, 0)

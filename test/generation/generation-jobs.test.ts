@@ -68,7 +68,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
     await taskStore.close()
   })
   jobs.start()
-  await until(() => (jobs.inFlight === 0 && tries > 0) || undefined, 'the job to be given up')
+  await until(() => (jobs.inFlight === 0 && tries > 0) || undefined, 'the job to end')
   t.match(await taskStore.get(task.id), { state: 'failed', failure: 'deadline_exceeded' })
   t.equal(lines.length, tries)
 })
@@ -77,10 +77,10 @@ t.test('a task whose end cannot be written is released, and is an error in the l
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
   await taskStore.create(newTask('A whale', 'Cursed', 0, Date.now()))
   const errors: string[] = []
-  let handedBack = 0
+  let releases = 0
   const { release } = taskStore
   taskStore.release = async (id) => {
-    handedBack++
+    releases++
     await Reflect.apply(release, taskStore, [id])
   }
   const fail = async () => { throw new Error('A value that no row takes') }
@@ -100,11 +100,11 @@ t.test('a task whose end cannot be written is released, and is an error in the l
     await taskStore.close()
   })
   jobs.start()
-  await until(() => handedBack > 0 || undefined, 'the task to be handed back')
+  await until(() => releases > 0 || undefined, 'the task to be released')
   const before = errors.length
   t.equal(errors.filter((message) => message.startsWith('The end of a task cannot be written')).length, 1)
-  await until(() => handedBack > 1 || undefined, 'it to be tried again and handed back')
-  t.equal(errors.length, before, 'nothing is said a second time')
+  await until(() => releases > 1 || undefined, 'the task to be claimed and released again')
+  t.equal(errors.length, before, 'the error is not logged a second time')
 })
 
 interface Shelf { env: Record<string, string>, open: () => Promise<TaskStore> }

@@ -23,7 +23,7 @@ t.test('many in flight are swept: pages of the list are read instead of each pre
   await until(async () => {
     const tasks = await Promise.all(taskIds.map((taskId) => statusOf(app, taskId)))
     return tasks.every(({ status }) => status === 'processing') || undefined
-  }, 'all to be bound')
+  }, 'all predictions to be attached')
   const { list, get } = emulator.calls
   await until(() => emulator.calls.list >= list + 9 || undefined, 'three sweeps')
   t.ok(emulator.calls.get - get <= 16, 'only what was due before the first sweep was read by itself')

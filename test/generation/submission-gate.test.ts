@@ -4,22 +4,22 @@ import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 t.jobs = 3
 
-const closings = (logLines: string[]) => logLines.filter((line) => line.includes('Replicate takes no predictions')).length
+const openings = (logLines: string[]) => logLines.filter((line) => line.includes('Replicate takes no predictions')).length
 
 for (const status of [401, 402]) {
   t.test(`while the account is refused with ${status} tasks wait, one line says so, and they go on afterwards`, async (t) => {
     const { app, emulator, logLines } = await startService(t)
     emulator.addFault({ call: 'create', kind: 'status', status, detail: 'Your account', share: 1 })
     const taskIds = await Promise.all(Array.from({ length: 40 }, () => postDream(app)))
-    await until(() => closings(logLines) > 0 || undefined, 'the gate to close')
+    await until(() => openings(logLines) > 0 || undefined, 'the breaker to open')
     const creates = emulator.calls.create
     const later = await postDream(app)
     t.equal((await app.inject('/readyz')).statusCode, 200)
     for (const taskId of [...taskIds, later]) t.equal((await statusOf(app, taskId)).status, 'pending')
-    await until(() => emulator.calls.create > creates || undefined, 'one to go ahead to see')
+    await until(() => emulator.calls.create > creates || undefined, 'the probe')
     emulator.clearFaults()
     for (const taskId of [...taskIds, later]) t.match(await ended(app, taskId), { status: 'completed' })
-    t.equal(closings(logLines), 1)
+    t.equal(openings(logLines), 1)
     t.equal(emulator.predictions.length, 41)
     t.match(logLines.find((line) => line.includes('Replicate takes no predictions')), 'Your account')
   })
@@ -56,9 +56,9 @@ t.test('while Replicate is down hardly anything is sent, and nothing is lost or 
     taskIds.push(await postDream(app, `Dream ${task}`))
     if (task < 3) await until(() => emulator.calls.create > task || undefined, 'the create')
   }
-  await until(() => emulator.calls.account > 0 || undefined, 'a look whether it is back')
+  await until(() => emulator.calls.account > 0 || undefined, 'the recovery check')
   t.equal(emulator.calls.create, 3)
-  t.equal(closings(logLines), 1)
+  t.equal(openings(logLines), 1)
   emulator.clearFaults()
   for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })
   t.equal(emulator.predictions.length, 6)

@@ -40,9 +40,9 @@ t.test('a lost answer costs no prediction of another client, which asks for the 
   emulator.addFault({ call: 'create', kind: 'reset_after' })
   const taskId = await postDream(app, 'A whale')
   t.match(await ended(app, taskId), { status: 'completed' })
-  const [bound] = [...await app.taskStore.findPredictionOwners(emulator.predictions.map(({ id }) => id))]
-  t.equal(bound?.[1], taskId)
-  t.not(bound?.[0], older)
+  const [owner] = [...await app.taskStore.findPredictionOwners(emulator.predictions.map(({ id }) => id))]
+  t.equal(owner?.[1], taskId)
+  t.not(owner?.[0], older)
   t.equal(emulator.predictions.length, 2)
 })
 

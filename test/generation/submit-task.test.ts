@@ -38,9 +38,9 @@ t.test('a submission that never arrived is repeated once, and predictions of oth
     headers: { authorization: 'Bearer another', 'content-type': 'application/json' },
     body: JSON.stringify({ input: { prompt, aspect_ratio: '9:16' }, webhook, webhook_events_filter: ['completed'] })
   })
-  const look = 'Photorealistic, cinematic, surreal, dreamlike visuals. '
-  await create(`${look}Dream 0`, 'https://another.example/hook')
-  await create(`${look}Dream 1 and more`)
+  const stylePrompt = 'Photorealistic, cinematic, surreal, dreamlike visuals. '
+  await create(`${stylePrompt}Dream 0`, 'https://another.example/hook')
+  await create(`${stylePrompt}Dream 1 and more`)
 
   const taskIds = await breakCreates(service, [{ kind: 'reset_before' }, { kind: 'status', status: 502 }])
   for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })

@@ -27,9 +27,9 @@ t.test('a body in chunks of one byte counts with the memory that its chunks take
 
 t.test('memory is freed whether a body ends, breaks off or fails to be consumed', async (t) => {
   const room = new BodyBudget(1_000)
-  const give = (look = textOf) => {
+  const give = (parse = textOf) => {
     const stream = new PassThrough()
-    const read = room.read(stream, 1_000, look)
+    const read = room.read(stream, 1_000, parse)
     stream.write('a'.repeat(700))
     return { stream, read }
   }
@@ -38,9 +38,9 @@ t.test('memory is freed whether a body ends, breaks off or fails to be consumed'
   t.equal(await give().read, 'budget_exhausted')
   broken.stream.destroy(new Error('reset'))
   await t.rejects(broken.read, { message: 'reset' })
-  const failing = give(() => { throw new Error('no look') })
+  const failing = give(() => { throw new Error('not readable') })
   failing.stream.end()
-  await t.rejects(failing.read, { message: 'no look' })
+  await t.rejects(failing.read, { message: 'not readable' })
   const whole = give()
   whole.stream.end()
   t.equal(await whole.read, 'a'.repeat(700))

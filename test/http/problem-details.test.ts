@@ -166,7 +166,7 @@ t.test('an unexpected error of a route is 500 without its message', async (t) =>
 
 t.test('an unavailable store is 503 with a Retry-After, and the cause is logged', async (t) => {
   const { app, lines } = await buildEdgeApp(t)
-  const answer = await app.inject('/store-away')
+  const answer = await app.inject('/store-unavailable')
   checkProblem(t, 'store_unavailable', { status: answer.statusCode, headers: answer.headers, body: answer.body })
   t.equal(answer.headers['retry-after'], '5')
   t.ok(lines.some((line) => line.includes('internals: disk full')))

@@ -56,7 +56,7 @@ t.test('a 4xx is not logged as an error; a 5xx has one line with the error and o
   const { app, lines } = await buildEdgeApp(t)
   await app.inject({ method: 'POST', url: '/generate-video' })
   t.same(parseLines(lines).map(({ level, msg }) => ({ level, msg })), [{ level: 30, msg: 'request' }])
-  await app.inject('/store-away')
+  await app.inject('/store-unavailable')
   t.match(parseLines(lines.slice(1)), [
     { level: 50, msg: 'request failed', err: { type: 'StoreUnavailableError', stack: /caused by: Error: internals: disk full/ } },
     { level: 30, msg: 'request', status: 503 }
@@ -101,7 +101,7 @@ t.test('a client that leaves in the middle of its body is not logged as an error
 t.test('no log line at any level contains the dream, whatever goes wrong', async (t) => {
   const { app, lines } = await buildEdgeApp(t, { requestTimeoutMs: 50, timeoutCheckMs: 20 })
   const urls = [
-    '/video-status/x', '/nothing', '/throws', '/throws-text', '/rejects', '/cannot-serialise', '/sends-twice', '/store-away',
+    '/video-status/x', '/nothing', '/throws', '/throws-text', '/rejects', '/cannot-serialise', '/sends-twice', '/store-unavailable',
     `/video-status/${encodeURIComponent(dream)}`, `/${encodeURIComponent(dream)}`, `/%ff${encodeURIComponent(dream)}`
   ]
   for (const url of urls) {

@@ -82,7 +82,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.match(canceled.json(), { task_id: taskId, status: 'failed', error_code: 'canceled', error: 'The video was canceled.' })
     t.match((await cancel()).json(), { status: 409, code: 'task_finished' })
     await until(() => emulator.predictions[0]?.status === 'canceled' || undefined, 'the prediction to be canceled')
-    t.equal((await app.inject({ method: 'POST', url: '/video-status/nobody/cancel' })).statusCode, 404)
+    t.equal((await app.inject({ method: 'POST', url: '/video-status/unknown/cancel' })).statusCode, 404)
   })
 }
 

@@ -114,11 +114,11 @@ t.test('changes on another instance are sent, and a stream that ended with its i
 t.test('a stream sends heartbeats without reading, stays open while the store is unavailable, and catches up afterwards', async (t) => {
   const taskSubscriptions = new TaskSubscriptions()
   let task: Task = newTask('A whale', 'Cursed', 840, Date.now())
-  let isAway = false
+  let isUnavailable = false
   let reads = 0
   const get = async () => {
     reads++
-    if (isAway) throw new StoreUnavailableError(new Error('away'))
+    if (isUnavailable) throw new StoreUnavailableError(new Error('unavailable'))
     return task
   }
   let text = ''
@@ -129,13 +129,13 @@ t.test('a stream sends heartbeats without reading, stays open while the store is
   const comments = () => text.split('\n:\n').length - 1
   await until(() => comments() >= 3 || undefined, 'signs of life')
   t.equal(reads, 1)
-  isAway = true
+  isUnavailable = true
   taskSubscriptions.notify({ kind: 'resync' })
   const seen = comments()
   await until(() => comments() >= seen + 3 || undefined, 'heartbeats while the store is unavailable')
   t.equal(reads, 2)
   await t.rejects(taskSubscriptions.poll(get), { name: 'StoreUnavailableError' })
-  isAway = false
+  isUnavailable = false
   // The event of its end was lost.
   task = { ...task, state: 'failed', failure: 'canceled', revision: 2 }
   await taskSubscriptions.poll(get)
@@ -146,7 +146,7 @@ t.test('a stream sends heartbeats without reading, stays open while the store is
 
 t.test('an unknown task has no stream, and HEAD opens none', async (t) => {
   const { app } = await start(t)
-  t.match((await app.inject('/video-status/nobody/events')).json(), { status: 404, code: 'task_not_found' })
+  t.match((await app.inject('/video-status/unknown/events')).json(), { status: 404, code: 'task_not_found' })
   const taskId = await postDream(app)
   t.equal((await app.inject({ method: 'HEAD', url: `/video-status/${taskId}/events` })).statusCode, 405)
 })

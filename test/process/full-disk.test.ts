@@ -15,7 +15,7 @@ t.test('a full disk refuses new tasks, delays open ones, and loses nothing', asy
   const post = () => fetch(`${url}/generate-video?dream=A%20whale&style=Animated`, { method: 'POST' })
   const { task_id: taskId } = await (await post()).json() as { task_id: string }
   const status = async () => await (await fetch(`${url}/video-status/${taskId}`)).json() as TaskView
-  await until(async () => (await status()).status === 'processing' || undefined, 'the prediction to be bound')
+  await until(async () => (await status()).status === 'processing' || undefined, 'the prediction to be attached')
 
   await service.limitFileSize(1)
   const refused = await post()

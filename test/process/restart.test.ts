@@ -20,7 +20,7 @@ t.test('after kill -9 every task continues where it was, and no prediction is cr
   await until(async () => {
     const tasks = await Promise.all(taskIds.map((taskId) => read(firstUrl, taskId)))
     return tasks.every(({ status }) => status === 'processing') || undefined
-  }, 'every prediction to be bound')
+  }, 'every prediction to be attached')
   await first.end('SIGKILL')
 
   emulator.settings.generationMs = 50

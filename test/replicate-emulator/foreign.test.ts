@@ -7,7 +7,7 @@ interface Page { results: PredictionView[] }
 
 t.test('another client makes a prediction of the same input with a create, older or younger', async (t) => {
   const { emulator, create, get } = await runningEmulator(t, { generationMs: 60_000 })
-  emulator.addForeign({ ms: -1500, webhook: 'https://someone.invalid/hook' })
+  emulator.addForeign({ ms: -1500, webhook: 'https://other-client.invalid/hook' })
   emulator.addForeign({ ms: 20 })
   const first = await bodyOf(await create())
   const younger = new Promise((resolve) => emulator.log.changes.on('created', (made) => { if (made.isForeign) resolve(made) }))
@@ -21,7 +21,7 @@ t.test('another client makes a prediction of the same input with a create, older
   t.same([results[0]?.id, results[2]?.id, results[3]?.id], [third.id, second.id, first.id])
   t.match(older, { model: 'luma/ray', input: { prompt: 'a dream' }, source: 'api' })
   t.ok(Math.abs(Date.parse(first.created_at) - Date.parse(older?.created_at ?? '') - 1500) <= 1)
-  t.match(await bodyOf(await get(`/v1/predictions/${older?.id}`)), { webhook: 'https://someone.invalid/hook' })
+  t.match(await bodyOf(await get(`/v1/predictions/${older?.id}`)), { webhook: 'https://other-client.invalid/hook' })
   t.notOk('webhook' in await bodyOf(await get(`/v1/predictions/${results[1]?.id}`)))
 })
 
@@ -40,9 +40,9 @@ t.test('another client does so with a share of the creates, by default within tw
 t.test('the control interface makes a foreign prediction of its own, or one that imitates another', async (t) => {
   const { origin, create, emulator } = await runningEmulator(t, { generationMs: 60_000 })
   const post = (path: string, body: unknown) => fetch(`${origin}/emulator/predictions${path}`, { method: 'POST', headers: auth, body: JSON.stringify(body) })
-  const alone = await post('', { model: 'luma/ray', input: { prompt: 'alone' }, webhook: 'https://someone.invalid/' })
+  const alone = await post('', { model: 'luma/ray', input: { prompt: 'alone' }, webhook: 'https://other-client.invalid/' })
   t.equal(alone.status, 201)
-  t.match(await alone.json(), { model: 'luma/ray', input: { prompt: 'alone' }, webhook: 'https://someone.invalid/', status: 'starting' })
+  t.match(await alone.json(), { model: 'luma/ray', input: { prompt: 'alone' }, webhook: 'https://other-client.invalid/', status: 'starting' })
   const { id, created_at: createdAt } = await bodyOf(await create())
   const twin = await post(`/${id}/foreign`, { ms: -60_000 })
   t.equal(twin.status, 201)

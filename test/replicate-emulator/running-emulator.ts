@@ -15,7 +15,7 @@ export async function runningEmulator (t: Test, options: EmulatorOptions = {}) {
   return { app, origin, create, get, emulator: app.emulator }
 }
 
-/** A clock that only moves when told. */
+/** A clock that moves only when the test moves it. */
 export function handClock (start = Date.UTC(2025, 0, 1)) {
   let time = start
   return { now: () => time, advance (ms: number) { time += ms } }

@@ -28,7 +28,7 @@ t.test('an unreachable Replicate is a warning, and neither readiness nor the sto
 
 t.test('a call that hangs is aborted at the stop', async (t) => {
   const { app, emulator, lines } = await listening(t, { faults: ['hang'] })
-  await until(() => emulator.calls.account > 0 || undefined, 'the look to be under way')
+  await until(() => emulator.calls.account > 0 || undefined, 'the check to be under way')
   await app.close()
   t.same(lines().filter(({ level }) => Number(level) > 30), [])
 })
@@ -40,17 +40,17 @@ t.test('an instance that does not listen makes no check', async (t) => {
   t.equal(emulator.calls.account, 0)
 })
 
-const away: AccountOutcome = { outcome: 'unavailable', failure: { code: 'provider_unavailable', status: 503, message: 'later', retryAfterMs: null } }
+const unavailable: AccountOutcome = { outcome: 'unavailable', failure: { code: 'provider_unavailable', status: 503, message: 'later', retryAfterMs: null } }
 
 for (const { answers, calls, said, title } of [
-  { title: 'while Replicate is away it is asked a few times, and no more', answers: [], calls: 6, said: [/cannot be asked/, /not asked again/] },
-  { title: 'it is asked again until it answers', answers: [away, away, { outcome: 'accepted' as const }], calls: 3, said: [/cannot be asked/, /^Replicate takes/] }
+  { title: 'while Replicate is unavailable it is asked a few times, and no more', answers: [], calls: 6, said: [/cannot be asked/, /not asked again/] },
+  { title: 'it is asked again until it answers', answers: [unavailable, unavailable, { outcome: 'accepted' as const }], calls: 3, said: [/cannot be asked/, /^Replicate takes/] }
 ]) {
   t.test(title, async (t) => {
     const lines: string[] = []
     const write = (_details: object, message: string) => { lines.push(message) }
     let asked = 0
-    const replicate = { account: async () => answers[asked++] ?? away }
+    const replicate = { account: async () => answers[asked++] ?? unavailable }
     const check = new AccountCheck({ replicate, log: { debug: write, info: write, warn: write, error: write }, retry: { firstMs: 1, maxMs: 1 } })
     check.start()
     await until(() => lines.length === said.length || undefined, 'the last line')
@@ -67,6 +67,6 @@ async function listening (t: Test, { faults = [], ...options }: Parameters<typeo
   for (const kind of faults) emulator.addFault({ call: 'account', kind })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const lines = () => logLines.map((line): Line => JSON.parse(line))
-  const lineWith = (words: string) => until(() => lines().find(({ msg }) => String(msg).startsWith(words)), words)
+  const lineWith = (message: string) => until(() => lines().find(({ msg }) => String(msg).startsWith(message)), message)
   return { app, emulator, lines, lineWith }
 }

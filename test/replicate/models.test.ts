@@ -7,7 +7,7 @@ const hash = 'a1'.repeat(32)
 t.test('a model is owner/name or owner/name:version', async (t) => {
   t.same(parseModel('luma/ray'), { ok: true, owner: 'luma', name: 'ray', version: undefined })
   t.same(parseModel('wan-video/wan-2.2-t2v-fast'), { ok: true, owner: 'wan-video', name: 'wan-2.2-t2v-fast', version: undefined })
-  t.same(parseModel(`someone/dreams:${hash}`), { ok: true, owner: 'someone', name: 'dreams', version: hash })
+  t.same(parseModel(`an-owner/dreams:${hash}`), { ok: true, owner: 'an-owner', name: 'dreams', version: hash })
 })
 
 t.test('any other model is refused with a sentence, and gives no path', async (t) => {
@@ -20,7 +20,7 @@ t.test('any other model is refused with a sentence, and gives no path', async (t
 
 t.test('a model goes to its own path, a version into the body', async (t) => {
   t.same(predictionsPath('luma/ray'), { path: '/models/luma/ray/predictions' })
-  t.same(predictionsPath(`someone/dreams:${hash}`), { path: '/predictions', version: `someone/dreams:${hash}` })
+  t.same(predictionsPath(`an-owner/dreams:${hash}`), { path: '/predictions', version: `an-owner/dreams:${hash}` })
 })
 
 t.test('a style takes its own model, or the one for all', async (t) => {
@@ -43,7 +43,7 @@ t.test('a model gets only the inputs that it declares', async (t) => {
     'wan-video/wan-2.2-t2v-fast': { ...portrait, seed: 7 },
     'pixverse/pixverse-v5': { ...portrait, seed: 7 },
     [`google/veo-3:${hash}`]: { ...portrait, seed: 7 },
-    'someone/dreams': { prompt: 'A whale' },
+    'an-owner/dreams': { prompt: 'A whale' },
     'constructor/toString': { prompt: 'A whale' }
   }
   for (const [model, input] of Object.entries(cases)) t.same(buildInput(model, 'A whale', 7), input, model)

@@ -61,9 +61,9 @@ t.test('a create sends the model, the input and the time that is left', async (t
 
 t.test('a create of a version names it in the body, and never asks for less than Replicate’s minimum', async (t) => {
   const { server, client } = await scripted(t, (socket) => socket.write(answer(201, prediction)))
-  await client.create({ ...request, model: 'someone/dreams:0a1b', cancelAfterSeconds: 4.2 })
+  await client.create({ ...request, model: 'an-owner/dreams:0a1b', cancelAfterSeconds: 4.2 })
   t.match(server.received, [{ path: '/v1/predictions', headers: { 'cancel-after': '5s' } }])
-  t.same(JSON.parse(server.received[0]?.body ?? ''), { version: 'someone/dreams:0a1b', input: { prompt: 'A whale' } })
+  t.same(JSON.parse(server.received[0]?.body ?? ''), { version: 'an-owner/dreams:0a1b', input: { prompt: 'A whale' } })
 })
 
 t.test('any success with a prediction is a created prediction', async (t) => {

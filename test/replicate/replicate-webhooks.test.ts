@@ -19,7 +19,7 @@ async function freePort (): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
-/** The service, told of ends by webhooks alone: it would look by itself only once a minute. */
+/** The service with webhooks; it polls predictions only once a minute. */
 async function startService (t: Test, options: EmulatorOptions = {}, env: Record<string, string> = {}) {
   const { emulator, apiUrl } = await startEmulator(t, { allowHttpWebhooks: true, ...options })
   const port = await freePort()
@@ -37,7 +37,7 @@ async function startService (t: Test, options: EmulatorOptions = {}, env: Record
 
 type Service = Awaited<ReturnType<typeof startService>>
 
-/** Signed as Replicate does it, unless told otherwise. */
+/** Signed as Replicate signs, unless the options differ. */
 async function deliver ({ app, emulator }: Service, taskId: string, body: string, { at = new Date(), secret = emulator.webhookSecret } = {}): Promise<number> {
   const response = await app.inject({ method: 'POST', url: `/webhooks/replicate/${taskId}`, headers: signed(secret, body, at), body })
   return response.statusCode
@@ -54,7 +54,7 @@ function signed (secret: string, body: string, at = new Date()) {
 
 async function processing (service: Service, dream: string): Promise<string> {
   const taskId = await postDream(service.app, dream)
-  await until(async () => (await statusOf(service.app, taskId)).status === 'processing' || undefined, 'the prediction to be bound')
+  await until(async () => (await statusOf(service.app, taskId)).status === 'processing' || undefined, 'the prediction to be attached')
   return taskId
 }
 
@@ -111,7 +111,7 @@ t.test('a lost response is recovered by the webhook that names the task', async 
   service.emulator.addFault({ call: 'create', kind: 'hang', after: true })
   service.emulator.addFault({ call: 'list', kind: 'status', status: 500, share: 1 })
   const taskId = await postDream(service.app)
-  await until(async () => (await statusOf(service.app, taskId)).status !== 'pending' || undefined, 'the webhook to bind the prediction')
+  await until(async () => (await statusOf(service.app, taskId)).status !== 'pending' || undefined, 'the webhook to attach the prediction')
   t.match(await ended(service.app, taskId), { status: 'completed' })
   t.equal(service.emulator.predictions.length, 1)
 })
@@ -124,7 +124,7 @@ t.test('the prediction of a resumed task is read at once: its webhook may have c
   if (prediction === undefined) throw new Error('No prediction')
   t.equal(service.emulator.calls.get, 0)
   const resumed = await service.startAgain({})
-  await until(() => service.emulator.calls.get === 1 || undefined, 'the look')
+  await until(() => service.emulator.calls.get === 1 || undefined, 'the poll')
   service.emulator.end(prediction, { status: 'succeeded' })
   t.match(await ended(resumed, taskId), { status: 'completed' })
   t.equal(service.emulator.calls.get, 1, 'the webhook told the end')
@@ -230,7 +230,7 @@ t.test('duplicates, disorder and a replay to the address of another task do no h
   const running = JSON.stringify(emulator.predictions[0])
   const succeeded = JSON.stringify({ ...emulator.predictions[0], status: 'succeeded', output: 'https://replicate.delivery/a/out.mp4' })
   t.equal(await deliver(service, second, succeeded), 204)
-  t.equal(await deliver(service, 'nobody', succeeded), 204)
+  t.equal(await deliver(service, 'unknown', succeeded), 204)
   t.equal(await deliver(service, first, running), 204)
   t.equal(await deliver(service, first, succeeded), 204)
   const completed = await ended(app, first)

@@ -40,7 +40,7 @@ t.test('the secrets of the configuration are tokens, each webhook secret, and th
   t.same(collectSecrets({ DATABASE_URL: 'postgres://user:%zz@db.example/dreams' }), ['%zz'])
 })
 
-t.test('no log line contains the token, wherever and however Replicate repeats it', async (t) => {
+t.test('no log line contains the token, even if Replicate repeats it in a message', async (t) => {
   const repeated = `${'x'.repeat(480)} Invalid token: ${token}`
   const server = await startScriptedServer(t, (socket) => { socket.write(answer(401, { title: 'Unauthorized', detail: repeated })) })
   const { app, logLines } = await startService(t, {
@@ -55,9 +55,9 @@ t.test('no log line contains the token, wherever and however Replicate repeats i
   })
   app.log.error({ err: new Error('The outer error', { cause: new Error(`Bearer ${token} and ${webhookSecret}`) }) })
   t.match(await ended(app, await postDream(app)), { status: 'failed', error_code: 'provider_account' })
-  await until(() => logLines.some((line) => line.includes('xxx')) || undefined, 'a line with what Replicate says')
+  await until(() => logLines.some((line) => line.includes('xxx')) || undefined, 'a line with the message of Replicate')
   checkNoSecret(t, logLines.join(''))
-  t.notMatch(logLines.join(''), token.slice(0, 12), 'nor its beginning, where the words are cut')
+  t.notMatch(logLines.join(''), token.slice(0, 12), 'nor its beginning, where the message is truncated')
 })
 
 t.test('a failed start does not print the password, and only the owner can read the files of the store', slow, async (t) => {

@@ -39,7 +39,7 @@ t.test('unread lines are buffered up to 4 MiB, and one line says how many were d
   t.equal(stream.writableLength, 4 * 1024 * 1024)
   read()
   await output.flush(noHangMs)
-  await until(() => written.some((text) => text.includes('dropped_lines')) || undefined, 'the line that tells of it')
+  await until(() => written.some((text) => text.includes('dropped_lines')) || undefined, 'the line about the dropped ones')
   output.write('next\n')
   await output.flush(noHangMs)
   const said = written.filter((text) => text !== '')
@@ -65,7 +65,7 @@ t.test('flush waits for the remaining lines up to its timeout, and not at all if
   t.notOk(written.includes('three\n'))
 })
 
-t.test('a stalled reader of the log delays no request, and misses nothing when it reads again', slow, async (t) => {
+t.test('a stalled reader of the log delays no request, and gets every line when it reads again', slow, async (t) => {
   const { service, ask } = await start(t)
   service.readOutput(false)
   for (let asked = 0; asked < requests; asked += 50) await Promise.all(Array.from({ length: 50 }, ask))

@@ -4,8 +4,8 @@ import { CallbackReceiver } from '../../harness/callback-receiver.ts'
 import { verifyWebhook } from '../../harness/webhook-secret.ts'
 
 /**
- * Receives callbacks until the test ends, and answers them with the given statuses in turn, the last one again and again.
- * `silence` is no answer at all.
+ * Receives callbacks until the test ends, and answers them with the given statuses in turn; the last one is repeated.
+ * With `silence` the callback gets no answer.
  */
 export async function startReceiver (t: Test, ...answers: Array<number | 'silence' | ((response: ServerResponse) => void)>) {
   const receiver = new CallbackReceiver((_callback, response) => {
@@ -20,6 +20,6 @@ export async function startReceiver (t: Test, ...answers: Array<number | 'silenc
 
 /** The message of a callback. @throws Error if the signature does not match the secret */
 export function verified (secret: string, callback: Parameters<typeof verifyWebhook>[1]) {
-  // The boundary: the assertions of the tests compare what is in it.
+  // The boundary: the assertions of the tests check the members.
   return verifyWebhook(secret, callback) as { type: string, timestamp: string, data: Record<string, unknown> }
 }

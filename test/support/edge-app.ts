@@ -19,7 +19,7 @@ const GenerateQuerySchema = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1 }))
 })
 
-/** A Fastify with every part of the HTTP edge, routes that fail in every way a route can, and those that a test adds. */
+/** A Fastify app with the service's HTTP plugins, routes that fail in every possible way, and the routes that a test adds. */
 export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {}, addMore: (scope: FastifyInstance) => void = () => {}) {
   const lines: string[] = []
   const app = Fastify(serverOptions({
@@ -78,7 +78,7 @@ function addFailingRoutes (app: FastifyInstance) {
   app.get('/throws-text', () => { throw 'internals' }) // eslint-disable-line no-throw-literal
   app.get('/rejects', async () => { throw Object.assign(new Error('internals'), { statusCode: 502 }) })
   app.get('/rejects-nothing', () => Promise.reject()) // eslint-disable-line prefer-promise-reject-errors
-  app.get('/store-away', async () => { throw new StoreUnavailableError(new Error('internals: disk full')) })
+  app.get('/store-unavailable', async () => { throw new StoreUnavailableError(new Error('internals: disk full')) })
   app.get('/teapot', async () => { throw Object.assign(new Error('internals'), { statusCode: 418 }) })
   app.get('/range-outside', async () => { throw Object.assign(new Error('internals'), { statusCode: 416 }) })
   app.get('/cannot-serialise', {

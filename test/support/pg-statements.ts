@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { Test } from 'tap'
 
-/** The error that a statement ends with: `isSent` where it was done and only its answer is lost. */
+/** The error with which a statement fails. If `isSent` is true it is executed, and only its result is lost. */
 export interface StatementFault { error: Error, isSent: boolean }
 
 /** An error as the driver gives it: with a SQLSTATE or one of Node's codes. */
@@ -12,15 +12,15 @@ export function databaseError (code: string): Error {
 type Answer = (error: Error | null, result?: unknown) => void
 
 /**
- * Shows every statement of this process, before it is sent, to `look`, and lets it fail as that says. It is as before when
- * the test ends.
+ * Calls `inject` with every statement of this process before it is sent. The statement fails with the fault that `inject`
+ * returns, if any. The driver is restored when the test ends.
  */
-export function onStatements (t: Test, look: (text: string, client: pg.Client, values: unknown) => StatementFault | undefined): void {
+export function onStatements (t: Test, inject: (text: string, client: pg.Client, values: unknown) => StatementFault | undefined): void {
   // The boundary: the type has an overload for each kind of query.
   const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
   const { query } = prototype
   prototype.query = function (...parameters) {
-    const fault = look(String(parameters[0]), this, parameters[1])
+    const fault = inject(String(parameters[0]), this, parameters[1])
     if (fault === undefined) return Reflect.apply(query, this, parameters)
     const answer = parameters.at(-1)
     const fail = async () => {

@@ -7,9 +7,9 @@ import { until } from '../../harness/until.ts'
 import { refuseInQuick } from './quick.ts'
 
 const folder = new URL('../../.tap/', import.meta.url)
-/** Names the PostgreSQL of this run. */
+/** Contains the address of the PostgreSQL server of this run. */
 const serverFile = new URL('postgres.json', folder)
-/** Exists from the moment at which a test begins to start the server. */
+/** Exists as soon as a test has begun to start the server. */
 const lockFile = new URL('postgres.lock', folder)
 
 /** An empty database of its own, dropped when the test ends. The first test of a run that needs one starts the server. */

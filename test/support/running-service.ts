@@ -5,7 +5,7 @@ import { testEnvironment } from './service.ts'
 
 /**
  * The real `server.ts` as a process of its own on a free port, killed when the test ends.
- * @param logFile to which it writes its log; without one the log comes through a pipe
+ * @param logFile the file to which it writes its log; if omitted, the log is read through a pipe
  */
 export async function runService (t: Test, env: Record<string, string>, logFile?: string): Promise<ServiceProcess> {
   refuseInQuick('A process of the service')

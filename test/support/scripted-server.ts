@@ -10,12 +10,12 @@ export interface ReceivedRequest {
   body: string
 }
 
-/** Called with each complete request: it does with the connection what the test is about. */
+/** Called with each complete request; it answers, or treats the connection as the test requires. */
 export type Script = (socket: Socket, request: ReceivedRequest) => void
 
 /**
- * A server that counts what really arrives and answers with raw bytes, so that it can break every rule of HTTP.
- * @param onConnection for what happens before any request
+ * A server that records the requests that arrive and answers with raw bytes, so that it can break every rule of HTTP.
+ * @param onConnection called with each connection, before its first request
  */
 export async function startScriptedServer (t: Test, script: Script, onConnection: (socket: Socket) => void = () => undefined) {
   const received: ReceivedRequest[] = []
@@ -47,7 +47,7 @@ export async function startScriptedServer (t: Test, script: Script, onConnection
 export function answer (status: number, body: unknown = '', headers: Record<string, string> = {}): string {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(text)) })
-  return [`HTTP/1.1 ${status} Whatever`, ...lines.map(([name, value]) => `${name}: ${value}`), '', text].join('\r\n')
+  return [`HTTP/1.1 ${status} Reason`, ...lines.map(([name, value]) => `${name}: ${value}`), '', text].join('\r\n')
 }
 
 function parseRequest (bytes: string): ReceivedRequest | undefined {

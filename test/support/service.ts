@@ -14,7 +14,7 @@ export async function startEmulator (t: Test, options: EmulatorOptions = {}) {
   return { emulator, apiUrl }
 }
 
-/** The settings of every test of the service: nothing on disk, and no waits of seconds. */
+/** The settings of every test of the service: no files, and short intervals. */
 export const testEnvironment = {
   REPLICATE_API_TOKEN: 'test-token',
   DATA_DIR: ':memory:',

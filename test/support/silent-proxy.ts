@@ -2,11 +2,11 @@ import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import { listen } from '../../harness/listen.ts'
 
-/** A proxy to a port of 127.0.0.1 that can lose bytes in both directions, as if a cable had been pulled. */
+/** A proxy to a port of 127.0.0.1 that can drop all bytes in both directions, as after a cable was pulled. */
 export async function startSilentProxy (t: Test, port: number) {
   const sockets = new Set<Socket>()
   let isSilent = false
-  const pass = (from: Socket, to: Socket): void => {
+  const forward = (from: Socket, to: Socket): void => {
     sockets.add(from)
     from.on('data', (bytes) => { if (!isSilent) to.write(bytes) })
     from.on('error', () => {}).on('close', () => {
@@ -16,8 +16,8 @@ export async function startSilentProxy (t: Test, port: number) {
   }
   const proxy = createServer((client) => {
     const server = connect(port, '127.0.0.1')
-    pass(client, server)
-    pass(server, client)
+    forward(client, server)
+    forward(server, client)
   })
   const ownPort = await listen(proxy)
   t.teardown(() => {
