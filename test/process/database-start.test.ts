@@ -53,7 +53,7 @@ t.test('a fault that waiting cannot fix ends the start at once', async (t) => {
     [address('dreamer:wrong', 'dreams'), /:\d+\/dreams refuses the user or the password \(.*"dreamer"\)$/],
     [address('dreamer', 'dreams'), /:\d+\/dreams asks for a password/],
     [address('stranger:x', 'dreams'), /:\d+\/dreams refuses the user or the password/],
-    [address('intruder:x', 'dreams'), /:\d+\/dreams does not let this user in from here/],
+    [address('intruder:x', 'dreams'), /:\d+\/dreams does not accept this user from this address/],
     [address(`dreamer:${password}`, 'nightmares'), /:\d+\/nightmares has no such database: create it first \(.*"nightmares"/],
     [address(`dreamer:${password}`, 'dreams'), /:\d+\/dreams does not allow this user to create what the service needs/]
   ]

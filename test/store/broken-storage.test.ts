@@ -56,7 +56,7 @@ t.test('a service whose file is damaged is not ready, refuses new tasks and logs
   t.equal((await fetch(`${url}/generate-video?dream=A+whale&style=Cursed`, { method: 'POST' })).status, 503)
   t.equal((await fetch(`${url}/livez`)).status, 200)
   const count = (message: string) => service.output().split(message).length - 1
-  t.equal(count('The file of the tasks is damaged'), 1)
+  t.equal(count('The database file is damaged'), 1)
   t.equal(count('Work cannot be claimed'), 1)
 })
 
@@ -82,7 +82,7 @@ for (const [what, damage] of Object.entries({
     await t.rejects(store.applyTransition(task, { type: 'fail', failure: 'canceled' }), { name: 'StoreUnavailableError' })
     t.match(await store.get(task.id), { state: 'queued' })
     t.equal(errors.length, 1)
-    t.match(errors[0], /is gone/)
+    t.match(errors[0], /was removed or replaced: no new tasks/)
   })
 }
 
@@ -97,7 +97,7 @@ t.test('a file that is moved back to its place is used again', async (t) => {
   const task = await store.create(aTask())
   await store.ping()
   t.equal(errors.length, 1)
-  t.match(info, ['The file of the tasks is in its place again'])
+  t.match(info, ['The database file is in place again'])
   await store.close()
   const reopened = createSqliteTaskStore({ dataDir, now: Date.now, log })
   t.teardown(() => reopened.close())

@@ -6,14 +6,14 @@ export interface DatabaseOutageLogOptions {
   now: () => number
 }
 
-/** Connections that were cut together are noticed one after another, and a job engine that fails does it every few seconds. */
+/** Connections that broke together are noticed one after another, and a failing job engine reports an error every few seconds. */
 const quietMs = 5_000
 
-/** Says once that the database is away, and once that it answers again, for each time that it is away. */
+/** Logs once for each outage that the database is unavailable, and once that it is available again. */
 export class DatabaseOutageLog {
   #options
-  /** What has been said of the present outage. */
-  #said = new Set<string>()
+  /** The error messages of the current outage that have been logged. */
+  #loggedMessages = new Set<string>()
   #lastFailureAt = -Infinity
 
   constructor (options: DatabaseOutageLogOptions) {
@@ -22,15 +22,15 @@ export class DatabaseOutageLog {
 
   recordFailure (err: Error): void {
     this.#lastFailureAt = this.#options.now()
-    if (this.#said.has(err.message)) return
-    this.#said.add(err.message)
-    this.#options.log.warn({ err }, 'The database is away, or the job engine failed at something')
+    if (this.#loggedMessages.has(err.message)) return
+    this.#loggedMessages.add(err.message)
+    this.#options.log.warn({ err }, 'The database is unavailable, or the job engine failed')
   }
 
-  /** Something was read or written. The outage is over where nothing has failed for a while either. */
+  /** Call it after a successful query. The outage is over if there was no failure for a while either. */
   recordSuccess (): void {
-    if (this.#said.size === 0 || this.#options.now() - this.#lastFailureAt < quietMs) return
-    this.#said.clear()
-    this.#options.log.info({}, 'The database answers again')
+    if (this.#loggedMessages.size === 0 || this.#options.now() - this.#lastFailureAt < quietMs) return
+    this.#loggedMessages.clear()
+    this.#options.log.info({}, 'The database is available again')
   }
 }

@@ -6,27 +6,27 @@ import { acquireKeys } from './postgres-idempotency-keys.ts'
 import { insertTasks } from './postgres-task-table.ts'
 import type { Task } from '../../tasks/task.ts'
 
-/** What became of tasks that came from elsewhere. */
+/** The result of an import of tasks from another store. */
 export interface ImportOutcome {
   imported: Task[]
-  /** They were here already, and are left as they are here. */
+  /** These were stored here already, and were not changed. */
   existing: Task[]
-  /** Their prediction belongs to another task here. */
+  /** These were not imported, because their prediction belongs to another task here. */
   conflicting: Task[]
 }
 
 /**
- * Takes over tasks as another store has them, at whatever point of their life. Open ones go on from there at once, and
- * who was to be told of the others is told from here.
- * @param deliveries what is still to be told, of these tasks or any others
- * @throws StoreUnavailableError when none of them was taken, or it is not known
+ * Imports tasks of another store, in any state. Work on open tasks continues at once, and the pending callbacks of ended
+ * tasks are delivered from here.
+ * @param deliveries the pending deliveries of the other store; those of other tasks are ignored
+ * @throws StoreUnavailableError if no task was imported, or if that is not known
  */
 export async function importTasks (tasks: Task[], deliveries: DueDelivery[], database: PostgresDatabase): Promise<ImportOutcome> {
   const ids = tasks.map(({ id }) => id)
   const inserted = await database.transaction(async (db) => {
-    const taken = await insertTasks(db, tasks, database)
-    await insertDeliveries(db, deliveries.filter(({ taskId }) => taken.has(taskId)), database)
-    return taken
+    const insertedIds = await insertTasks(db, tasks, database)
+    await insertDeliveries(db, deliveries.filter(({ taskId }) => insertedIds.has(taskId)), database)
+    return insertedIds
   })
   const present = new Set((await database.query('select id from task where id = any($1::uuid[])', [ids])).map(({ id }) => id))
   return {
@@ -36,7 +36,7 @@ export async function importTasks (tasks: Task[], deliveries: DueDelivery[], dat
   }
 }
 
-/** Takes over what other stores have noted of requests with a key; a key that is in use here stays as it is here. */
+/** Imports the idempotency keys of another store. A key that is in use here is not changed. */
 export async function importKeys (keys: KeyRow[], database: PostgresDatabase): Promise<void> {
   await database.transaction((db) => acquireKeys(db, keys))
 }

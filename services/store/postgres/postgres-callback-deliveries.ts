@@ -13,7 +13,7 @@ export interface PostgresCallbackDeliveriesOptions {
 
 interface DeliveryJob { taskId: string, attempt: number }
 
-/** One job of pg-boss for each attempt: the next one takes its place in the transaction that ends it. */
+/** Each attempt is a pg-boss job. The transaction that ends a job inserts the job of the next attempt. */
 export class PostgresCallbackDeliveries implements CallbackDeliveries {
   #options
   #leases
@@ -25,11 +25,11 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
   }
 
   async claim (limit: number): Promise<CallbackDelivery[]> {
-    const { database, loadTask: find } = this.#options
+    const { database, loadTask } = this.#options
     const jobs = await database.withRetry(() => this.#leases.claim(limit))
     try {
-      const found = await Promise.all(jobs.map(async ({ id, data }) => ({ id, task: await find(data.taskId), attempt: data.attempt })))
-      // The job of a task that was removed is over.
+      const found = await Promise.all(jobs.map(async ({ id, data }) => ({ id, task: await loadTask(data.taskId), attempt: data.attempt })))
+      // A removed task needs no callback, so its job is done.
       await Promise.all(found.filter(({ task }) => task === undefined).map(({ id }) => this.#leases.release(id, true)))
       return found.filter((delivery): delivery is CallbackDelivery => delivery.task !== undefined)
     } catch (error) {
@@ -46,9 +46,9 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
     this.#listeners.push(listener)
   }
 
-  /** After the transaction that added one. */
+  /** Call it after the commit that added a delivery. */
   notifyDue (): void {
-    for (const tell of this.#listeners) tell()
+    for (const notify of this.#listeners) notify()
   }
 
   close (): Promise<void> {
@@ -56,7 +56,7 @@ export class PostgresCallbackDeliveries implements CallbackDeliveries {
   }
 }
 
-/** In the transaction that brings the tasks to where they have somebody to tell. */
+/** Call it in the transaction that ends the tasks. */
 export async function insertDeliveries (db: Database, deliveries: DueDelivery[], { boss }: PostgresDatabase): Promise<void> {
   if (deliveries.length === 0) return
   await boss.insert(deliveryQueue, deliveries.map(({ taskId, attempt, inMs }) => ({ data: { taskId, attempt }, startAfter: inMs / 1_000 })), { db })

@@ -3,14 +3,14 @@ import type { PostgresDatabase } from './postgres-database.ts'
 import { SteadyClock } from '../../runtime/steady-clock.ts'
 
 const measureIntervalMs = 30_000
-/** A measurement that took longer says too little: the answer may have been written at any moment of it. */
+/** A slower measurement is too inaccurate: the database may have read its clock at any moment of the round trip. */
 const maxRoundTripMs = 500
-/** A clock of this machine that is further off is worth a line in the log. */
+/** A clock of this machine that differs by more is logged as a warning. */
 const largeSkewMs = 5_000
 
 /**
- * The clock of the database, which all instances share. It runs with the monotonic clock of this process between
- * measurements, so the clock of this machine does not matter.
+ * The clock of the database, which all instances share. Between two measurements it advances with the monotonic clock of
+ * this process, so the wall clock of this machine does not matter.
  */
 export class PostgresClock {
   readonly #database
@@ -24,7 +24,7 @@ export class PostgresClock {
   static async start (database: PostgresDatabase, log: Log): Promise<PostgresClock> {
     const { offsetMs } = await measure(database)
     const skewS = Math.round((Date.now() - performance.now() - offsetMs) / 1_000)
-    if (Math.abs(skewS) * 1_000 > largeSkewMs) log.warn({ skew_s: skewS }, 'The clock of this machine differs from that of the database; times are by the database')
+    if (Math.abs(skewS) * 1_000 > largeSkewMs) log.warn({ skew_s: skewS }, 'The clock of this machine differs from the clock of the database; all times are taken from the database')
     return new PostgresClock(database, log, offsetMs)
   }
 
@@ -47,15 +47,15 @@ export class PostgresClock {
   #measureAgain (): void {
     this.#measuring ??= measure(this.#database)
       .then(({ offsetMs, roundTripMs }) => { if (roundTripMs <= maxRoundTripMs) this.#offsetMs = offsetMs })
-      .catch((err: unknown) => this.#log.debug({ err }, 'The clock of the database could not be read; it runs on'))
+      .catch((err: unknown) => this.#log.debug({ err }, 'Could not read the clock of the database; the last measurement stays in use'))
       .finally(() => { this.#measuring = undefined })
   }
 }
 
-/** @returns the database's clock minus the monotonic one, and how long the question took, in ms */
+/** @returns in ms, the clock of the database minus the monotonic clock, and the duration of the query */
 async function measure (database: PostgresDatabase): Promise<{ offsetMs: number, roundTripMs: number }> {
-  const askedAt = performance.now()
+  const startedAt = performance.now()
   const [row] = await database.query('select extract(epoch from clock_timestamp()) * 1000 as ms')
-  const roundTripMs = performance.now() - askedAt
-  return { offsetMs: Number(row?.ms) - askedAt - roundTripMs / 2, roundTripMs }
+  const roundTripMs = performance.now() - startedAt
+  return { offsetMs: Number(row?.ms) - startedAt - roundTripMs / 2, roundTripMs }
 }

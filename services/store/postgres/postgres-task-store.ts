@@ -36,7 +36,7 @@ export interface PostgresTaskStoreOptions {
   startTimeoutMs?: number
 }
 
-/** The expression has to be that of the indexes, or PostgreSQL does not use them. */
+/** Must be the same expression as in the indexes, or PostgreSQL does not use them. */
 const statusExpression = "(case when state in ('queued', 'submitting') then 'pending' when state = 'generating' then 'processing' else state end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const batching = { maxBatchSize: 100, maxConcurrentBatches: 2, timeoutMs: requestTimeoutMs }
@@ -61,7 +61,7 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
     return store
   } catch (error) {
     await store.close()
-    throw new StartError(`DATABASE_URL cannot be used: ${databaseAddress(options.databaseUrl)} takes no LISTEN`, { cause: error })
+    throw new StartError(`DATABASE_URL cannot be used: ${databaseAddress(options.databaseUrl)} does not accept LISTEN`, { cause: error })
   }
 }
 
@@ -75,7 +75,7 @@ class PostgresTaskStore implements TaskStore {
   #log
   #inserts
   #idempotentInserts
-  /** Of requests with the same key at the same time, one asks the database which task has the key. */
+  /** When requests with the same key arrive at the same time, only one of them queries the database. */
   #keyLookups = new SingleFlight<StoredKey>()
   #transitions
   #reads
@@ -132,7 +132,7 @@ class PostgresTaskStore implements TaskStore {
     const isRemoved = await this.#delete(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, async () => {
       return await this.#reads.load(task.id) === undefined ? true : undefined
     }))
-    // In any case: after a commit whose answer was lost, the second attempt finds nothing to delete.
+    // Publish even if nothing was deleted: after a commit whose answer was lost, the second attempt finds nothing to delete.
     this.#publishChanges([task.id])
     return isRemoved
   }
@@ -280,7 +280,7 @@ class PostgresTaskStore implements TaskStore {
       const found = new Map((await acquireKeys(db, rows)).map((stored) => [keyName({ request: stored.row }), stored]))
       const keys = inserts.map(({ task, request }) => {
         const stored = found.get(keyName({ request }))
-        if (stored === undefined) throw new Error('A key that was stored in this transaction is not there')
+        if (stored === undefined) throw new Error('An idempotency key that was stored in this transaction was not found')
         return stored.row.task_id === task.id ? { row: stored.row, hasTask: true } : stored
       })
       const tasks = inserts.filter(({ task }, index) => keys[index]?.row.task_id === task.id).map(({ task }) => task)

@@ -8,26 +8,26 @@ interface Write<W, R> {
 }
 
 export interface PostgresWriteBatcherOptions<W, R> {
-  /** Does all of them at once, in the order of the answers; what it throws is what each gets. */
+  /** Makes all writes of a batch and returns their results in the same order. If it throws, every write of the batch fails with that error. */
   commit: (writes: W[]) => Promise<R[]>
-  /** Writes of the same key are never in the same group. */
+  /** Two writes with the same key are never in the same batch. */
   keyOf: (write: W) => string
-  /** how many writes one group holds at most */
+  /** the maximum number of writes in one batch */
   maxBatchSize: number
-  /** how many groups may be under way at a time */
+  /** the maximum number of batches that are committed at the same time */
   maxConcurrentBatches: number
   /**
-   * ms that a write may take in all: while the database is away groups take long to fail. One whose turn has not come
-   * after four fifths of it is refused, and never made. One that is under way has a fifth more, for its own error says
-   * whether it may have happened.
+   * ms that a write may take in total: a batch takes long to fail while the database is unavailable. A write that still
+   * waits for a batch after 80 % of this time is refused and never made. A write in progress is refused only after 120 %,
+   * because the error of its batch says whether the write may have happened.
    */
   timeoutMs: number
 }
 
-const [waitingShare, underWayShare] = [0.8, 1.2]
+const [pendingShare, inProgressShare] = [0.8, 1.2]
 
 /**
- * Gathers writes while others are under way and commits them together, so that they share the round trips and the
+ * Collects writes while others are in progress and commits them together, so that they share the round trips and the
  * flush to the disk that a durable write costs.
  */
 export class PostgresWriteBatcher<W, R> {
@@ -40,26 +40,26 @@ export class PostgresWriteBatcher<W, R> {
     this.#options = options
   }
 
-  /** @throws StoreUnavailableError where it was not made in time, or what the commit of its group throws */
+  /** @throws StoreUnavailableError if the write was not made in time, or the error of its batch */
   run (write: W): Promise<R> {
     return new Promise((resolve, reject) => {
       const entry: Write<W, R> = { write, resolve, reject, timer: undefined }
       const { timeoutMs } = this.#options
-      if (timeoutMs !== Infinity) entry.timer = setTimeout(() => this.#refuse(entry), timeoutMs * waitingShare)
+      if (timeoutMs !== Infinity) entry.timer = setTimeout(() => this.#refuse(entry), timeoutMs * pendingShare)
       this.#pending.push(entry)
       this.#schedule()
     })
   }
 
   #refuse (late: Write<W, R>): void {
-    const isUnderWay = !this.#pending.includes(late)
-    const refuse = (): void => late.reject(new StoreUnavailableError(new Error(`Not made within ${this.#options.timeoutMs} ms`), { isOutcomeUnknown: isUnderWay }))
+    const isInProgress = !this.#pending.includes(late)
+    const refuse = (): void => late.reject(new StoreUnavailableError(new Error(`The write was not made within ${this.#options.timeoutMs} ms`), { isOutcomeUnknown: isInProgress }))
     this.#pending = this.#pending.filter((entry) => entry !== late)
-    if (isUnderWay) late.timer = setTimeout(refuse, this.#options.timeoutMs * (underWayShare - waitingShare))
+    if (isInProgress) late.timer = setTimeout(refuse, this.#options.timeoutMs * (inProgressShare - pendingShare))
     else refuse()
   }
 
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves when no write is waiting or in progress. */
   async drain (): Promise<void> {
     while (this.#pending.length + this.#inProgress.size > 0) {
       await Promise.all(this.#inProgress)
@@ -72,9 +72,9 @@ export class PostgresWriteBatcher<W, R> {
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      const group = this.#takeBatch()
-      if (group.length === 0) return
-      const commit = this.#commit(group).finally(() => {
+      const batch = this.#takeBatch()
+      if (batch.length === 0) return
+      const commit = this.#commit(batch).finally(() => {
         this.#inProgress.delete(commit)
         this.#schedule()
       })
@@ -86,28 +86,28 @@ export class PostgresWriteBatcher<W, R> {
   #takeBatch (): Array<Write<W, R>> {
     const { keyOf, maxBatchSize } = this.#options
     const keys = new Set<string>()
-    const group: Array<Write<W, R>> = []
-    const left: Array<Write<W, R>> = []
+    const batch: Array<Write<W, R>> = []
+    const remaining: Array<Write<W, R>> = []
     for (const entry of this.#pending) {
       const key = keyOf(entry.write)
-      const isTaken = group.length < maxBatchSize && !keys.has(key)
+      const isTaken = batch.length < maxBatchSize && !keys.has(key)
       keys.add(key)
-      if (isTaken) group.push(entry)
-      else left.push(entry)
+      if (isTaken) batch.push(entry)
+      else remaining.push(entry)
     }
-    this.#pending = left
-    return group
+    this.#pending = remaining
+    return batch
   }
 
-  /** Never rejects: each write has its own answer. */
-  async #commit (group: Array<Write<W, R>>): Promise<void> {
+  /** Never rejects: an error of the commit rejects the promises of the writes. */
+  async #commit (batch: Array<Write<W, R>>): Promise<void> {
     try {
-      const results = await this.#options.commit(group.map(({ write }) => write))
-      for (const [index, { resolve }] of group.entries()) resolve(results[index] as R)
+      const results = await this.#options.commit(batch.map(({ write }) => write))
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R)
     } catch (error) {
-      for (const { reject } of group) reject(error)
+      for (const { reject } of batch) reject(error)
     } finally {
-      for (const { timer } of group) clearTimeout(timer)
+      for (const { timer } of batch) clearTimeout(timer)
     }
   }
 }

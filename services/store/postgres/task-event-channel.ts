@@ -5,21 +5,22 @@ import type { TaskEvent } from '../task-event.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
 
 const channel = 'dreamreel_tasks'
-/** A payload has to stay below 8,000 bytes. */
+/** PostgreSQL limits the payload of a NOTIFY to less than 8,000 bytes. */
 const maxIdsInPayload = 200
-/** More than this waits only while the database is away: from there on one message stands for all of them. */
+/** Only an unavailable database makes more ids wait than this. One message then asks the other instances to read everything again. */
 const maxPendingIds = 10_000
 const retry = { firstMs: 200, maxMs: 10_000 }
-/** How long a store that closes waits for its last news to be sent. */
+/** How long a store that is closing waits for its last events to be sent. */
 const finalPublishMs = 2_000
 
 type PublishedKind = 'changed' | 'poll_requested'
 
 /**
- * Tells the other instances, and hears from them, through LISTEN and NOTIFY: never more than a hint to read again. A
- * process that dies takes the news along that it has not sent. The net below: `TaskSubscriptions.look` reads every awaited
- * task each 15 s, a search waits for 2 s at most before it reads its task again, and predictions are read at each poll, at
- * the latest a minute apart where there are webhooks; a holder moves only what is still as it knows it.
+ * Publishes task events to the other instances and receives theirs, through LISTEN and NOTIFY. An event is only a hint to
+ * read a task again. Events can be lost, for example when a process dies before it has sent them, so there are fallbacks:
+ * `TaskSubscriptions.poll` reads every task with subscribers every 15 s, an instance that resolves an ambiguous submission
+ * reads its task again every 2 s, and predictions are read at each poll, less often with webhooks. A transition of a task
+ * that has changed in the meantime is not applied, because it is a compare-and-set.
  */
 export class TaskEventChannel {
   #database
@@ -27,7 +28,7 @@ export class TaskEventChannel {
   #instanceId = randomUUID()
   #listening: { close (): Promise<void> } | undefined
   #pending: Record<PublishedKind, Set<string>> = { changed: new Set(), poll_requested: new Set() }
-  /** More has happened than can wait: receivers read everything. */
+  /** Too many ids were waiting: the receivers have to read everything again. */
   #hasOverflowed = false
   #sending: Promise<void> | undefined
   #closing = new AbortController()
@@ -37,27 +38,27 @@ export class TaskEventChannel {
     this.#log = log
   }
 
-  /** @param onEvent is called with the news of other instances, never with this one's own */
-  async listen (onEvent: (news: TaskEvent) => void): Promise<void> {
+  /** @param onEvent is called with the events of other instances, never with those of this one */
+  async listen (onEvent: (event: TaskEvent) => void): Promise<void> {
     const db = this.#database.boss.getDb()
-    if (db.listen === undefined) throw new Error('This version of pg-boss does not listen')
+    if (db.listen === undefined) throw new Error('This version of pg-boss does not support LISTEN')
     this.#listening = await db.listen(channel, (payload) => this.#receive(payload, onEvent), () => onEvent({ kind: 'resync' }))
   }
 
-  /** After the change was committed. Returns at once; all that is announced in one turn of the event loop is one statement. */
+  /** Call it after the commit of the change. It returns at once; the events of one turn of the event loop are sent in one statement. */
   publish (kind: PublishedKind, taskIds: string[]): void {
     for (const taskId of taskIds) this.#pending[kind].add(taskId)
     if (this.#pending.changed.size + this.#pending.poll_requested.size > maxPendingIds) this.#hasOverflowed = true
     this.#sending ??= this.#sendAll()
-      .catch((err: unknown) => this.#log.warn({ err }, 'News for the other instances could not be sent; they read again by themselves'))
+      .catch((err: unknown) => this.#log.warn({ err }, 'Events could not be sent to the other instances; they will notice the changes at their next poll'))
       .finally(() => { this.#sending = undefined })
   }
 
-  /** Sends what still waits, for a moment. */
+  /** Tries for 2 s to send the events that are still waiting. */
   async close (): Promise<void> {
-    const giveUp = setTimeout(() => this.#closing.abort(new Error('The store is closing')), finalPublishMs)
+    const timer = setTimeout(() => this.#closing.abort(new Error('The store is closing')), finalPublishMs)
     await this.#sending
-    clearTimeout(giveUp)
+    clearTimeout(timer)
     await this.#listening?.close()
   }
 
@@ -71,15 +72,14 @@ export class TaskEventChannel {
         failures = 0
       } catch (err) {
         this.#restore(payloads)
-        if (failures === 0) this.#log.debug({ err }, 'News for the other instances wait for the database')
+        if (failures === 0) this.#log.debug({ err }, 'Events for the other instances wait until the database is available')
         await wait(backoffDelay(failures++, retry), this.#closing.signal)
       }
     }
   }
 
   #takePayloads (): string[] {
-    const isTooMuch = this.#hasOverflowed
-    const payloads = isTooMuch ? [[this.#instanceId, 'all'].join(',')] : Object.entries(this.#pending).flatMap(([kind, ids]) => this.#buildPayloads(kind, Array.from(ids)))
+    const payloads = this.#hasOverflowed ? [[this.#instanceId, 'all'].join(',')] : Object.entries(this.#pending).flatMap(([kind, ids]) => this.#buildPayloads(kind, Array.from(ids)))
     this.#hasOverflowed = false
     for (const ids of Object.values(this.#pending)) ids.clear()
     return payloads
@@ -98,12 +98,12 @@ export class TaskEventChannel {
     }
   }
 
-  #receive (payload: string, hear: (news: TaskEvent) => void): void {
+  #receive (payload: string, onEvent: (event: TaskEvent) => void): void {
     const [from, kind, ...taskIds] = payload.split(',')
     if (from === this.#instanceId) return
-    if (kind === 'changed') hear({ kind, taskIds, isLocal: false })
-    else if (kind === 'poll_requested') hear({ kind, taskIds })
-    else if (kind === 'all') hear({ kind: 'resync' })
-    else this.#log.debug({ kind }, 'News of a kind that this release does not know')
+    if (kind === 'changed') onEvent({ kind, taskIds, isLocal: false })
+    else if (kind === 'poll_requested') onEvent({ kind, taskIds })
+    else if (kind === 'all') onEvent({ kind: 'resync' })
+    else this.#log.debug({ kind }, 'Ignored an event of a kind that this release does not know')
   }
 }

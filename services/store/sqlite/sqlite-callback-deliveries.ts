@@ -7,14 +7,14 @@ export interface SqliteCallbackDeliveriesOptions {
   database: DatabaseSync
   writes: SqliteWriteBatcher
   loadTask: (taskId: string) => Task | undefined
-  /** Does what reads, failing as the store fails. */
+  /** Runs `work`, which reads the database; throws StoreUnavailableError if it fails. */
   read: <T>(work: () => T) => T
   now: () => number
 }
 
 interface DeliveryRow { task_id: string, attempt: number, due_at: number }
 
-/** One row for each task whose end is still to be told: an attempt that fails moves its row to a later time. */
+/** One row for each task whose callback is pending. A failed attempt moves the row to a later time. */
 export class SqliteCallbackDeliveries implements CallbackDeliveries {
   #options
   #held = new Set<string>()
@@ -57,29 +57,29 @@ export class SqliteCallbackDeliveries implements CallbackDeliveries {
     this.#listeners.push(listener)
   }
 
-  /** In the transaction that ends the task. */
+  /** Call it in the transaction that ends the task. */
   add (taskId: string): void {
     this.#statements.insert.run(taskId, this.#options.now())
   }
 
-  /** In the transaction that removes the task. */
+  /** Call it in the transaction that removes the task. */
   remove (taskId: string): void {
     this.#statements.remove.run(taskId)
   }
 
-  /** After the transaction that added one. */
+  /** Call it after the commit that added a delivery. */
   notifyDue (): void {
-    for (const tell of this.#listeners) tell()
+    for (const notify of this.#listeners) notify()
   }
 }
 
-/** Every delivery that is not settled, for a move to another store. */
+/** All pending deliveries, for an import into another store. */
 export function readDeliveries (database: DatabaseSync, now: number): DueDelivery[] {
   const rows = database.prepare('select * from callback_delivery').all().map(asDeliveryRow)
   return rows.map(({ task_id: taskId, attempt, due_at: dueAt }) => ({ taskId, attempt, inMs: Math.max(0, dueAt - now) }))
 }
 
-/** The boundary where a row becomes typed: the table is `strict`, and written here alone. */
+/** The boundary where a row becomes typed: the table is `strict`, and only this module writes it. */
 function asDeliveryRow (row: unknown): DeliveryRow {
   return row as DeliveryRow
 }

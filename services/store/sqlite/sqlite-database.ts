@@ -6,22 +6,22 @@ const migrationsFolder = new URL('../../../migrations/sqlite/', import.meta.url)
 
 const ownerOnly = 0o600
 
-/** What `errcode` of an error of node:sqlite holds: https://www.sqlite.org/rescode.html */
+/** Values of `errcode` in errors of node:sqlite: https://www.sqlite.org/rescode.html */
 export const sqliteResult = { busy: 5, readOnly: 8, corrupt: 11, cannotOpen: 14, tooBig: 18, constraint: 19, mismatch: 20, notADatabase: 26, uniqueViolation: 2067 } as const
 
-/** The result code of an error that SQLite gave, or undefined for any other error. */
+/** @returns the result code of an error of SQLite, undefined for any other error */
 export function sqliteResultCode (error: unknown): number | undefined {
   if (error instanceof Error && 'errcode' in error && typeof error.errcode === 'number') return error.errcode
   return undefined
 }
 
-/** The kind of the error, without what SQLite adds to it. */
+/** @returns the primary result code, without the detail that extended result codes add; undefined for an error that is not SQLite's */
 export function primaryResultCode (error: unknown): number | undefined {
   const result = sqliteResultCode(error)
   return result === undefined ? undefined : result & 0xff
 }
 
-/** Whether the same work may succeed later. What SQLite or its driver refuses because of the values themselves never will. */
+/** Whether the same work may succeed later. Work that SQLite or its driver refuses because of the values never succeeds. */
 export function isTransient (error: unknown): boolean {
   const result = primaryResultCode(error)
   if (result === undefined) return !(error instanceof TypeError || error instanceof RangeError)
@@ -29,15 +29,15 @@ export function isTransient (error: unknown): boolean {
 }
 
 /**
- * Opens the database for this process alone, durable at every commit, and brings it to the newest schema.
+ * Opens the database for exclusive use by this process, with durable commits, and migrates it to the newest schema.
  * @param path of the file, or `:memory:`
- * @throws StartError when another process has it, a newer release wrote it, or it cannot be used at all
+ * @throws StartError if another process uses the database, a newer release wrote it, or it cannot be used at all
  */
 export function openDatabase (path: string): DatabaseSync {
   let database: DatabaseSync | undefined
   try {
     database = openPrivately(path)
-    takeForThisProcess(database)
+    lockForThisProcess(database)
     migrate(database, path)
     return database
   } catch (error) {
@@ -49,19 +49,19 @@ export function openDatabase (path: string): DatabaseSync {
 function toStartError (error: unknown, path: string): unknown {
   const result = primaryResultCode(error)
   if (!(error instanceof Error) || result === undefined) return error
-  return new StartError(`${path} ${sentences[result] ?? `cannot be used: ${error.message}`}`, { cause: error })
+  return new StartError(`${path} ${reasons[result] ?? `cannot be used: ${error.message}`}`, { cause: error })
 }
 
-const restore = 'Restore it from a backup, or move it away to start without any tasks.'
-const sentences: Record<number, string> = {
+const restoreAdvice = 'Restore it from a backup, or move it away to start without any tasks.'
+const reasons: Record<number, string> = {
   [sqliteResult.busy]: 'is in use by another Dreamreel process. Only one process can work on a DATA_DIR: stop the other one, or give this one a DATA_DIR of its own. Several instances share a PostgreSQL, DATABASE_URL.',
-  [sqliteResult.notADatabase]: `is not a SQLite database. ${restore}`,
-  [sqliteResult.corrupt]: `is damaged or was cut short. ${restore}`,
+  [sqliteResult.notADatabase]: `is not a SQLite database. ${restoreAdvice}`,
+  [sqliteResult.corrupt]: `is damaged or was cut short. ${restoreAdvice}`,
   [sqliteResult.cannotOpen]: 'cannot be opened. It has to be a file that this user may read and write.',
   [sqliteResult.readOnly]: 'cannot be written to. It has to be a file that this user may read and write.'
 }
 
-/** Dreams are their dreamers' own. SQLite gives the files beside the database the permissions of the database. */
+/** Dreams are private, so only the owner can read the file. SQLite gives the files next to the database the same permissions. */
 function openPrivately (path: string): DatabaseSync {
   const umask = process.umask(0o077)
   try {
@@ -78,20 +78,20 @@ function restrictToOwner (path: string): void {
     try {
       chmodSync(file, ownerOnly)
     } catch {
-      // There is no such file yet, or it belongs to another user, who has let this process work on it.
+      // The file does not exist yet, or it belongs to another user who has given this process access.
     }
   }
 }
 
-/** The order matters: with journal_mode first, a second process gets as far as changing the schema. */
-function takeForThisProcess (database: DatabaseSync): void {
+/** The order matters: with journal_mode first, a second process could open the database and change the schema. */
+function lockForThisProcess (database: DatabaseSync): void {
   database.exec('pragma locking_mode = exclusive')
   database.exec('pragma journal_mode = wal')
   database.exec('pragma synchronous = full')
   database.exec('begin immediate; commit')
 }
 
-/** Applies what is missing of `migrations/sqlite/NNNN-name.sql`, all of it or nothing. */
+/** Applies the files of `migrations/sqlite/` that the database does not have yet, in one transaction. */
 function migrate (database: DatabaseSync, path: string): void {
   const files = readdirSync(migrationsFolder).filter((name) => name.endsWith('.sql')).sort()
   const applied = Number(database.prepare('pragma user_version').get()?.user_version)

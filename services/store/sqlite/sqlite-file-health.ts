@@ -3,12 +3,12 @@ import type { Log } from '../../runtime/log.ts'
 import { primaryResultCode, sqliteResult } from './sqlite-database.ts'
 
 /**
- * Whether the file that was opened can still be relied on. A file that was removed or replaced takes every write and keeps
- * none of them; one with a damaged page may fail at the very rows that are to be worked on.
+ * Detects when the opened database file can no longer be used. Writes to a file that was removed or replaced succeed and
+ * are lost; a file with a damaged page may fail only for some rows, among them tasks that are open.
  */
 export class SqliteFileHealth {
   #log
-  /** What names the file and its log on the disk, with what it named when they were opened. */
+  /** The paths of the file and of its write-ahead log, with the device and inode that each path led to when it was opened. */
   #opened: Array<{ path: string, identity: string | undefined }>
   #isMissing = false
   #damage: Error | undefined
@@ -20,36 +20,36 @@ export class SqliteFileHealth {
   }
 
   /**
-   * Before each transaction. Two calls of stat cost some microseconds, and a flush to the disk is far more.
-   * @throws Error where the file is not the one any more that was opened
+   * Call it before each transaction. Its two calls of stat take microseconds, far less than a flush to the disk.
+   * @throws Error if the path no longer leads to the file that was opened
    */
   assertInPlace (): void {
-    const gone = this.#opened.find(({ path, identity }) => readIdentity(path) !== identity)
-    if (gone === undefined) {
-      if (this.#isMissing) this.#log.info({}, 'The file of the tasks is in its place again')
+    const missing = this.#opened.find(({ path, identity }) => readIdentity(path) !== identity)
+    if (missing === undefined) {
+      if (this.#isMissing) this.#log.info({}, 'The database file is in place again')
       this.#isMissing = false
       return
     }
-    const error = new Error(`${gone.path} has been removed or replaced while this process works on it`)
+    const error = new Error(`${missing.path} was removed or replaced while this process has it open`)
     if (!this.#isMissing) {
-      this.#log.error({ err: error }, 'The file of the tasks is gone: nothing is accepted any more. Put the same file back, or restart the service on its backup')
+      this.#log.error({ err: error }, 'The database file was removed or replaced: no new tasks are accepted. Put the same file back, or restart the service on a backup')
     }
     this.#isMissing = true
     throw error
   }
 
-  /** @throws Error where something of the file could not be read since it was opened */
+  /** @throws Error if the file has turned out to be damaged since it was opened */
   assertUndamaged (): void {
     if (this.#damage !== undefined) throw this.#damage
   }
 
-  /** Of whatever the database threw: damage stays until the process is started again, on a file that was repaired. */
+  /** Takes any error of the database. Damage is remembered until the process is restarted on a repaired file. */
   recordError (error: unknown): void {
     const result = primaryResultCode(error)
     if (this.#damage !== undefined || !(error instanceof Error) || (result !== sqliteResult.corrupt && result !== sqliteResult.notADatabase)) return
     this.#damage = error
     const path = this.#opened[0]?.path
-    this.#log.error({ err: error, path }, 'The file of the tasks is damaged: nothing is accepted any more. Stop the service, restore a backup or repair a copy with “sqlite3 dreamreel.db .recover”, then start it again')
+    this.#log.error({ err: error, path }, 'The database file is damaged: no new tasks are accepted. Stop the service, restore a backup or repair a copy with “sqlite3 dreamreel.db .recover”, then start it again')
   }
 }
 

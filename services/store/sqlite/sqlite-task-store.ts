@@ -19,7 +19,7 @@ import { SqliteWriteBatcher } from './sqlite-write-batcher.ts'
 import { prepareTaskFolder } from './task-folder.ts'
 
 export interface SqliteTaskStoreOptions {
-  /** The folder of the database file, made if missing; `:memory:` keeps everything in memory. */
+  /** The folder of the database file, created if it is missing; `:memory:` keeps everything in memory. */
   dataDir: string
   /** the store's clock, ms since the epoch */
   now: () => number
@@ -131,7 +131,7 @@ class SqliteTaskStore implements TaskStore {
     this.#read(() => this.#claims.release(id))
   }
 
-  /** No other process can take a task of this file, poll for one or share the sweep and the search, so these have nothing to do. */
+  /** No other process works on this file: leases are never lost, no poll is requested elsewhere, and the sweep and the search are always free. */
   onLeaseLost (): void {}
 
   async requestPoll (): Promise<void> {}
@@ -188,7 +188,7 @@ class SqliteTaskStore implements TaskStore {
     if (this.#database.isOpen) this.#database.close()
   }
 
-  /** No `await` separates check and write, so nothing can come between them. */
+  /** Check and write are one synchronous step, so no other write can happen between them. */
   #compareAndSet (before: Task, after: Task): TransitionOutcome {
     const attachedId = before.predictionId === null ? after.predictionId : null
     if (attachedId !== null && !this.#owners.isFreeFor(attachedId, after.id)) return { outcome: 'prediction_taken' }
@@ -204,7 +204,7 @@ class SqliteTaskStore implements TaskStore {
     return { outcome: 'applied', task: after }
   }
 
-  /** The store accepts no task that it cannot work on. Transitions continue, so that what was paid for is kept as long as it can be written. */
+  /** A store that cannot work on tasks accepts no new ones. Transitions are still tried, so that paid predictions are recorded if possible. */
   #assertHealthy (): void {
     this.#read(() => this.#file.assertUndamaged())
     this.#claimHealth.assertHealthy()

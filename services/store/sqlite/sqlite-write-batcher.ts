@@ -3,11 +3,11 @@ import { isTransient } from './sqlite-database.ts'
 import type { SqliteFileHealth } from './sqlite-file-health.ts'
 import { StoreUnavailableError } from '../store-errors.ts'
 
-interface Write { run (): void, done (): void, failed (error: Error): void }
+interface Write { run (): void, resolve (): void, reject (error: Error): void }
 
 /**
- * Gathers all writes of one turn of the event loop into one transaction, so that they share one flush to the disk
- * (the flush is what a durable write costs, and it blocks the loop). A write's promise resolves after the commit.
+ * Commits all writes of one turn of the event loop in one transaction, so that they share one flush to the disk. The flush
+ * is the expensive part of a durable write, and it blocks the event loop. The promise of a write resolves after the commit.
  */
 export class SqliteWriteBatcher {
   #database: DatabaseSync
@@ -20,8 +20,8 @@ export class SqliteWriteBatcher {
   }
 
   /**
-   * @param work runs synchronously inside the transaction; what it throws undoes the whole group
-   * @throws StoreUnavailableError when the group could not be committed: nothing of it happened
+   * @param work runs synchronously inside the transaction; an error that it throws rolls back the whole batch
+   * @throws StoreUnavailableError if the batch could not be committed: none of its writes happened
    */
   run<T> (work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -29,36 +29,36 @@ export class SqliteWriteBatcher {
       if (this.#writes.length === 0) setImmediate(() => this.flush())
       this.#writes.push({
         run: () => { result = work() },
-        done: () => resolve(result),
-        failed: reject
+        resolve: () => resolve(result),
+        reject
       })
     })
   }
 
-  /** Commits what has gathered so far. */
+  /** Commits the writes that are waiting. */
   flush (): void {
-    const group = this.#writes
+    const batch = this.#writes
     this.#writes = []
-    if (group.length === 0) return
+    if (batch.length === 0) return
     try {
-      this.#commit(group)
+      this.#commit(batch)
     } catch (error) {
       this.#file.recordError(error)
       const unavailable = new StoreUnavailableError(error, { isTransient: isTransient(error) })
-      for (const write of group) write.failed(unavailable)
+      for (const write of batch) write.reject(unavailable)
       return
     }
-    for (const write of group) write.done()
+    for (const write of batch) write.resolve()
   }
 
-  #commit (group: Write[]): void {
+  #commit (batch: Write[]): void {
     try {
       this.#file.assertInPlace()
       this.#database.exec('begin immediate')
-      for (const write of group) write.run()
+      for (const write of batch) write.run()
       this.#database.exec('commit')
     } catch (error) {
-      // SQLite has rolled back by itself after some errors, a full disk among them.
+      // After some errors, a full disk among them, SQLite has already rolled back by itself.
       if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('rollback')
       throw error
     }

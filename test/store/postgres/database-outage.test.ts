@@ -54,7 +54,7 @@ for (const mode of ['fast', 'immediate'] as const) {
 
 t.test('each outage of PostgreSQL is logged once when it begins and once when it ends', async (t) => {
   const { postgres, output } = await startBoth(t)
-  const outages = () => output().split('The database answers again').map((lines) => lines.match(/"err":{[^\n]+The database is away/g) ?? [])
+  const outages = () => output().split('The database is available again').map((lines) => lines.match(/"err":{[^\n]+The database is unavailable/g) ?? [])
   for (const time of [1, 2]) {
     await postgres.halt('immediate')
     await until(() => outages()[time - 1]?.length || undefined, 'the line of its beginning')
