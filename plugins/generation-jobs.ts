@@ -26,18 +26,18 @@ export interface GenerationJobsOptions {
 }
 
 const claimIntervalMs = 1_000
-/** Creates under way when the instance dies have to be searched for. The rate limit is used up with far fewer. */
+/** Creates in progress when the instance dies have to be searched for, so their number is limited. Far fewer use up the rate limit. */
 const maxConcurrentCreates = 32
 /** Enough to keep the gate busy; claiming more costs a shared database without any benefit. */
 const maxAtGate = 2 * maxConcurrentCreates
 /** Longer than a create takes, together with the transition that stores its outcome. */
 const safePointTime = { byMs: 21_000 }
-/** With webhooks, reads are only the fallback. */
+/** With webhooks, polling is only a fallback. */
 const minFallbackPollMs = 60_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
-export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepThreshold, ...given }) => {
-  const { createTimeoutMs, now } = given
+export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepThreshold, ...options }) => {
+  const { createTimeoutMs, now } = options
   const { taskStore, replicate, replicateWebhooks, providerClock, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
@@ -45,11 +45,11 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const predictionWatch = new PredictionWatch({ replicate, taskStore, pollIntervalMs, fallbackPollMs, sweepThreshold, now, log, signal })
   const submissionGate = new SubmissionGate({ replicate, maxConcurrent: maxConcurrentCreates, onCapacity: () => app.generationJobs.wake(), log, signal })
   const intentTtlMs = createTimeoutMs / 3
-  const submissionSearch = new SubmissionSearch({ ...given, taskStore, replicate, providerClock, intentTtlMs, log, signal })
+  const submissionSearch = new SubmissionSearch({ ...options, taskStore, replicate, providerClock, intentTtlMs, log, signal })
   const taskChanges = new TaskSubscriptions()
   const webhookFor = (taskId: string) => replicateWebhooks.urlFor(taskId)
   const generation = {
-    ...given, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
+    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
   }
   const jobs = new JobRunner({
     taskStore,
@@ -74,7 +74,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
     submissionSearch.start()
     jobs.start()
   })
-  // Nothing more is claimed or sent from here on, however long answers to requests take; not awaited, see `callbacks`.
+  // Claiming and submitting stop at once, even if open HTTP requests take longer. It is not awaited here, see `callbacks`.
   let stopped: Promise<unknown> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop()]) })
   app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePointTime))

@@ -12,7 +12,7 @@ declare module 'fastify' {
   }
 }
 
-/** The part of the configuration that says where Replicate is, whose account pays, and how much it may call. */
+/** The part of the configuration with the address of Replicate, the account's token and the limits for calls. */
 export interface ReplicateAccess {
   REPLICATE_API_URL: string
   REPLICATE_API_TOKEN: string
@@ -21,17 +21,17 @@ export interface ReplicateAccess {
   REPLICATE_READS_PER_MINUTE: number
 }
 
-/** After the jobs have stopped, nothing waits for calls that are still under way. */
+/** When this time is over the jobs have stopped, and nothing needs the calls that are still in progress. */
 const closed = { byMs: 22_000 }
 const connectTimeoutMs = 5_000
 const readTimeoutMs = 10_000
 /** A page of 100 predictions with long logs stays below this. */
 const maxResponseBytes = 8 * 1024 * 1024
 
-/** Puts Replicate's API on the instance, checks that it accepts the token, and closes the connections to it. */
+/** Decorates the instance with the client of Replicate, checks that Replicate accepts the token, and closes the connections. */
 export default fp<ReplicateAccess>(async (app, config) => {
   const { taskStore, log } = app
-  const limiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
+  const createLimiter = (kind: CallKind, perMinute: number) => new CallLimiter({ budget: taskStore.callBudget(kind, perMinute), log })
   const clock = new ProviderClock({ now: Date.now, log })
   const replicate = createReplicateClient({
     apiUrl: config.REPLICATE_API_URL,
@@ -40,8 +40,8 @@ export default fp<ReplicateAccess>(async (app, config) => {
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
     readTimeoutMs,
     maxResponseBytes,
-    creates: limiter('create', config.REPLICATE_CREATES_PER_MINUTE),
-    reads: limiter('read', config.REPLICATE_READS_PER_MINUTE),
+    creates: createLimiter('create', config.REPLICATE_CREATES_PER_MINUTE),
+    reads: createLimiter('read', config.REPLICATE_READS_PER_MINUTE),
     clock
   })
   const accountCheck = new AccountCheck({ replicate, log })

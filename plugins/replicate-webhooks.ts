@@ -14,7 +14,7 @@ export interface WebhookAccess {
   PUBLIC_URL?: string
 }
 
-/** Knows Replicate's webhooks from forged ones, from the moment the instance is ready. */
+/** Decorates the instance with the service that verifies webhooks of Replicate, and starts it when the instance is ready. */
 export default fp<WebhookAccess>(async (app, { REPLICATE_WEBHOOKS: mode, REPLICATE_WEBHOOK_SECRET: secret, PUBLIC_URL: publicUrl = '' }) => {
   const isEnabled = mode === 'on' || (mode === 'auto' && publicUrl.startsWith('https:'))
   const { replicate, log } = app

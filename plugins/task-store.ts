@@ -10,25 +10,25 @@ declare module 'fastify' {
 }
 
 export interface TaskStoreOptions {
-  /** a PostgreSQL for many instances; without it there is a file in `dataDir`, for one */
+  /** the PostgreSQL that several instances share; undefined for a SQLite file in `dataDir`, for one instance */
   databaseUrl: string | undefined
   dataDir: string
 }
 
-/** Last of all, and below the grace after which the process is killed: a database may say nothing any more. */
+/** The store closes last. The limit is below the time after which the process is killed, because a database may never answer. */
 const closed = { forMs: 5_000, byMs: 24_000 }
 
-/** Puts the store of all tasks on the instance and closes it last. */
+/** Decorates the instance with the task store and closes it last. */
 export default fp<TaskStoreOptions>(async (app, { databaseUrl, dataDir }) => {
   const { log } = app
   const taskStore = databaseUrl === undefined
     ? createSqliteTaskStore({ dataDir, now: new SteadyClock(Date.now).now, log })
-    : await openShared(databaseUrl)
+    : await openPostgresStore(databaseUrl)
   app.decorate('taskStore', taskStore)
   app.addHook('onClose', () => app.shutdownTimer.waitFor('the task store to close', taskStore.close(), closed))
 
-  /** Its driver and its job engine are loaded only where they are used: they are a fifth of the time to start. */
-  async function openShared (databaseUrl: string): Promise<TaskStore> {
+  /** Imports the driver and the job engine only when they are used, because loading them takes a fifth of the start time. */
+  async function openPostgresStore (databaseUrl: string): Promise<TaskStore> {
     const { createPostgresTaskStore } = await import('../services/store/postgres/postgres-task-store.ts')
     return createPostgresTaskStore({ databaseUrl, log })
   }

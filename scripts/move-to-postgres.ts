@@ -10,65 +10,65 @@ import { importTasks, importKeys } from '../services/store/postgres/import-tasks
 import { StoreUnavailableError } from '../services/store/store-errors.ts'
 
 /**
- * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where open ones go on at once. Run again after it was
- * cut short it copies what is missing; what has moved on in PostgreSQL since then stays so.
+ * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where work on open tasks continues at once. If it was
+ * interrupted, run it again: it copies the missing tasks and does not change those that are already in PostgreSQL.
  */
 const batchSize = 500
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }
 
 try {
-  const { dataDir, databaseUrl } = whatToMove()
+  const { dataDir, databaseUrl } = readSettings()
   const folder = openTaskFolder(dataDir)
   const database = await openPostgres({ databaseUrl, log })
   report(dataDir, await moveAll(folder, database).finally(() => database.close()))
   folder.close()
 } catch (error) {
-  console.error(createRedactor(collectSecrets(process.env))(sentenceOf(error)))
-  // The file may still be open.
+  console.error(createRedactor(collectSecrets(process.env))(toMessage(error)))
+  // An open database must not keep the process running.
   process.exit(1)
 }
 
-/** The other settings are the service's own affair: none of them has to be there. */
-function whatToMove (): { dataDir: string, databaseUrl: string } {
+/** Needs no other setting of the service. */
+function readSettings (): { dataDir: string, databaseUrl: string } {
   const { DATA_DIR, DATABASE_URL } = process.env
   const config = readConfig({ REPLICATE_API_TOKEN: 'none', DATA_DIR, DATABASE_URL })
   if (config.DATABASE_URL === undefined) throw new StartError('DATABASE_URL must name the PostgreSQL that the tasks are moved to')
   return { dataDir: config.DATA_DIR, databaseUrl: config.DATABASE_URL }
 }
 
-interface Moved { taken: number, open: number, known: number, refused: Task[] }
+interface MoveSummary { imported: number, open: number, existing: number, conflicting: Task[] }
 
-async function moveAll (folder: TaskFolder, database: PostgresDatabase): Promise<Moved> {
-  const moved: Moved = { taken: 0, open: 0, known: 0, refused: [] }
+async function moveAll (folder: TaskFolder, database: PostgresDatabase): Promise<MoveSummary> {
+  const summary: MoveSummary = { imported: 0, open: 0, existing: 0, conflicting: [] }
   const deliveries = folder.deliveries(Date.now())
   for (const batch of folder.tasks(batchSize)) {
-    const { imported: taken, existing: known, conflicting: refused } = await importTasks(batch, deliveries, database)
-    moved.taken += taken.length
-    moved.open += taken.filter(isOpen).length
-    moved.known += known.length
-    moved.refused.push(...refused)
+    const { imported, existing, conflicting } = await importTasks(batch, deliveries, database)
+    summary.imported += imported.length
+    summary.open += imported.filter(isOpen).length
+    summary.existing += existing.length
+    summary.conflicting.push(...conflicting)
   }
-  // A client that sends its request again after the move is given the task it has.
+  // A client that repeats a request after the move gets the task of its first request.
   for (const batch of folder.keys(batchSize)) await importKeys(batch, database)
-  return moved
+  return summary
 }
 
-function report (dataDir: string, { taken, open, known, refused }: Moved): void {
-  console.log(`Moved ${taken} tasks of ${dataDir} to PostgreSQL, ${open} of them open; ${known} were there before.`)
-  if (refused.length > 0) {
-    const ids = refused.map(({ id }) => id).join(', ')
-    throw new StartError(`${refused.length} tasks were not moved, because another task in PostgreSQL has their prediction: ${ids}`)
+function report (dataDir: string, { imported, open, existing, conflicting }: MoveSummary): void {
+  console.log(`Moved ${imported} tasks of ${dataDir} to PostgreSQL, ${open} of them open; ${existing} were there before.`)
+  if (conflicting.length > 0) {
+    const ids = conflicting.map(({ id }) => id).join(', ')
+    throw new StartError(`${conflicting.length} tasks were not moved, because another task in PostgreSQL has their prediction: ${ids}`)
   }
-  console.log('Start the service with DATABASE_URL from now on: without it, it would work on the open tasks of the folder once more.')
+  console.log('From now on, start the service with DATABASE_URL. Without it, the service would work on the open tasks of the folder a second time.')
 }
 
-function sentenceOf (error: unknown): string {
+function toMessage (error: unknown): string {
   if (error instanceof StartError) return error.message
-  if (error instanceof StoreUnavailableError) return `PostgreSQL could not take the tasks (${messageOf(error.cause)}). Run this again: it goes on where it was.`
-  return sqliteResultCode(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${messageOf(error)}`
+  if (error instanceof StoreUnavailableError) return `The tasks could not be copied to PostgreSQL (${errorText(error.cause)}). Run this again: it copies the tasks that are missing.`
+  return sqliteResultCode(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${errorText(error)}`
 }
 
-function messageOf (error: unknown): string {
+function errorText (error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

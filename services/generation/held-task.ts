@@ -9,14 +9,14 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import type { SubmissionSearch } from './submission-search.ts'
-import type { Transition, Task } from '../tasks/task.ts'
+import type { Task, Transition } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 
 /** Notifies of changes of a task, made here or on another instance. */
 export interface TaskChanges {
-  /** @returns `next` resolves when the task may have changed, when `ms` have passed or when the signal is aborted; `close` it in the end */
+  /** `waitForChange` resolves when the task may have changed, when `ms` have passed or when the signal is aborted. Call `close` at the end. */
   subscribe (taskId: string): { waitForChange (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
 }
 
@@ -33,7 +33,7 @@ export interface GenerationOptions {
   replicateApiUrl: string
   /** Where Replicate reports the end of a task's prediction; null without webhooks. */
   webhookFor: (taskId: string) => string | null
-  /** ms that a sender waits for the answer to a create */
+  /** ms to wait for the response to a create */
   createTimeoutMs: number
   /** ms for which a submission intent is valid: a process that was frozen for longer does not send */
   intentTtlMs: number
@@ -44,14 +44,14 @@ export interface GenerationOptions {
 /** What every step of a generation works with. The signal is aborted when the instance stops. */
 export interface GenerationContext extends GenerationOptions { signal: AbortSignal }
 
-/** `applied`: the transition happened, and this is the task now. Otherwise the task as another writer left it. */
+/** `applied`: the transition happened, and `task` is the new version. Otherwise `task` is as another writer left it, or undefined if it was removed. */
 export type TransitionResult =
   | { applied: true, task: Task }
   | { applied: false, task: Task | undefined, isPredictionTaken: boolean }
 
 const cancelBackoff = { firstMs: 1_000, maxMs: 30_000 }
 const storeBackoff = { firstMs: 200, maxMs: 10_000 }
-/** Attempts at a transition that the store refuses for a reason that is not transient. */
+/** The maximum number of attempts if the store refuses a transition for a reason that is not transient. */
 const maxAttempts = 5
 
 /**
@@ -60,10 +60,10 @@ const maxAttempts = 5
  * @throws the signal's reason if it is aborted while the store is unavailable; StoreUnavailableError if the store refuses
  * the transition for a reason that is not transient
  */
-export async function transitionTask (task: Task, move: Transition, { taskStore, log, signal }: Pick<GenerationContext, 'taskStore' | 'log' | 'signal'>): Promise<TransitionResult> {
+export async function transitionTask (task: Task, transition: Transition, { taskStore, log, signal }: Pick<GenerationContext, 'taskStore' | 'log' | 'signal'>): Promise<TransitionResult> {
   for (let attempt = 0; ; attempt++) {
     try {
-      const result = await taskStore.applyTransition(task, move)
+      const result = await taskStore.applyTransition(task, transition)
       if (result.outcome === 'applied') return { applied: true, task: result.task }
       return { applied: false, task: await taskStore.get(task.id), isPredictionTaken: result.outcome === 'prediction_taken' }
     } catch (err) {
@@ -85,16 +85,16 @@ export async function failTask (task: Task, failure: TaskFailureCode, context: G
   return failed.task
 }
 
-/** Why a task was not submitted in time. Where nothing else is known, it was the pace that the rate limit allows. */
+/** The reason why a task was not submitted in time: the rate limit, if no other reason is known. */
 export function waitingReason (task: Task, { submissionGate }: Pick<GenerationContext, 'submissionGate'>): TaskFailureCode {
   return submissionGate.blockReason ?? task.waitingFor ?? 'provider_rate_limited'
 }
 
 /** Makes one attempt: if it fails, `Cancel-After` still ends the prediction at the task's deadline. */
 export async function cancelPrediction (predictionId: string, task: Task, { replicate, log, signal }: GenerationContext): Promise<ReadOutcome> {
-  const answer = await replicate.cancel(predictionId, { signal })
-  log.info({ task_id: task.id, prediction_id: predictionId, outcome: answer.outcome }, 'Asked Replicate to cancel a prediction')
-  return answer
+  const result = await replicate.cancel(predictionId, { signal })
+  log.info({ task_id: task.id, prediction_id: predictionId, outcome: result.outcome }, 'Asked Replicate to cancel a prediction')
+  return result
 }
 
 /**

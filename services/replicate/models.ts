@@ -1,8 +1,8 @@
 import type { Style } from '../tasks/styles.ts'
 
 /**
- * The inputs that a model declares beside `prompt`, as far as we give them. Replicate answers 422 to one that it does
- * not declare, so a model that is not listed gets the prompt alone.
+ * Inputs that a model declares besides `prompt`. Replicate answers 422 to an input that the model does not declare, so a
+ * model that is not listed gets only the prompt.
  */
 const declaredInputs: Record<string, readonly string[]> = {
   'luma/ray': ['aspect_ratio', 'loop'],
@@ -21,7 +21,7 @@ const declaredInputs: Record<string, readonly string[]> = {
   'pixverse/pixverse-v5': ['quality', 'duration', 'aspect_ratio', 'negative_prompt', 'seed']
 }
 
-/** A dream is watched on a phone; every model of the table that declares `aspect_ratio` knows this one. */
+/** Videos are watched on phones. Every listed model that declares `aspect_ratio` accepts this value. */
 const portrait = '9:16'
 const maxSeed = 2 ** 31 - 1
 
@@ -45,10 +45,10 @@ export function styleModels (choice: ModelChoice): StyleModels {
 
 export type ParsedModel =
   | { ok: true, owner: string, name: string, version: string | undefined }
-  /** completes a sentence that begins with the name of the value */
+  /** the predicate of a sentence whose subject is the name of the setting */
   | { ok: false, fault: string }
 
-// No part can begin with a dot or hold a slash: the parts go into a path as they are.
+// The parts are inserted into a URL path unescaped, so none may begin with a dot or contain a slash.
 const modelExpression = /^([a-z0-9][\w.-]{0,99})\/([a-z0-9][\w.-]{0,99})(?::(\w{1,128}))?$/i
 
 export function parseModel (model: string): ParsedModel {
@@ -60,11 +60,11 @@ export function parseModel (model: string): ParsedModel {
 }
 
 /**
- * What the model is given: the prompt, and of portrait format and seed what it declares.
- * @param seed a whole number from 0 to 2^31 - 1, kept with the task so that its prediction can be told from another's
+ * Builds the input of a prediction: the prompt, and the portrait format and the seed if the model declares them.
+ * @param seed an integer from 0 to 2^31 - 1, stored with the task so that its prediction can be told apart from others
  */
 export function buildInput (model: string, prompt: string, seed: number): Record<string, unknown> {
-  if (!Number.isInteger(seed) || seed < 0 || seed > maxSeed) throw new RangeError(`A seed cannot be ${seed}`)
+  if (!Number.isInteger(seed) || seed < 0 || seed > maxSeed) throw new RangeError(`A seed must be an integer from 0 to ${maxSeed}, not ${seed}`)
   const { owner, name } = requireModel(model)
   const declared = declaredInputs[`${owner}/${name}`] ?? []
   return {
@@ -74,7 +74,7 @@ export function buildInput (model: string, prompt: string, seed: number): Record
   }
 }
 
-/** Where a prediction of the model is created, below the API's base, and the `version` that the body has to name. */
+/** @returns the path below the API's base URL that creates a prediction of the model, and the `version` for the body, if any */
 export function predictionsPath (model: string): { path: string, version?: string } {
   const { owner, name, version } = requireModel(model)
   return version === undefined

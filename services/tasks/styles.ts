@@ -7,7 +7,7 @@ const stylePrompts: Record<Style, string> = {
   Cursed: 'Dark, unsettling, surreal, uncanny valley, hallucinogenic visuals'
 }
 
-/** The prompt for the model: the style, then the dream as the client wrote it. */
+/** Builds the prompt for the model: the description of the style, then the unchanged dream of the client. */
 export function promptFor (style: Style, dream: string): string {
   return `${stylePrompts[style]}. ${dream}`
 }

@@ -26,7 +26,7 @@ export interface SubmissionIntent {
   isAmbiguous: boolean
 }
 
-/** One dream on its way to a video, as a store keeps it. Times are ms since the epoch. */
+/** The task of turning one dream into a video, as a store keeps it. Times are ms since the epoch. */
 export interface Task {
   readonly id: string
   readonly state: TaskState
