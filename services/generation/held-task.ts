@@ -16,7 +16,10 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 
 /** Notifies of changes of a task, made here or on another instance. */
 export interface TaskChanges {
-  /** `waitForChange` resolves when the task may have changed, when `ms` have passed or when the signal is aborted. Call `close` at the end. */
+  /**
+   * `waitForChange` resolves when the task may have changed, when `ms` have passed or when the signal is aborted. Call
+   * `close` at the end.
+   */
   subscribe (taskId: string): { waitForChange (ms: number, signal: AbortSignal): Promise<boolean>, close (): void }
 }
 
@@ -44,7 +47,10 @@ export interface GenerationOptions {
 /** What every step of a generation works with. The signal is aborted when the instance stops. */
 export interface GenerationContext extends GenerationOptions { signal: AbortSignal }
 
-/** `applied`: the transition happened, and `task` is the new version. Otherwise `task` is as another writer left it, or undefined if it was removed. */
+/**
+ * `applied`: the transition happened, and `task` is the new version. Otherwise `task` is as another writer left it, or
+ * undefined if it was removed.
+ */
 export type TransitionResult =
   | { applied: true, task: Task }
   | { applied: false, task: Task | undefined, isPredictionTaken: boolean }

@@ -42,7 +42,7 @@ t.test('a start that waits for its database ends at once at a signal', async (t)
 t.test('an unknown host name and a server that is not PostgreSQL have different messages', async (t) => {
   t.match(await faultOf(`postgres://u:${password}@database.invalid/dreams`), /^DATABASE_URL cannot be used: database\.invalid\/dreams could not be used .*database\.invalid/)
   const web = await startScriptedServer(t, () => {}, (socket) => socket.once('data', () => socket.end(answer(400))))
-  t.match(await faultOf(`postgres://u:${password}@127.0.0.1:${web.port}/dreams`), /no PostgreSQL/)
+  t.match(await faultOf(`postgres://u:${password}@127.0.0.1:${web.port}/dreams`), /may not be a PostgreSQL server/)
 })
 
 t.test('a fault that waiting cannot fix ends the start at once', async (t) => {

@@ -8,7 +8,7 @@ interface Write<W, R> {
 }
 
 export interface PostgresWriteBatcherOptions<W, R> {
-  /** Makes all writes of a batch and returns their results in the same order. If it throws, every write of the batch fails with that error. */
+  /** Makes all writes of a batch and returns their results in order. If it throws, all of them fail with that error. */
   commit: (writes: W[]) => Promise<R[]>
   /** Two writes with the same key are never in the same batch. */
   keyOf: (write: W) => string

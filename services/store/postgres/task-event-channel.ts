@@ -7,7 +7,7 @@ import type { PostgresDatabase } from './postgres-database.ts'
 const channel = 'dreamreel_tasks'
 /** PostgreSQL limits the payload of a NOTIFY to less than 8,000 bytes. */
 const maxIdsInPayload = 200
-/** Only an unavailable database makes more ids wait than this. One message then asks the other instances to read everything again. */
+/** More ids wait only while the database is unavailable. One message then asks the other instances to read everything again. */
 const maxPendingIds = 10_000
 const retry = { firstMs: 200, maxMs: 10_000 }
 /** How long a store that is closing waits for its last events to be sent. */
@@ -45,7 +45,7 @@ export class TaskEventChannel {
     this.#listening = await db.listen(channel, (payload) => this.#receive(payload, onEvent), () => onEvent({ kind: 'resync' }))
   }
 
-  /** Call it after the commit of the change. It returns at once; the events of one turn of the event loop are sent in one statement. */
+  /** Call it after the commit of the change. It returns at once; one statement sends all events of one turn of the event loop. */
   publish (kind: PublishedKind, taskIds: string[]): void {
     for (const taskId of taskIds) this.#pending[kind].add(taskId)
     if (this.#pending.changed.size + this.#pending.poll_requested.size > maxPendingIds) this.#hasOverflowed = true

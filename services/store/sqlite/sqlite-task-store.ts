@@ -131,7 +131,7 @@ class SqliteTaskStore implements TaskStore {
     this.#read(() => this.#claims.release(id))
   }
 
-  /** No other process works on this file: leases are never lost, no poll is requested elsewhere, and the sweep and the search are always free. */
+  /** No other process works on this file, so leases are never lost, and nothing has to be coordinated with other instances. */
   onLeaseLost (): void {}
 
   async requestPoll (): Promise<void> {}
@@ -204,7 +204,7 @@ class SqliteTaskStore implements TaskStore {
     return { outcome: 'applied', task: after }
   }
 
-  /** A store that cannot work on tasks accepts no new ones. Transitions are still tried, so that paid predictions are recorded if possible. */
+  /** A store that cannot work on tasks accepts no new ones. It still tries transitions, to record paid predictions if it can. */
   #assertHealthy (): void {
     this.#read(() => this.#file.assertUndamaged())
     this.#claimHealth.assertHealthy()
