@@ -12,7 +12,7 @@ export const taskFailureSentences = {
   no_output: 'The video provider finished without a video. Try again.',
   deadline_exceeded: 'The video was not ready in time. Try again.',
   canceled: 'The video was canceled.',
-  submission_unknown: 'The connection to the video provider broke while this dream was handed over, so it was not handed over again. Try again.',
+  submission_unknown: 'The connection to the video provider broke while this dream was being submitted, so it was not submitted again. Try again.',
   storage_failed: 'The finished video could not be stored. Try again.'
 } as const
 
