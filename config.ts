@@ -1,11 +1,11 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
-import { describeUnknownSettings } from './services/runtime/unknown-settings.ts'
-import { parseModel } from './services/replicate/models.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
-import { StartError } from './services/runtime/start-error.ts'
 import { isWebhookSecret } from './services/net/webhook-secret.ts'
+import { parseModel } from './services/replicate/models.ts'
+import { StartError } from './services/runtime/start-error.ts'
+import { describeUnknownSettings } from './services/runtime/unknown-settings.ts'
 
 const model = (description: string) => Type.Optional(Type.String({
   description: `${description}: \`owner/name\` or \`owner/name:version\``,

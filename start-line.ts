@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import packageJson from './package.json' with { type: 'json' }
-import { databaseAddress } from './services/store/database-address.ts'
 import { styleModels, type ModelChoice } from './services/replicate/models.ts'
+import { databaseAddress } from './services/store/database-address.ts'
 
 /** The part of the configuration that each start logs for the operator. None of it is secret. */
 export interface StartLineConfig extends ModelChoice {

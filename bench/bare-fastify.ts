@@ -2,8 +2,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import { QuerySchema } from '../routes/generate-video.ts'
-import { newTask } from '../services/tasks/task.ts'
 import { presentTask, StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema, type TaskView } from '../services/tasks/task-view.ts'
+import { newTask } from '../services/tasks/task.ts'
 
 /**
  * The baseline of the measurements: the same two routes with the same schemas on an unconfigured Fastify, with a Map

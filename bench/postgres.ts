@@ -1,7 +1,7 @@
 import autocannon from 'autocannon'
 import pg from 'pg'
-import { newTask } from '../services/tasks/task.ts'
 import { taskToRow, taskColumns } from '../services/store/task-row.ts'
+import { newTask } from '../services/tasks/task.ts'
 import { connections, creates, median, megabytes, postOne, startEmulator, startService } from './setup.ts'
 
 const rounds = 5

@@ -3,9 +3,9 @@ import { PostgresServer } from '../harness/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
 import { measureLostAnswers } from './lost-answers.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
+import { measurePolling, measureSharedPolling } from './prediction-polling.ts'
 import { compareThroughput } from './throughput.ts'
 import { measureClients } from './waiting-clients.ts'
-import { measurePolling, measureSharedPolling } from './prediction-polling.ts'
 
 /**
  * Measures the service and compares it with a bare Fastify that has the same routes and schemas and keeps its tasks in a

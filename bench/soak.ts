@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { SoakLoad } from './soak-load.ts'
 import type { MemoryReport } from './memory-reporter.ts'
 import { startEmulator, startService } from './setup.ts'
+import { SoakLoad } from './soak-load.ts'
 
 /**
  * Keeps the service under a steady load and prints its memory over time, each sample after a forced garbage collection:

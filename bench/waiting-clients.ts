@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { StatusClients } from '../harness/status-clients.ts'
 import type { ClientKind, Notification } from '../harness/status-client-process.ts'
+import { StatusClients } from '../harness/status-clients.ts'
 import { creates, percentile, post, serviceUrl, startEmulator, startService, type MeasuredProcess } from './setup.ts'
 import { runningPredictions, WebhookSender, type RunningPrediction } from './webhook-sender.ts'
 

@@ -1,8 +1,8 @@
 import { queryPostgres } from '../harness/postgres-client.ts'
-import { pause } from '../harness/until.ts'
-import type { SeededRandom } from './seeded-random.ts'
-import type { Span } from './plan.ts'
 import type { PostgresServer } from '../harness/postgres-server.ts'
+import { pause } from '../harness/until.ts'
+import type { Span } from './plan.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 export interface DatabaseFaultsOptions {
   postgres: PostgresServer

@@ -2,9 +2,9 @@ import { pause } from '../harness/until.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Fault } from '../replicate-emulator/fault.ts'
 import type { Outcome } from '../replicate-emulator/outcome.ts'
-import type { SeededRandom } from './seeded-random.ts'
 import type { Extras } from './extras.ts'
 import { ProviderFaults } from './provider-faults.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /** The calls that faults apply to, more often to the create because it costs money. */
 const calls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret', 'any', 'any'] as const

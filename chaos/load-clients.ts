@@ -1,5 +1,5 @@
-import { pause } from '../harness/until.ts'
 import { createPath, ServiceClient, type Answer, type Call } from '../harness/service-client.ts'
+import { pause } from '../harness/until.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
 import { Dreams, type Dream } from './dreams.ts'
 import type { Extras } from './extras.ts'

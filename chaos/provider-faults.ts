@@ -1,7 +1,7 @@
 import { pause } from '../harness/until.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
-import type { SeededRandom } from './seeded-random.ts'
 import type { Extra, Extras } from './extras.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 export interface ProviderFaultsOptions {
   emulator: Emulator

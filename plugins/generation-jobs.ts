@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
-import { SubmissionGate } from '../services/generation/submission-gate.ts'
 import { failOverdue, generateVideo } from '../services/generation/generate-video.ts'
 import { JobRunner } from '../services/generation/job-runner.ts'
-import type { StyleModels } from '../services/replicate/models.ts'
 import { PredictionWatch } from '../services/generation/prediction-watch.ts'
+import { SubmissionGate } from '../services/generation/submission-gate.ts'
 import { SubmissionSearch } from '../services/generation/submission-search.ts'
 import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
+import type { StyleModels } from '../services/replicate/models.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

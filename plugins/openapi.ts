@@ -4,10 +4,10 @@ import type { RouteHandlerMethod } from 'fastify'
 import fp from 'fastify-plugin'
 import packageJson from '../package.json' with { type: 'json' }
 import { sendDocument } from '../routes/send-document.ts'
-import { taskEndedCallback } from './task-ended-callback.ts'
-import { icon, logo } from '../services/http/logo.ts'
 import { addCommonResponses, commonComponents } from '../services/http/common-responses.ts'
+import { icon, logo } from '../services/http/logo.ts'
 import { createStaticDocument, StaticFiles, type StaticDocument } from '../services/http/static-document.ts'
+import { taskEndedCallback } from './task-ended-callback.ts'
 
 /** Serves the OpenAPI document of all routes that are registered after it at `/openapi.json`, and a page to try them at `/docs`. */
 export default fp(async (app) => {

@@ -3,8 +3,8 @@ import fp from 'fastify-plugin'
 import { problem, problemBody, ProblemError, problemMediaType, type Fault } from '../errors.ts'
 import { findHostFault } from '../services/http/host-header.ts'
 import { InvalidValue } from '../services/http/query-string.ts'
-import { describeFault, type SchemaFault } from '../services/http/validation-fault.ts'
 import { toProblem } from '../services/http/to-problem.ts'
+import { describeFault, type SchemaFault } from '../services/http/validation-fault.ts'
 import { isHealthCheck } from './request-log.ts'
 
 /** Headers that describe the response of the route, not the problem that is sent instead. */

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
-import { AccountCheck } from '../services/replicate/account-check.ts'
 import { CallLimiter } from '../services/rate-limit/call-limiter.ts'
+import { AccountCheck } from '../services/replicate/account-check.ts'
 import { ProviderClock } from '../services/replicate/provider-clock.ts'
 import { createReplicateClient } from '../services/replicate/replicate-client.ts'
 import type { CallKind } from '../services/store/task-store.ts'

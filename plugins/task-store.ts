@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
-import { createSqliteTaskStore } from '../services/store/sqlite/sqlite-task-store.ts'
 import { SteadyClock } from '../services/runtime/steady-clock.ts'
+import { createSqliteTaskStore } from '../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskStore } from '../services/store/task-store.ts'
 
 declare module 'fastify' {

@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest, onRequestHookHandler, onSendHookHandler } from 'fastify'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Emulator } from './emulator.ts'
-import { failsAfterEffect, type Call, type Fault } from './fault.ts'
 import { injectFault } from './fault-injection.ts'
+import { failsAfterEffect, type Call, type Fault } from './fault.ts'
 import { Problem, throttled } from './problem.ts'
 import { RateLimit } from './rate-limit.ts'
 

@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { TimerQueue } from './timer-queue.ts'
+import type { CreateRequest } from './create-request.ts'
 import { DistortionSchema, type Distortion } from './distortion.ts'
 import { FaultSchema, type Call, type Fault } from './fault.ts'
 import { ageDifference, ForeignSchema, type Foreign, type ForeignPrediction } from './foreign.ts'
 import { OutcomeSchema, type Ending, type Outcome } from './outcome.ts'
-import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import { PredictionLog, type Timing } from './prediction-log.ts'
+import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import { seededRandom, type Random } from './random.ts'
 import { Script } from './script.ts'
 import { defaultSettings, startingTime, type Settings } from './settings.ts'
 import { SkewedClock } from './skewed-clock.ts'
+import { TimerQueue } from './timer-queue.ts'
 import { WebhookSender } from './webhook-sender.ts'
-import type { CreateRequest } from './create-request.ts'
 
 export interface EmulationOptions extends Partial<Settings> {
   webhookSecret?: string

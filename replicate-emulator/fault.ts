@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { repetitionMembers } from './script.ts'
 import { enumSchema } from './enum-schema.ts'
+import { repetitionMembers } from './script.ts'
 
 export const calls = ['create', 'get', 'list', 'cancel', 'account', 'secret', 'file'] as const
 export type Call = typeof calls[number]

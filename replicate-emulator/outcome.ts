@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { repetitionMembers } from './script.ts'
 import { enumSchema } from './enum-schema.ts'
+import { repetitionMembers } from './script.ts'
 
 export const finalStatuses = ['succeeded', 'failed', 'canceled', 'aborted'] as const
 export type FinalStatus = typeof finalStatuses[number]

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
+import type { CreateRequest } from './create-request.ts'
+import type { PredictionDistortion } from './distortion.ts'
 import { success, type Ending } from './outcome.ts'
 import { newPredictionId, type Prediction } from './prediction.ts'
-import type { PredictionDistortion } from './distortion.ts'
 import type { SkewedClock } from './skewed-clock.ts'
-import type { CreateRequest } from './create-request.ts'
 
 /** The durations of a new prediction, in milliseconds from its creation; `keptMs` is from its end. */
 export interface Timing {

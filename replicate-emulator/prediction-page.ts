@@ -1,5 +1,5 @@
-import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import { indexAt, type PredictionLog } from './prediction-log.ts'
+import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import { Problem } from './problem.ts'
 import type { Settings } from './settings.ts'
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
 import { distort, type PredictionDistortion } from './distortion.ts'
+import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
 import { progressBars } from './progress-bar.ts'
 import type { SkewedClock } from './skewed-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'

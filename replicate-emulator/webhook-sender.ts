@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import { Agent, request } from 'undici'
-import type { TimerQueue } from './timer-queue.ts'
 import { showOutput, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import type { SkewedClock } from './skewed-clock.ts'
+import type { TimerQueue } from './timer-queue.ts'
 import type { WebhookEvent } from './webhook-event.ts'
 
 interface Delivery {

@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { problem } from '../errors.ts'
-import type { Task } from '../services/tasks/task.ts'
 import type { TaskStore } from '../services/store/task-store.ts'
+import type { Task } from '../services/tasks/task.ts'
 
 export const TaskParamsSchema = Type.Object({
   task_id: Type.String({

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { StaticDocument } from '../services/http/static-document.ts'
 import { matchesEtag } from '../services/http/etag.ts'
+import type { StaticDocument } from '../services/http/static-document.ts'
 
 /** Sends a static document, or 304 if the client's copy is current. Clients may keep a copy but have to revalidate it each time. */
 export function sendDocument (document: StaticDocument, request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -3,8 +3,8 @@ import { Type } from '@sinclair/typebox'
 import { Readable } from 'node:stream'
 import { problemResponses } from '../errors.ts'
 import { statusEvents } from '../services/live-status/status-events.ts'
-import { isOpen } from '../services/tasks/task.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
+import { isOpen } from '../services/tasks/task.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 const HeadersSchema = Type.Object({

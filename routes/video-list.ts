@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
-import type { Style } from '../services/tasks/styles.ts'
-import type { TaskStatus } from '../services/tasks/task.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
 import { decodeCursor, encodeCursor } from '../services/http/list-cursor.ts'
+import type { Style } from '../services/tasks/styles.ts'
+import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
+import type { TaskStatus } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { allowLoopbackOnly, type LoopbackOnlyOptions } from './loopback-only.ts'
 

@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
 import { formatEtag, matchesEtag } from '../services/http/etag.ts'
-import { isOpen, type Task } from '../services/tasks/task.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
-import { loadTask, TaskParamsSchema } from './load-task.ts'
 import { parseWaitSeconds } from '../services/http/prefer.ts'
+import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
+import { isOpen, type Task } from '../services/tasks/task.ts'
+import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 /** The `Retry-After` of an open task, in seconds. The client apps begin to poll at this pace too. */
 export const pollAfterSeconds = 5

@@ -6,8 +6,8 @@ import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { StartError } from '../services/runtime/start-error.ts'
-import { presentTask } from '../services/tasks/task-view.ts'
 import { openTerminalOutput } from '../services/runtime/terminal-output.ts'
+import { presentTask } from '../services/tasks/task-view.ts'
 
 /**
  * Runs the emulator and the service together, without an account and without files: `npm run demo`. HOST, PORT and EMULATOR_PORT set the

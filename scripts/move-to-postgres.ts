@@ -1,13 +1,13 @@
 import { inspect } from 'node:util'
 import { readConfig, collectSecrets } from '../config.ts'
-import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
 import { createRedactor } from '../services/runtime/redact-secrets.ts'
+import { StartError } from '../services/runtime/start-error.ts'
+import { importTasks, importKeys } from '../services/store/postgres/import-tasks.ts'
+import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
 import { sqliteResultCode } from '../services/store/sqlite/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/task-folder.ts'
-import { StartError } from '../services/runtime/start-error.ts'
-import { isOpen, type Task } from '../services/tasks/task.ts'
-import { importTasks, importKeys } from '../services/store/postgres/import-tasks.ts'
 import { StoreUnavailableError } from '../services/store/store-errors.ts'
+import { isOpen, type Task } from '../services/tasks/task.ts'
 
 /**
  * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where work on open tasks continues at once. If it was

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { buildOpenApiDocument } from './openapi-document.ts'
 import { formatEnvExample, replaceConfigurationTable, replacePassedSettings } from './config-documents.ts'
+import { buildOpenApiDocument } from './openapi-document.ts'
 
 /** Writes every document that is generated from the code. The tests fail if one of them is out of date. */
 const at = (name: string) => new URL(`../${name}`, import.meta.url)

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { createHash } from 'node:crypto'
 import { readRange } from '../byte-range.ts'
 import type { fileHooks } from '../call-hooks.ts'
 import type { Emulator } from '../emulator.ts'

@@ -3,8 +3,8 @@ import type { HooksFor } from '../call-hooks.ts'
 import { readCreate } from '../create-request.ts'
 import type { Emulator } from '../emulator.ts'
 import { requestOrigin } from '../origin.ts'
-import { showCreated, showPrediction, type Prediction, type PredictionView } from '../prediction.ts'
 import { readPage, type PageQuery } from '../prediction-page.ts'
+import { showCreated, showPrediction, type Prediction, type PredictionView } from '../prediction.ts'
 import { notFound } from '../problem.ts'
 
 interface Options {

@@ -1,7 +1,7 @@
 import { createCanvas, type Canvas } from '@napi-rs/canvas'
 import { fontFamilies } from './fonts.ts'
-import { fitLines } from './line-breaks.ts'
 import { frameHeight, frameWidth, type Context, type VideoStyle } from './frame.ts'
+import { fitLines } from './line-breaks.ts'
 
 const margin = 20
 const padding = 18

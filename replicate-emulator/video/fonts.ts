@@ -1,6 +1,6 @@
+import { GlobalFonts } from '@napi-rs/canvas'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { GlobalFonts } from '@napi-rs/canvas'
 
 /**
  * The fonts are small files, each for some code points, so that only the files that a dream needs are loaded. The fonts of

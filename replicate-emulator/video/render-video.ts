@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { createCanvas } from '@napi-rs/canvas'
 import h264 from 'h264-mp4-encoder'
+import { createHash } from 'node:crypto'
 import { seededRandom } from '../random.ts'
 import { paintCaption } from './caption.ts'
-import { moveIndexFirst } from './mp4-boxes.ts'
 import { framesPerSecond, frameHeight, videoSeconds, frameWidth, type Context } from './frame.ts'
+import { moveIndexFirst } from './mp4-boxes.ts'
 import { parsePrompt } from './parse-prompt.ts'
 
 const totalFrames = framesPerSecond * videoSeconds

@@ -1,9 +1,9 @@
 import type { LookupFunction } from 'node:net'
 import { buildConnector, Client } from 'undici'
-import { parseCallbackUrl } from './callback-url.ts'
 import { HostResolver } from '../net/host-resolver.ts'
 import { isPublicAddress } from '../net/ip-address.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
+import { parseCallbackUrl } from './callback-url.ts'
 
 export interface CallbackClientOptions {
   allowPrivate: boolean

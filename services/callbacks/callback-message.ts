@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Webhook } from 'standardwebhooks'
-import type { Task } from '../tasks/task.ts'
 import { presentTask, TaskSchema } from '../tasks/task-view.ts'
+import type { Task } from '../tasks/task.ts'
 
 const callbackTypes = ['video.completed', 'video.failed'] as const
 

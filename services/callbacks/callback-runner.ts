@@ -1,9 +1,9 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
-import type { CallbackDeliveries, CallbackDelivery, NextAttempt } from '../store/callback-deliveries.ts'
 import { ClaimLoop } from '../runtime/claim-loop.ts'
-import { HostLimiter } from './host-limiter.ts'
 import type { Log } from '../runtime/log.ts'
+import type { CallbackDeliveries, CallbackDelivery, NextAttempt } from '../store/callback-deliveries.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
+import { HostLimiter } from './host-limiter.ts'
 
 export interface CallbackRunnerOptions {
   deliveries: CallbackDeliveries

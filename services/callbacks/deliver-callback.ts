@@ -1,7 +1,7 @@
-import type { CallbackClient, CallbackResult } from './callback-client.ts'
-import type { CallbackDelivery } from '../store/callback-deliveries.ts'
-import { createCallbackMessage, type CallbackSigner } from './callback-message.ts'
 import type { Log } from '../runtime/log.ts'
+import type { CallbackDelivery } from '../store/callback-deliveries.ts'
+import type { CallbackClient, CallbackResult } from './callback-client.ts'
+import { createCallbackMessage, type CallbackSigner } from './callback-message.ts'
 
 export interface DeliverCallbackOptions {
   client: CallbackClient

@@ -1,8 +1,8 @@
-import type { Log } from '../runtime/log.ts'
-import type { PredictionWatch } from './prediction-watch.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
-import { isOpen, type Task } from '../tasks/task.ts'
+import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import { isOpen, type Task } from '../tasks/task.ts'
+import type { PredictionWatch } from './prediction-watch.ts'
 
 export interface CancelVideoOptions {
   taskStore: TaskStore

@@ -1,10 +1,10 @@
-import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
-import { judgePrediction } from '../replicate/prediction-verdict.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
-import { resolveAmbiguousSubmission } from './ambiguous-submission.ts'
-import { submitTask } from './submit-task.ts'
+import { judgePrediction } from '../replicate/prediction-verdict.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
+import { resolveAmbiguousSubmission } from './ambiguous-submission.ts'
 import { cancelPrediction, cancelUnwanted, failTask, failureLogFields, transitionTask, waitingReason, type GenerationOptions, type GenerationContext } from './held-task.ts'
+import { submitTask } from './submit-task.ts'
 
 /** A task ends at its deadline even if Replicate does not answer; `Cancel-After` ends the prediction at the same time. */
 const cancelTimeoutMs = 5_000

@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { ClaimLoop } from '../runtime/claim-loop.ts'
 import type { Log } from '../runtime/log.ts'
-import { isOpen, type Task } from '../tasks/task.ts'
-import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
+import type { TaskStore } from '../store/task-store.ts'
+import { isOpen, type Task } from '../tasks/task.ts'
 
 /** Carries a claimed task to its end. Rejects when the signal is aborted, or when it cannot continue at the moment. */
 export type Job = (task: Task, signal: AbortSignal) => Promise<void>

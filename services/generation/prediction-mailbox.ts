@@ -1,6 +1,6 @@
-import { maxTimerMs } from '../runtime/backoff.ts'
 import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { isEnded } from '../replicate/prediction.ts'
+import { maxTimerMs } from '../runtime/backoff.ts'
 
 /** `task_changed`: the row of the task may have changed and has to be read again. */
 export type PredictionUpdate = ReadOutcome | { outcome: 'task_changed' }

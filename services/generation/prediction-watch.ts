@@ -1,13 +1,13 @@
 import { LRUCache } from 'lru-cache'
-import { backoffDelay } from '../runtime/backoff.ts'
-import type { Log } from '../runtime/log.ts'
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import { backoffDelay } from '../runtime/backoff.ts'
+import type { Log } from '../runtime/log.ts'
+import type { TaskStore } from '../store/task-store.ts'
 import { PollSchedule } from './poll-schedule.ts'
 import { PredictionMailbox, type PredictionUpdate } from './prediction-mailbox.ts'
 import { PredictionSweeper } from './prediction-sweeper.ts'
 import { UnclaimedResults } from './unclaimed-results.ts'
-import type { TaskStore } from '../store/task-store.ts'
 
 export interface PredictionWatchOptions {
   replicate: ReplicateClient

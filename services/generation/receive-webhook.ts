@@ -1,9 +1,9 @@
-import type { Log } from '../runtime/log.ts'
-import type { PredictionWatch } from './prediction-watch.ts'
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
-import { isOpen, type Task } from '../tasks/task.ts'
+import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import { isOpen, type Task } from '../tasks/task.ts'
+import type { PredictionWatch } from './prediction-watch.ts'
 
 export interface ReceiveWebhookOptions {
   taskStore: TaskStore

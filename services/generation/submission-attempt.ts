@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto'
-import { markAmbiguous } from './ambiguous-submission.ts'
-import { failTask, failureLogFields, remainingMs, transitionTask, type GenerationContext } from './held-task.ts'
 import { buildInput } from '../replicate/models.ts'
 import type { CreateOutcome } from '../replicate/outcomes.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 import { redactPrompt } from '../replicate/redact-prompt.ts'
 import { promptFor } from '../tasks/styles.ts'
 import type { SubmissionIntent, Task, Transition } from '../tasks/task.ts'
+import { markAmbiguous } from './ambiguous-submission.ts'
+import { failTask, failureLogFields, remainingMs, transitionTask, type GenerationContext } from './held-task.ts'
 
 export interface SubmissionAttempt {
   task: Task | undefined

@@ -1,11 +1,11 @@
+import type { CreateOutcome } from '../replicate/outcomes.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
+import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import { CircuitBreaker, type BreakerState } from '../runtime/circuit-breaker.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import type { Log } from '../runtime/log.ts'
-import type { ReplicateClient } from '../replicate/replicate-client.ts'
-import type { CreateOutcome } from '../replicate/outcomes.ts'
-import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
-import { SubmissionQueue } from './submission-queue.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
+import { SubmissionQueue } from './submission-queue.ts'
 
 export interface SubmissionGateOptions {
   replicate: ReplicateClient

@@ -1,9 +1,9 @@
-import { backoffDelay, wait } from '../runtime/backoff.ts'
+import type { ListOutcome } from '../replicate/outcomes.ts'
 import type { Prediction } from '../replicate/prediction.ts'
 import type { ProviderClock } from '../replicate/provider-clock.ts'
 import type { ListQuery, ReplicateClient } from '../replicate/replicate-client.ts'
-import type { ListOutcome } from '../replicate/outcomes.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
+import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { maxSkewMs, type OpenSubmission } from './submission-matching.ts'
 
 /** What the provider's list shows around the times of the submissions. */

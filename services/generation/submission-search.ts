@@ -1,13 +1,13 @@
 import { LRUCache } from 'lru-cache'
+import type { Prediction } from '../replicate/prediction.ts'
+import type { ProviderClock } from '../replicate/provider-clock.ts'
+import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
-import type { ProviderClock } from '../replicate/provider-clock.ts'
-import type { Prediction } from '../replicate/prediction.ts'
-import type { ReplicateClient } from '../replicate/replicate-client.ts'
-import { canMatch, maxSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
-import { listAroundSubmissions, type Listing } from './submission-listing.ts'
-import type { Transition, Task } from '../tasks/task.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import type { Transition, Task } from '../tasks/task.ts'
+import { listAroundSubmissions, type Listing } from './submission-listing.ts'
+import { canMatch, maxSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
 
 export interface SubmissionSearchOptions {
   taskStore: TaskStore

@@ -1,10 +1,10 @@
-import { backoffDelay, wait } from '../runtime/backoff.ts'
-import { cancelUnwanted, failTask, remainingMs, waitingReason, type GenerationContext } from './held-task.ts'
 import type { CreateOutcome } from '../replicate/outcomes.ts'
+import { backoffDelay, wait } from '../runtime/backoff.ts'
+import type { TaskFailureCode } from '../tasks/task-failure.ts'
+import type { Task } from '../tasks/task.ts'
+import { cancelUnwanted, failTask, remainingMs, waitingReason, type GenerationContext } from './held-task.ts'
 import { attemptSubmission, type SubmissionAttempt } from './submission-attempt.ts'
 import { TaskChangedError, watchTaskChange } from './task-change-signal.ts'
-import type { Task } from '../tasks/task.ts'
-import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
 /** Replicate's minimum for `Cancel-After`: a task with less time left is not submitted any more. */
 const minGenerationMs = 5_000

@@ -1,5 +1,5 @@
-import type { GenerationContext } from './held-task.ts'
 import type { Task } from '../tasks/task.ts'
+import type { GenerationContext } from './held-task.ts'
 
 /** An event of a change can be lost: the row is read again after this time. */
 const refreshMs = 60_000

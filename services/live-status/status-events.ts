@@ -1,7 +1,7 @@
-import { isOpen, type Task } from '../tasks/task.ts'
-import { presentTask } from '../tasks/task-view.ts'
-import type { TaskStore } from '../store/task-store.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
+import type { TaskStore } from '../store/task-store.ts'
+import { presentTask } from '../tasks/task-view.ts'
+import { isOpen, type Task } from '../tasks/task.ts'
 import type { TaskSubscriptions } from './task-subscriptions.ts'
 
 export interface StatusEventsOptions {

@@ -1,5 +1,5 @@
-import { lookup, Resolver } from 'node:dns/promises'
 import type { LookupAddress } from 'node:dns'
+import { lookup, Resolver } from 'node:dns/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { Semaphore } from '../runtime/semaphore.ts'

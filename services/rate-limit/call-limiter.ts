@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { backoffDelay } from '../runtime/backoff.ts'
-import type { CallBudget } from './call-budget.ts'
 import type { Log } from '../runtime/log.ts'
+import type { CallBudget } from './call-budget.ts'
 
 export interface CallLimiterOptions {
   budget: CallBudget

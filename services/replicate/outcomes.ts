@@ -1,6 +1,6 @@
 import type { Exchange, HttpResponse } from '../net/http-exchange.ts'
-import { parsePrediction, type Prediction } from './prediction.ts'
 import { isWebhookSecret } from '../net/webhook-secret.ts'
+import { parsePrediction, type Prediction } from './prediction.ts'
 import { classifyCreate, failureFromAnswer, failureFromError, isSuccess, parseJson, type UpstreamFailure } from './replicate-failure.ts'
 
 /**

@@ -1,8 +1,8 @@
+import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import { findVideo } from './prediction-output.ts'
 import { parseProgress } from './prediction-progress.ts'
 import type { Prediction } from './prediction.ts'
 import { truncateMessage, classifyMessage } from './replicate-failure.ts'
-import type { TaskFailureCode } from '../tasks/task-failure.ts'
 
 /** What a prediction means for its task. `message` is the provider's or ours, for the log only. */
 export type PredictionVerdict =

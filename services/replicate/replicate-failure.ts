@@ -1,8 +1,8 @@
-import type { ReportedLimit } from '../rate-limit/call-limiter.ts'
 import type { HttpResponse } from '../net/http-exchange.ts'
-import { stringifySafely } from './prediction.ts'
 import { parseRetryAfter, secondsToMs } from '../net/retry-after.ts'
+import type { ReportedLimit } from '../rate-limit/call-limiter.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
+import { stringifySafely } from './prediction.ts'
 
 /** What went wrong at Replicate or on the way to it, as the rest of the service sees it. */
 export interface UpstreamFailure {

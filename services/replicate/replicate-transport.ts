@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import packageJson from '../../package.json' with { type: 'json' }
-import type { CallLimiter } from '../rate-limit/call-limiter.ts'
 import { exchange, type Exchange, type ExchangeRequest } from '../net/http-exchange.ts'
+import type { CallLimiter } from '../rate-limit/call-limiter.ts'
+import { createRedactor } from '../runtime/redact-secrets.ts'
 import { unavailable, type CallOutcome } from './outcomes.ts'
 import type { ProviderClock } from './provider-clock.ts'
-import { createRedactor } from '../runtime/redact-secrets.ts'
 import { failureFromError, isSuccess, parseRateLimit, type UpstreamFailure } from './replicate-failure.ts'
 
 export interface ReplicateTransportOptions {

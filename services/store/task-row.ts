@@ -1,6 +1,6 @@
 import type { Style } from '../tasks/styles.ts'
-import type { SubmissionIntent, Task, TaskState } from '../tasks/task.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
+import type { SubmissionIntent, Task, TaskState } from '../tasks/task.ts'
 import type { InFlightPrediction } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */

@@ -1,9 +1,9 @@
 import type { CallBudget } from '../rate-limit/call-budget.ts'
-import type { CallbackDeliveries } from './callback-deliveries.ts'
-import type { TaskEvent } from './task-event.ts'
-import type { IdempotentRequest, IdempotentOutcome } from './idempotency-key.ts'
 import type { Style } from '../tasks/styles.ts'
 import type { Transition, Task, TaskStatus } from '../tasks/task.ts'
+import type { CallbackDeliveries } from './callback-deliveries.ts'
+import type { IdempotentRequest, IdempotentOutcome } from './idempotency-key.ts'
+import type { TaskEvent } from './task-event.ts'
 
 /**
  * Where tasks are stored. Every backend gives these guarantees, and one test suite checks them:

@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { styles, type Style } from './styles.ts'
-import { maxDreamLength, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
 import { taskFailureCodes, taskFailureSentences, type TaskFailureCode } from './task-failure.ts'
+import { maxDreamLength, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
 
 const nullableString = (description: string, format = {}) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...format, description })
 const time = (description: string) => Type.String({

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { freePort } from '../../harness/free-port.ts'
 import { PostgresServer } from '../../harness/postgres-server.ts'
 import { createPath } from '../../harness/service-client.ts'

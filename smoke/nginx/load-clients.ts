@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { pause } from '../../harness/until.ts'
 import { createPath, ServiceClient, type Call } from '../../harness/service-client.ts'
+import { pause } from '../../harness/until.ts'
 
 /** Part of every dream, unchanged by percent-encoding: a file that contains it contains a dream. */
 export const marker = 'moonlitwhale'

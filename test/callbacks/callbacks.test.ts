@@ -1,13 +1,13 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import type { ReceivedCallback } from '../../harness/callback-receiver.ts'
+import { until } from '../../harness/until.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startReceiver, verified } from '../support/callback-receiver.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
-import { ended, startEmulator, startService, statusOf } from '../support/service.ts'
 import { slow, slowOn } from '../support/quick.ts'
+import { runService } from '../support/running-service.ts'
+import { ended, startEmulator, startService, statusOf } from '../support/service.ts'
 
 const secret = newWebhookSecret()
 const callbackEnv = { CALLBACK_SECRET: secret, ALLOW_PRIVATE_CALLBACKS: 'true' }

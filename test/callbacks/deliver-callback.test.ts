@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { deliverCallback, callbackSchedule } from '../../services/callbacks/deliver-callback.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 import { CallbackSigner } from '../../services/callbacks/callback-message.ts'
+import { deliverCallback, callbackSchedule } from '../../services/callbacks/deliver-callback.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
-import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startReceiver, verified } from '../support/callback-receiver.ts'
 
 const secret = newWebhookSecret()

@@ -1,10 +1,10 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
 /** Shorter than the time until leases expire: the last heartbeat is up to 3 s old, and the next one is awaited for 10 s. */

@@ -2,11 +2,11 @@ import { Webhook } from 'standardwebhooks'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
+import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import { cancelVideo } from '../../services/generation/cancel-video.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { until } from '../../harness/until.ts'
 import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
 /** Instances of the service in front of one emulator and on one database. They poll predictions only once a minute. */

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { cancelVideo } from '../../services/generation/cancel-video.ts'
 import { until } from '../../harness/until.ts'
+import { cancelVideo } from '../../services/generation/cancel-video.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 type Service = Awaited<ReturnType<typeof startService>>

@@ -1,15 +1,15 @@
 import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
+import { until } from '../../harness/until.ts'
 import { JobRunner } from '../../services/generation/job-runner.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
-import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
+import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { until } from '../../harness/until.ts'
-import { ended, postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
 import { slowOn } from '../support/quick.ts'
+import { ended, postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 

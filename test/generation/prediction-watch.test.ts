@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Fault } from '../../replicate-emulator/fault.ts'
 import { until } from '../../harness/until.ts'
+import type { Fault } from '../../replicate-emulator/fault.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 t.test('reads that fail in any way delay a task and end nothing', async (t) => {

@@ -1,7 +1,7 @@
 import t from 'tap'
+import { until } from '../../harness/until.ts'
 import { UnclaimedResults } from '../../services/generation/unclaimed-results.ts'
 import { parsePrediction, type Prediction } from '../../services/replicate/prediction.ts'
-import { until } from '../../harness/until.ts'
 
 const video = 'https://replicate.delivery/a/out.mp4'
 

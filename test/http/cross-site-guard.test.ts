@@ -1,6 +1,6 @@
-import t from 'tap'
-import { connect } from 'node:net'
 import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
 import { readAnswers } from '../support/raw-exchange.ts'
 import { startService } from '../support/service.ts'
 

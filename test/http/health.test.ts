@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startService } from '../support/service.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
+import { startService } from '../support/service.ts'
 
 t.test('health checks are logged at debug, and readiness when it changes', async (t) => {
   const { app, logLines } = await startService(t)

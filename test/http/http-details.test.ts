@@ -1,7 +1,7 @@
 import t from 'tap'
+import { errors } from '../../errors.ts'
 import { parseWaitSeconds } from '../../services/http/prefer.ts'
 import { parsePrefer } from '../../services/http/prefer.ts'
-import { errors } from '../../errors.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
 import { ended, postDream, startService } from '../support/service.ts'
 

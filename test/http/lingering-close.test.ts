@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import { maxLingeringBytes } from '../../services/http/lingering-close.ts'
 import { buildEdgeApp } from '../support/edge-app.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
-import { until } from '../../harness/until.ts'
 import { startService } from '../support/service.ts'
 
 const MiB = 1024 * 1024

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import Fastify from 'fastify'
+import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { errors, type Problem } from '../../errors.ts'
 import openapi from '../../plugins/openapi.ts'

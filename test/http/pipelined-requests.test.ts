@@ -2,9 +2,9 @@ import type { FastifyReply } from 'fastify'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import { buildEdgeApp } from '../support/edge-app.ts'
 import { listenRaw, readAnswer, readAnswers } from '../support/raw-exchange.ts'
-import { until } from '../../harness/until.ts'
 
 const large = 'x'.repeat(200_000)
 

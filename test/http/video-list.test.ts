@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { until } from '../../harness/until.ts'
-import { ended, postDream, startService, statusOf } from '../support/service.ts'
 import { slowOn } from '../support/quick.ts'
+import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 interface Page { items: TaskView[], next_cursor: string | null }
 

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
-import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
-import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
+import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
+import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
 
 const wait = (taskId: string, prefer: string, headers: Record<string, string> = {}) =>
   ({ url: `/video-status/${taskId}`, headers: { prefer, ...headers } })

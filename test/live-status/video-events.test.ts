@@ -1,15 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import { connect } from 'node:net'
 import t from 'tap'
-import { statusEvents } from '../../services/live-status/status-events.ts'
-import { newTask, type Task } from '../../services/tasks/task.ts'
-import type { TaskView } from '../../services/tasks/task-view.ts'
-import { StoreUnavailableError } from '../../services/store/store-errors.ts'
-import { TaskSubscriptions } from '../../services/live-status/task-subscriptions.ts'
-import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
-import { ended, postDream, startService } from '../support/service.ts'
+import { statusEvents } from '../../services/live-status/status-events.ts'
+import { TaskSubscriptions } from '../../services/live-status/task-subscriptions.ts'
+import { StoreUnavailableError } from '../../services/store/store-errors.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
+import { newTask, type Task } from '../../services/tasks/task.ts'
+import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
+import { ended, postDream, startService } from '../support/service.ts'
 
 interface StatusEvent { id: string, task: TaskView }
 

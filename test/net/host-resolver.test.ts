@@ -2,9 +2,9 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 import { HostResolver } from '../../services/net/host-resolver.ts'
-import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
 type Record4or6 = 1 | 28

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
-import type { TaskView } from '../../services/tasks/task-view.ts'
+import { until } from '../../harness/until.ts'
 import { newWebhookSecret } from '../../harness/webhook-secret.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { startReceiver } from '../support/callback-receiver.ts'
 import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
 t.test('a full disk refuses new tasks, delays open ones, and loses nothing', async (t) => {

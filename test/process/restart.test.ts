@@ -1,7 +1,7 @@
 import t from 'tap'
+import { until } from '../../harness/until.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
 import { startEmulator } from '../support/service.ts'
 
 const post = async (url: string): Promise<string> => {

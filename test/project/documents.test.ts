@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { ConfigError, readConfig } from '../../config.ts'
+import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { formatEnvExample, replaceConfigurationTable } from '../../scripts/config-documents.ts'
 import { buildOpenApiDocument } from '../../scripts/openapi-document.ts'
-import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startService } from '../support/service.ts'
 
 const committed = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')

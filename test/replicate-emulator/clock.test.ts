@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { text } from 'node:stream/consumers'
 import type { AddressInfo } from 'node:net'
-import t from 'tap'
+import { text } from 'node:stream/consumers'
 import { Webhook } from 'standardwebhooks'
+import t from 'tap'
 import type { PredictionView } from '../../replicate-emulator/prediction.ts'
 import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { PredictionView } from '../../replicate-emulator/prediction.ts'
 import { until } from '../../harness/until.ts'
+import type { PredictionView } from '../../replicate-emulator/prediction.ts'
 import { auth, bodyOf, handClock, runningEmulator } from './running-emulator.ts'
 
 interface Page { results: PredictionView[] }

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
-import { AccountCheck } from '../../services/replicate/account-check.ts'
-import type { AccountOutcome } from '../../services/replicate/outcomes.ts'
 import { closedPort } from '../../harness/listen.ts'
 import { until } from '../../harness/until.ts'
+import { AccountCheck } from '../../services/replicate/account-check.ts'
+import type { AccountOutcome } from '../../services/replicate/outcomes.ts'
 import { type startEmulator, startService } from '../support/service.ts'
 
 type Line = Record<string, unknown>

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import { closedPort } from '../../harness/listen.ts'
 import { buildEmulator } from '../../replicate-emulator/app.ts'
 import { LocalCallBudget } from '../../services/rate-limit/call-budget.ts'
 import { CallLimiter } from '../../services/rate-limit/call-limiter.ts'
 import { ProviderClock } from '../../services/replicate/provider-clock.ts'
 import { createReplicateClient, type CreateOptions, type ReplicateClient } from '../../services/replicate/replicate-client.ts'
 import type { ReplicateTransportOptions } from '../../services/replicate/replicate-transport.ts'
-import { closedPort } from '../../harness/listen.ts'
 import { answer, startScriptedServer, type Script } from '../support/scripted-server.ts'
 
 const request = { model: 'luma/ray', input: { prompt: 'A whale' }, cancelAfterSeconds: 840 }

@@ -4,9 +4,9 @@ import { Webhook } from 'standardwebhooks'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
+import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import { openRaw, readAnswer, type RawAnswer } from '../support/raw-exchange.ts'
-import { until } from '../../harness/until.ts'
 import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
 /** A port that is free: the service's own address has to be known before it listens. */

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import { CircuitBreaker, type BreakerState, type CircuitBreakerOptions } from '../../services/runtime/circuit-breaker.ts'
 import { until } from '../../harness/until.ts'
+import { CircuitBreaker, type BreakerState, type CircuitBreakerOptions } from '../../services/runtime/circuit-breaker.ts'
 
 type Reason = 'down' | 'refused'
 

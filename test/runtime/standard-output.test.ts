@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream'
 import t, { type Test } from 'tap'
-import { PipedOutput } from '../../services/runtime/standard-output.ts'
-import { runService } from '../support/running-service.ts'
 import { until } from '../../harness/until.ts'
-import { startEmulator } from '../support/service.ts'
+import { PipedOutput } from '../../services/runtime/standard-output.ts'
 import { slow } from '../support/quick.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator } from '../support/service.ts'
 
 /** Far more than a pipe and the reader's own buffer can hold. */
 const requests = 2_000

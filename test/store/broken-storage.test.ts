@@ -1,13 +1,13 @@
 import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync, writeSync, mkdirSync, copyFileSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
+import { until } from '../../harness/until.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask } from '../../services/tasks/task.ts'
-import { runService } from '../support/running-service.ts'
-import { until } from '../../harness/until.ts'
-import { startEmulator } from '../support/service.ts'
 import { slow } from '../support/quick.ts'
+import { runService } from '../support/running-service.ts'
+import { startEmulator } from '../support/service.ts'
 
 const pageBytes = 4_096
 const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())

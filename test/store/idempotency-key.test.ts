@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
-import { createDatabase } from '../support/postgres.ts'
 import { until } from '../../harness/until.ts'
-import { startEmulator, testEnvironment } from '../support/service.ts'
+import { createDatabase } from '../support/postgres.ts'
 import { slowOn } from '../support/quick.ts'
+import { startEmulator, testEnvironment } from '../support/service.ts'
 
 const stores: Record<string, (t: Test) => Promise<Record<string, string>>> = {
   SQLite: async () => ({}),

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { PostgresWriteBatcher } from '../../services/store/postgres/postgres-write-batcher.ts'
 import { until } from '../../harness/until.ts'
+import { PostgresWriteBatcher } from '../../services/store/postgres/postgres-write-batcher.ts'
 
 /** A batcher of numbers. A commit ends when the test calls `finish` of its batch. */
 function createBatcher (options: { maxBatchSize?: number, timeoutMs?: number } = {}) {

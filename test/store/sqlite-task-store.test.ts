@@ -1,15 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
-import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { openDatabase } from '../../services/store/sqlite/sqlite-database.ts'
-import { SqliteWriteBatcher } from '../../services/store/sqlite/sqlite-write-batcher.ts'
 import { SqliteFileHealth } from '../../services/store/sqlite/sqlite-file-health.ts'
+import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
+import { SqliteWriteBatcher } from '../../services/store/sqlite/sqlite-write-batcher.ts'
 import { newTask } from '../../services/tasks/task.ts'
-import { testTaskStore } from './task-store-contract.ts'
 import { slow } from '../support/quick.ts'
+import { testTaskStore } from './task-store-contract.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 const now = Date.now

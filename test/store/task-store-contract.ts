@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
-import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
-import type { TaskStore } from '../../services/store/task-store.ts'
 import { until } from '../../harness/until.ts'
+import type { TaskStore } from '../../services/store/task-store.ts'
+import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 
 /** A backend under test: stores opened with the same `t` share one body of data. */
 export interface Backend {

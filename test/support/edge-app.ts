@@ -7,8 +7,8 @@ import type { Test } from 'tap'
 import { problem, ProblemSchema, problemResponses } from '../../errors.ts'
 import problemDetails from '../../plugins/problem-details.ts'
 import requestLog from '../../plugins/request-log.ts'
-import { serverOptions, type ServerOptions } from '../../server-options.ts'
 import { transformQuery } from '../../routes/transform-query.ts'
+import { serverOptions, type ServerOptions } from '../../server-options.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
 
 const StyleSchema = Type.Unsafe<string>({ $id: 'Style', type: 'string', enum: ['Realistic', 'Animated', 'Cursed'] })

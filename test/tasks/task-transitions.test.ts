@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
-import { transitions, isOpen, applyTransition, newTask, statusOf, taskStatuses, type Transition, type Task } from '../../services/tasks/task.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
+import { transitions, isOpen, applyTransition, newTask, statusOf, taskStatuses, type Transition, type Task } from '../../services/tasks/task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 

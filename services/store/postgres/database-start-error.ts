@@ -1,5 +1,5 @@
-import { databaseAddress } from '../database-address.ts'
 import { StartError } from '../../runtime/start-error.ts'
+import { databaseAddress } from '../database-address.ts'
 
 /** SQLSTATE codes of errors that do not go away by waiting: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const refusals: Record<string, string> = {

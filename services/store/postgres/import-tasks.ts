@@ -1,10 +1,10 @@
+import type { Task } from '../../tasks/task.ts'
 import type { DueDelivery } from '../callback-deliveries.ts'
 import type { KeyRow } from '../idempotency-key.ts'
 import { insertDeliveries } from './postgres-callback-deliveries.ts'
 import type { PostgresDatabase } from './postgres-database.ts'
 import { acquireKeys } from './postgres-idempotency-keys.ts'
 import { insertTasks } from './postgres-task-table.ts'
-import type { Task } from '../../tasks/task.ts'
 
 /** The result of an import of tasks from another store. */
 export interface ImportOutcome {

@@ -1,6 +1,6 @@
 import { burstMs, emissionIntervalMs, type Reservation, type CallBudget } from '../../rate-limit/call-budget.ts'
-import type { PostgresDatabase } from './postgres-database.ts'
 import type { CallKind } from '../task-store.ts'
+import type { PostgresDatabase } from './postgres-database.ts'
 
 /** One budget for all instances, by the clock of the database, in a row of `call_budget`. */
 export class PostgresCallBudget implements CallBudget {

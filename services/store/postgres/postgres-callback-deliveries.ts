@@ -1,9 +1,9 @@
+import type { Log } from '../../runtime/log.ts'
+import type { Task } from '../../tasks/task.ts'
 import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from '../callback-deliveries.ts'
 import { JobLeases } from './job-leases.ts'
-import type { Log } from '../../runtime/log.ts'
 import { deliveryQueue, type PostgresDatabase } from './postgres-database.ts'
 import type { Database } from './postgres-transaction.ts'
-import type { Task } from '../../tasks/task.ts'
 
 export interface PostgresCallbackDeliveriesOptions {
   database: PostgresDatabase

@@ -1,6 +1,6 @@
 import type { Log } from '../../runtime/log.ts'
-import type { PostgresDatabase } from './postgres-database.ts'
 import { SteadyClock } from '../../runtime/steady-clock.ts'
+import type { PostgresDatabase } from './postgres-database.ts'
 
 const measureIntervalMs = 30_000
 /** A slower measurement is too inaccurate: the database may have read its clock at any moment of the round trip. */

@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { Task } from '../../tasks/task.ts'
 import type { CallbackDeliveries, CallbackDelivery, DueDelivery, NextAttempt } from '../callback-deliveries.ts'
 import type { SqliteWriteBatcher } from './sqlite-write-batcher.ts'
-import type { Task } from '../../tasks/task.ts'
 
 export interface SqliteCallbackDeliveriesOptions {
   database: DatabaseSync

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { StoreUnavailableError } from '../store-errors.ts'
 import { isTransient } from './sqlite-database.ts'
 import type { SqliteFileHealth } from './sqlite-file-health.ts'
-import { StoreUnavailableError } from '../store-errors.ts'
 
 interface Write { run (): void, resolve (): void, reject (error: Error): void }
 

@@ -1,10 +1,10 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { PostgresServer } from '../../../harness/postgres-server.ts'
+import { until } from '../../../harness/until.ts'
 import type { EmulatorOptions } from '../../../replicate-emulator/app.ts'
 import type { TaskView } from '../../../services/tasks/task-view.ts'
 import { runService } from '../../support/running-service.ts'
-import { until } from '../../../harness/until.ts'
 import { startEmulator } from '../../support/service.ts'
 import { startSilentProxy } from '../../support/silent-proxy.ts'
 

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import { buildApp } from '../../../app.ts'
 import { readConfig } from '../../../config.ts'
-import { createDatabase } from '../../support/postgres.ts'
 import { databaseError, onStatements } from '../../support/pg-statements.ts'
+import { createDatabase } from '../../support/postgres.ts'
 import { ended, postDream, startEmulator, testEnvironment } from '../../support/service.ts'
 
 type Outage = 'none' | 'of writes' | 'of everything'

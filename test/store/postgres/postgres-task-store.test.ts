@@ -1,12 +1,12 @@
 import pg from 'pg'
 import t from 'tap'
+import { until } from '../../../harness/until.ts'
+import { transitionTask } from '../../../services/generation/held-task.ts'
 import { JobRunner } from '../../../services/generation/job-runner.ts'
 import { createPostgresTaskStore } from '../../../services/store/postgres/postgres-task-store.ts'
 import { isOpen, newTask } from '../../../services/tasks/task.ts'
-import { transitionTask } from '../../../services/generation/held-task.ts'
 import { databaseError, onStatements } from '../../support/pg-statements.ts'
 import { createDatabase } from '../../support/postgres.ts'
-import { until } from '../../../harness/until.ts'
 import { testTaskStore } from '../task-store-contract.ts'
 
 const write = () => {}

@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap'
+import { until } from '../../../harness/until.ts'
 import { createPostgresTaskStore } from '../../../services/store/postgres/postgres-task-store.ts'
-import { newTask } from '../../../services/tasks/task.ts'
 import type { TaskEvent } from '../../../services/store/task-event.ts'
+import { newTask } from '../../../services/tasks/task.ts'
 import { databaseError, onStatements } from '../../support/pg-statements.ts'
 import { createDatabase } from '../../support/postgres.ts'
-import { until } from '../../../harness/until.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
