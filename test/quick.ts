@@ -9,11 +9,12 @@ import t from 'tap'
 const leftOut = new RegExp(`^test/(${[
   'bench', 'browser', 'chaos', 'clients', 'cluster', 'process', 'store/postgres',
   'callbacks/(callbacks|deliver-callback)',
-  'generation/(fail-overdue|generate-video|generation-jobs|prediction-watch|submission-gate|submission-search|submit-task)',
+  'generation/(cancel-video|fail-overdue|generate-video|generation-jobs|prediction-watch|submission-gate|submission-search|submit-task)',
   'http/(body-budget|lingering-close|pipelined-requests|shipped-app)',
   'net',
   'replicate/(account-check|replicate-client|replicate-webhooks)',
   'replicate-emulator',
+  'runtime/redact-secrets',
   'store/broken-storage'
 ].join('|')})[./]`)
 
