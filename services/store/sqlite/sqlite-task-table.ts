@@ -32,10 +32,11 @@ export class SqliteTaskTable {
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${openCondition} and seq > ? order by seq`),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
+      // SQLite would choose the index of prediction_id, and read every queued task.
       submitted: prepare(`select id from task where state = 'generating'
-        union all select id from task where submission is not null and prediction_id is null and state = 'submitting'`),
+        union all select id from task indexed by task_unresolved where submission is not null and prediction_id is null and state = 'submitting'`),
       generating: prepare("select * from task where state = 'generating'"),
-      unresolved: prepare(`select * from task where ${unresolvedCondition} and deadline_at > ?`)
+      unresolved: prepare(`select * from task indexed by task_unresolved where ${unresolvedCondition} and deadline_at > ?`)
     }
   }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskListQuery, TaskStore } from '../../services/store/task-store.ts'
@@ -29,23 +29,27 @@ async function listAll (store: TaskStore): Promise<void> {
 t.test('SQLite: a query of the list sorts nothing and reads no task that it does not return, with any filter', async (t) => {
   const dataDir = t.testdir()
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
-  const { prepare } = DatabaseSync.prototype
-  const sent: string[] = []
-  DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql, ...rest) {
-    sent.push(sql)
-    return Reflect.apply(prepare, this, [sql, ...rest])
-  }
-  await listAll(store).finally(() => { DatabaseSync.prototype.prepare = prepare })
+  const sent = await preparedDuring(() => listAll(store))
   await store.close()
-  const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
-  t.teardown(() => database.close())
-  const plans = sent.map((sql) => database.prepare(`explain query plan ${sql}`).all().map(({ detail }) => String(detail)).join('; '))
+  const plans = explainAll(t, dataDir, sent)
   t.same(plans.sort(), [
     'SEARCH task USING INDEX sqlite_autoindex_task_1 (id<?)',
     'SEARCH task USING INDEX task_list_status (status=? AND id<?)',
     'SEARCH task USING INDEX task_list_status_style (status=? AND style=? AND id<?)',
     'SEARCH task USING INDEX task_list_style (style=? AND id<?)'
   ])
+})
+
+t.test('SQLite: what an instance reads every few seconds does not read the tasks that only wait', async (t) => {
+  const dataDir = t.testdir()
+  const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
+  const sent = (await preparedDuring(open)).filter((sql) => /^select .*submission is not null/s.test(sql))
+  const plans = explainAll(t, dataDir, sent)
+  t.equal(plans.length, 2)
+  for (const plan of plans) {
+    t.match(plan, /task USING INDEX task_unresolved/)
+    t.notMatch(plan, /prediction_id=/, plan)
+  }
 })
 
 t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task that it does not return, with any filter', slow, async (t) => {
@@ -73,6 +77,25 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
   }
   t.same(slow, [])
 })
+
+/** The statements that any SQLite database prepares while `work` runs. */
+async function preparedDuring (work: () => Promise<void>): Promise<string[]> {
+  const { prepare } = DatabaseSync.prototype
+  const sent: string[] = []
+  DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql, ...rest) {
+    sent.push(sql)
+    return Reflect.apply(prepare, this, [sql, ...rest])
+  }
+  await work().finally(() => { DatabaseSync.prototype.prepare = prepare })
+  return sent
+}
+
+/** The plan of each statement, its lines separated by semicolons. */
+function explainAll (t: Test, dataDir: string, statements: string[]): string[] {
+  const database = new DatabaseSync(join(dataDir, 'dreamreel.db'))
+  t.teardown(() => database.close())
+  return statements.map((sql) => database.prepare(`explain query plan ${sql}`).all().map(({ detail }) => String(detail)).join('; '))
+}
 
 /** The queries of the list that the driver is given while `work` runs. */
 async function queriesOf (work: () => Promise<void>): Promise<Query[]> {
