@@ -8,13 +8,15 @@ export interface PostgresMaintenanceOptions {
   database: PostgresDatabase
   /** the store's clock, ms since the epoch */
   now: () => number
+  /** ms from one run to the next; a minute by default */
+  intervalMs?: number
   log: Log
 }
 
-const intervalMs = 60_000
+const defaultIntervalMs = 60_000
 const maxJobs = 1_000
 
-/** Once a minute: adds the jobs that are missing, and deletes rows that have expired. Every instance does it. */
+/** Adds the jobs that are missing and deletes rows that have expired, once a minute. Every instance does it. */
 export class PostgresMaintenance {
   #options
   #timer
@@ -22,6 +24,7 @@ export class PostgresMaintenance {
 
   constructor (options: PostgresMaintenanceOptions) {
     this.#options = options
+    const { intervalMs = defaultIntervalMs } = options
     this.#timer = setInterval(() => this.#run(), intervalMs).unref()
   }
 
@@ -41,7 +44,7 @@ export class PostgresMaintenance {
         await database.query('delete from idempotency_key where created_at <= $1', [now() - keyTtlMs])
         await deleteExpiredPredictionOwners(database, now())
       })
-      .catch((err: unknown) => log.warn({ err }, 'Could not search for tasks without a job'))
+      .catch((err: unknown) => log.warn({ err }, 'The maintenance of the database has failed; it runs again soon'))
       .finally(() => { this.#running = undefined })
   }
 
