@@ -1,4 +1,5 @@
 import t from 'tap'
+import { until } from '../../harness/until.ts'
 import { listAroundSubmissions } from '../../services/generation/submission-listing.ts'
 import { ended, postDream, startService } from '../support/service.ts'
 
@@ -6,6 +7,8 @@ t.test('a prediction that says it was made in the future proves nothing about ho
   const { app, emulator } = await startService(t)
   const { task_id: taskId } = await ended(app, await postDream(app, 'A whale'))
   const task = await app.taskStore.get(taskId)
+  // Dates have whole seconds, so Replicate's clock is estimated to half a second, and the prediction could seem to be in the future too.
+  await until(() => (app.providerClock.now() ?? 0) > (task?.predictionCreatedAt ?? Infinity), 'the estimated clock to pass the creation')
   const future = new Date(Date.now() + 60_000).toISOString()
   emulator.addDistortion({ members: { created_at: future } })
   for (const dream of ['Another dream', 'A third dream']) await ended(app, await postDream(app, dream))
