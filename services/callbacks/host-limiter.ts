@@ -65,7 +65,7 @@ export class HostLimiter {
   close (): void {
     this.#isClosed = true
     for (const { waiting } of this.#hosts.values()) {
-      for (const tell of waiting.splice(0)) tell({ inMs: 0 })
+      for (const resolve of waiting.splice(0)) resolve({ inMs: 0 })
     }
   }
 

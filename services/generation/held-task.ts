@@ -109,7 +109,7 @@ export async function cancelPrediction (predictionId: string, task: Task, { repl
  */
 export async function cancelUnwanted (predictionId: string, task: Task, context: GenerationContext): Promise<void> {
   for (let attempt = 0; remainingMs(task, context) > 0; attempt++) {
-    const owner = await claimPrediction(predictionId, task, context)
+    const owner = await recordOwner(predictionId, task, context)
     // Another task of the same dream uses the prediction.
     if (owner === 'another') return
     const { outcome } = owner === 'unknown' ? { outcome: 'unavailable' } : await cancelPrediction(predictionId, task, context)
@@ -119,7 +119,7 @@ export async function cancelUnwanted (predictionId: string, task: Task, context:
   }
 }
 
-async function claimPrediction (predictionId: string, task: Task, { taskStore }: GenerationContext): Promise<'this' | 'another' | 'unknown'> {
+async function recordOwner (predictionId: string, task: Task, { taskStore }: GenerationContext): Promise<'this' | 'another' | 'unknown'> {
   try {
     return await taskStore.recordPredictionOwner(predictionId, task.id) ? 'this' : 'another'
   } catch (error) {

@@ -5,7 +5,7 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
-import type { Transition, Task } from '../tasks/task.ts'
+import type { Task, Transition } from '../tasks/task.ts'
 import { listAroundSubmissions, type Listing } from './submission-listing.ts'
 import { canMatch, maxSkewMs, matchSubmissions, type Candidate, type FoundPrediction, type Match, type OpenSubmission } from './submission-matching.ts'
 
@@ -32,7 +32,7 @@ const canceledIntervalMs = 30_000
 /** Submissions that become ambiguous within this time are searched for together. */
 const minIntervalMs = 1_000
 /** The lease of the search expires after this time, and another instance takes over. */
-const turnTtlMs = 15_000
+const leaseTtlMs = 15_000
 /** How many complete searches have to find nothing before a task is submitted again. */
 const confirmations = 2
 const searchBackoff = { firstMs: 1_000, maxMs: 10_000 }
@@ -44,7 +44,7 @@ interface EmptySearches { version: number, count: number, lastAt: number }
 
 /**
  * Finds the predictions of all submissions whose answer was lost, on all instances: one instance at a time reads the
- * provider's list and moves the tasks. A prediction that is found is attached. A task without one is submitted again
+ * provider's list and changes the tasks. A prediction that is found is attached. A task without one is submitted again
  * after two complete searches, both later than its request can have arrived and than the list can lag behind.
  */
 export class SubmissionSearch {
@@ -76,7 +76,7 @@ export class SubmissionSearch {
   async stop (): Promise<void> {
     await this.#running
     await this.#options.taskStore.releaseSearchLease().catch((err: unknown) => {
-      this.#options.log.debug({ err }, 'The turn to search could not be released; it expires')
+      this.#options.log.debug({ err }, 'The lease of the search could not be released; it expires')
     })
   }
 
@@ -122,8 +122,8 @@ export class SubmissionSearch {
   /** @returns ms until the next search */
   async #search (): Promise<number> {
     const { taskStore, now } = this.#options
-    const isOurTurn = await taskStore.acquireSearchLease(turnTtlMs)
-    const open = isOurTurn ? await this.#loadSubmissions() : []
+    const hasLease = await taskStore.acquireSearchLease(leaseTtlMs)
+    const open = hasLease ? await this.#loadSubmissions() : []
     const searched = open.filter(({ state }) => state !== 'awaiting_answer')
     if (searched.length === 0) {
       this.#emptySearches.clear()
@@ -236,10 +236,10 @@ export class SubmissionSearch {
   }
 
   /** After a lost race against another instance or a client, the next search sees the new state. */
-  async #transition (task: Task, move: Transition, message: string): Promise<void> {
+  async #transition (task: Task, transition: Transition, message: string): Promise<void> {
     const { taskStore, log } = this.#options
-    const { outcome } = await taskStore.applyTransition(task, move)
-    if (outcome === 'applied') log.info({ task_id: task.id, ...(move.type === 'attach_prediction' && { prediction_id: move.predictionId }) }, message)
+    const { outcome } = await taskStore.applyTransition(task, transition)
+    if (outcome === 'applied') log.info({ task_id: task.id, ...(transition.type === 'attach_prediction' && { prediction_id: transition.predictionId }) }, message)
   }
 
   /** Whether enough searches have found nothing to be sure that there is no prediction. */

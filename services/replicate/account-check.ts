@@ -42,7 +42,7 @@ export class AccountCheck {
   async #check (): Promise<void> {
     const { replicate, log, retry = defaultRetry } = this.#options
     const { signal } = this.#stopping
-    for (let look = 1; ; look++) {
+    for (let attempt = 1; ; attempt++) {
       const account = await replicate.account({ signal })
       signal.throwIfAborted()
       if (account.outcome === 'accepted') return log.info({}, 'Replicate takes REPLICATE_API_TOKEN')
@@ -50,9 +50,9 @@ export class AccountCheck {
       if (status === 401 || status === 403) {
         return log.error({ provider_status: status }, 'Replicate refuses REPLICATE_API_TOKEN: no video can be made until the service is started with a valid one, from the page “API tokens” of your account')
       }
-      if (look === 1) log.warn({ provider_status: status, provider_message: message }, 'Replicate cannot be asked whether it takes REPLICATE_API_TOKEN; tasks wait until it answers')
-      if (look === maxChecks) return log.warn({ provider_status: status, provider_message: message }, 'Replicate still does not say whether it takes REPLICATE_API_TOKEN; this is not asked again')
-      await wait(backoffDelay(look - 1, retry), signal)
+      if (attempt === 1) log.warn({ provider_status: status, provider_message: message }, 'Replicate cannot be asked whether it takes REPLICATE_API_TOKEN; tasks wait until it answers')
+      if (attempt === maxChecks) return log.warn({ provider_status: status, provider_message: message }, 'Replicate still does not say whether it takes REPLICATE_API_TOKEN; this is not asked again')
+      await wait(backoffDelay(attempt - 1, retry), signal)
     }
   }
 }

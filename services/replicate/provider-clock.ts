@@ -16,13 +16,13 @@ const largeSkewMs = 30_000
 
 /**
  * The provider's clock, learned from the `Date` header of its answers. Creation times of predictions are by that clock, so
- * times that are compared with them have to be, too. It runs on this process's monotonic clock: a step of our own clock
- * changes nothing, a step of the provider's is seen with the next answer.
+ * times that are compared with them have to be, too. It runs on the monotonic clock of this process, so a step of our own clock
+ * changes nothing. A step of the provider's clock is noticed with the next answer.
  */
 export class ProviderClock {
   #options
   /** Bounds of the provider's clock minus the monotonic one, in ms. */
-  #offset: { least: number, most: number } | undefined
+  #offset: { min: number, max: number } | undefined
   #warnedSkewMs = 0
 
   constructor (options: ProviderClockOptions) {
@@ -32,18 +32,18 @@ export class ProviderClock {
   /** ms since the epoch; null as long as no answer had a date */
   now (): number | null {
     if (this.#offset === undefined) return null
-    return Math.round(performance.now() + (this.#offset.least + this.#offset.most) / 2)
+    return Math.round(performance.now() + (this.#offset.min + this.#offset.max) / 2)
   }
 
   /** @param date the header of a response; a missing or invalid one is ignored */
   observe (date: unknown, { sentAt, receivedAt }: ExchangeTimes): void {
     const at = typeof date === 'string' ? Date.parse(date) : NaN
     if (Number.isNaN(at)) return
-    // The header is cut to whole seconds, and was written at some moment between the two.
-    const seen = { least: at - receivedAt, most: at + secondMs - sentAt }
+    // The header has whole seconds, and was written at some moment between the two times.
+    const seen = { min: at - receivedAt, max: at + secondMs - sentAt }
     const known = this.#offset ?? seen
-    const both = { least: Math.max(known.least, seen.least), most: Math.min(known.most, seen.most) }
-    this.#offset = both.least <= both.most ? both : seen
+    const both = { min: Math.max(known.min, seen.min), max: Math.min(known.max, seen.max) }
+    this.#offset = both.min <= both.max ? both : seen
     this.#warnWhereLarge()
   }
 
