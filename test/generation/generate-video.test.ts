@@ -1,5 +1,6 @@
 import t from 'tap'
 import { until } from '../../harness/until.ts'
+import { matchList } from '../support/match-list.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 const uuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
@@ -35,7 +36,7 @@ t.test('a dream becomes a video', async (t) => {
   t.match(task.updated_at, time)
   const video = await fetch(task.video_url ?? '')
   t.equal(video.headers.get('content-type'), 'video/mp4')
-  t.match(emulator.predictions, [{
+  matchList(t, emulator.predictions, [{
     model: 'luma/ray',
     input: { prompt: 'Beautiful, cute, Japanese animation woodblock style. A whale 🐋', aspect_ratio: '9:16' }
   }])

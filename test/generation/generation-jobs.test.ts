@@ -7,6 +7,7 @@ import { createPostgresTaskStore } from '../../services/store/postgres/postgres-
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
+import { matchList } from '../support/match-list.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slowOn } from '../support/quick.ts'
 import { ended, postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
@@ -37,7 +38,7 @@ t.test('at the deadline every task ends, also a task that was never submitted, a
   const [submitted, waiting] = [await postDream(app), await postDream(app)]
   t.match(await ended(app, submitted), { status: 'failed', error_code: 'deadline_exceeded' })
   t.match(await ended(app, waiting), { status: 'failed', error_code: 'provider_rate_limited' })
-  t.match(emulator.predictions.map(({ status }) => status), ['canceled'])
+  matchList(t, emulator.predictions.map(({ status }) => status), ['canceled'])
 })
 
 t.test('the deadline does not wait for the Retry-After of Replicate', async (t) => {

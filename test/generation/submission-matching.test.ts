@@ -1,5 +1,6 @@
 import t from 'tap'
 import { matchSubmissions, type Candidate, type FoundPrediction, type OpenSubmission } from '../../services/generation/submission-matching.ts'
+import { matchList } from '../support/match-list.ts'
 
 const input = { prompt: 'A style. A dream', aspect_ratio: '9:16' }
 const start = 1_000_000
@@ -91,6 +92,6 @@ t.test('a running prediction that names a canceled task is unwanted, and no othe
   const running = candidateAt('running', start + 100, { webhook: hook })
   const ended = candidateAt('ended', start + 100, { webhook: hook, status: 'succeeded' })
   const { unwanted, matches } = matchSubmissions([canceled, submissionAt('b', start)], [running, ended])
-  t.match(unwanted, [{ taskId: 'a', prediction: { id: 'running' } }])
+  matchList(t, unwanted, [{ taskId: 'a', prediction: { id: 'running' } }])
   t.match(matches.get('b'), { outcome: 'absent', unlikely: undefined })
 })

@@ -8,6 +8,7 @@ import { PostgresServer } from '../../harness/postgres-server.ts'
 import { until } from '../../harness/until.ts'
 import { databaseAddress } from '../../services/store/database-address.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
+import { matchList } from '../support/match-list.ts'
 import { runService } from '../support/running-service.ts'
 import { answer, startScriptedServer } from '../support/scripted-server.ts'
 
@@ -20,7 +21,7 @@ t.test('the start waits for an unavailable database, and ends with a sentence th
   t.equal(code, 1)
   const lines = output.trim().split('\n')
   const said = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
-  t.match(said, [
+  matchList(t, said, [
     { level: 30, database: `127.0.0.1:${port}/dreams`, msg: 'Waiting for the database' },
     { level: 40, database: `127.0.0.1:${port}/dreams`, reason: /ECONNREFUSED/, msg: 'The database cannot be used yet' }
   ])

@@ -5,6 +5,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import { matchList } from '../support/match-list.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator } from '../support/service.ts'
@@ -61,7 +62,7 @@ t.test('clients that do not read their response delay a shutdown for a limited t
   const { code, output } = await service.end()
   t.equal(code, 0)
   const warnings = output.split('\n').filter((line) => /"level":[456]0/.test(line)).map((line) => JSON.parse(line))
-  t.match(warnings, [{ connections: 2, msg: 'Closing connections whose responses were not ready or not read in time' }])
+  matchList(t, warnings, [{ connections: 2, msg: 'Closing connections whose responses were not ready or not read in time' }])
   // Two a second would be sent if the jobs continued; one may have been in progress.
   t.ok(emulator.predictions.length - before < 4, `${emulator.predictions.length - before} were asked for`)
   t.same((await jobs()).filter(({ state }) => state === 'active'), [])

@@ -3,6 +3,7 @@ import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { ConfigSchema, readConfig } from '../../config.ts'
 import { replacePassedSettings } from '../../scripts/config-documents.ts'
+import { matchList } from '../support/match-list.ts'
 
 const root = new URL('../../', import.meta.url)
 const kubernetes = new URL('deploy/kubernetes/', root)
@@ -74,12 +75,12 @@ t.test('the Kubernetes files are consistent, and accept every setting', async (t
   t.same([selector.matchLabels, template.metadata.labels, find('Service').spec.selector, find('NetworkPolicy').spec.podSelector.matchLabels, find('PodDisruptionBudget').spec.selector.matchLabels],
     [app, app, app, app, app])
   t.match(find('HorizontalPodAutoscaler').spec.scaleTargetRef, { kind: 'Deployment', name: find('Deployment').metadata.name })
-  t.match(find('HTTPRoute').spec.rules[0].backendRefs, [{ name: find('Service').metadata.name, port: find('Service').spec.ports[0].port }])
+  matchList(t, find('HTTPRoute').spec.rules[0].backendRefs, [{ name: find('Service').metadata.name, port: find('Service').spec.ports[0].port }])
   t.equal(find('NetworkPolicy').spec.ingress[0].ports[0].port, container.ports[0].name)
   t.equal(find('Service').spec.ports[0].targetPort, container.ports[0].name)
 
   const [generated] = parse(kustomization).configMapGenerator
-  t.match(container.envFrom, [{ configMapRef: { name: generated.name } }, { secretRef: { name: 'dreamreel' } }])
+  matchList(t, container.envFrom, [{ configMapRef: { name: generated.name } }, { secretRef: { name: 'dreamreel' } }])
   const fixed = Object.fromEntries(container.env.map(({ name, value }: { name: string, value?: string }) => [name, value]))
   t.same(fixed, { REPLICATE_API_TOKEN: undefined, DATABASE_URL: undefined, HOST: '0.0.0.0', PORT: String(container.ports[0].containerPort) })
   const given = Object.fromEntries((await Promise.all(generated.envs.map((name: string) => read(name, kubernetes)))).flatMap(lines))

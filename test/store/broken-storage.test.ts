@@ -5,6 +5,7 @@ import t from 'tap'
 import { until } from '../../harness/until.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask } from '../../services/tasks/task.ts'
+import { matchList } from '../support/match-list.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator } from '../support/service.ts'
@@ -44,7 +45,7 @@ t.test('a damaged page ends readiness and the creation of tasks, and is logged a
   await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
   await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
   await t.rejects(store.createIdempotent(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
-  t.match(errors, [/damaged.*Stop the service/])
+  matchList(t, errors, [/damaged.*Stop the service/])
   t.equal(errors.length, 1)
 })
 
@@ -97,7 +98,7 @@ t.test('a file that is moved back to its place is used again', async (t) => {
   const task = await store.create(aTask())
   await store.ping()
   t.equal(errors.length, 1)
-  t.match(info, ['The database file is in place again'])
+  matchList(t, info, ['The database file is in place again'])
   await store.close()
   const reopened = createSqliteTaskStore({ dataDir, now: Date.now, log })
   t.teardown(() => reopened.close())

@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { until } from '../../harness/until.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
+import { matchList } from '../support/match-list.ts'
 
 /** A backend under test: stores opened with the same `t` share one body of data. */
 export interface Backend {
@@ -225,7 +226,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     await Promise.all([complete, fail, complete].map((transition) => store.applyTransition(task, transition)))
     t.ok(notifications >= 1)
     const claims = await Promise.all([store.deliveries.claim(10), store.deliveries.claim(10)])
-    t.match(claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])
+    matchList(t, claims.flat(), [{ task: await store.get(task.id), attempt: 1 }])
     t.equal(claims.flat().length, 1)
   })
 

@@ -10,6 +10,7 @@ import { createSqliteTaskStore } from '../../../services/store/sqlite/sqlite-tas
 import type { TaskStore } from '../../../services/store/task-store.ts'
 import { promptFor } from '../../../services/tasks/styles.ts'
 import { isOpen, newTask, type Transition, type Task } from '../../../services/tasks/task.ts'
+import { matchList } from '../../support/match-list.ts'
 import { createDatabase } from '../../support/postgres.ts'
 import { runService } from '../../support/running-service.ts'
 import { startEmulator } from '../../support/service.ts'
@@ -114,7 +115,7 @@ t.test('callbacks that were not delivered before the move are delivered after it
   await store.close()
   for (const twice of [0, 3]) t.match(await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended, { code: 0, stdout: `${twice} were there before` })
   const { store: postgres } = await openPostgres(t, databaseUrl)
-  t.match(await postgres.deliveries.claim(10), [{ task: tasks[2], attempt: 2 }])
+  matchList(t, await postgres.deliveries.claim(10), [{ task: tasks[2], attempt: 2 }])
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   const { rows } = await client.query("select data from pgboss.job where name = 'deliver' and start_after > now() + interval '59 minutes'")
