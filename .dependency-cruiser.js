@@ -11,7 +11,8 @@ const rooms = {
   'store/sqlite': ['store', 'tasks', 'rate-limit', 'runtime'],
   'store/postgres': ['store', 'tasks', 'rate-limit', 'runtime'],
   replicate: ['tasks', 'rate-limit', 'net', 'runtime'],
-  generation: ['store', 'replicate', 'tasks', 'runtime'],
+  videos: ['store', 'net', 'runtime'],
+  generation: ['store', 'replicate', 'videos', 'tasks', 'runtime'],
   callbacks: ['store', 'tasks', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
   http: ['store', 'tasks', 'runtime']

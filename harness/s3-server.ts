@@ -1,0 +1,160 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { freePort } from './free-port.ts'
+
+const run = promisify(execFile)
+const storageServers = ['account', 'container', 'object'] as const
+const startTimeoutMs = 60_000
+/** In the package of Debian, whose interpreter need not be the first `python3` on the path. */
+const python = '/usr/bin/python3'
+
+/**
+ * A real S3 server on 127.0.0.1: OpenStack Swift with its S3 interface, from Debian's packages `swift-proxy`, `swift-account`,
+ * `swift-container`, `swift-object` and `memcached`. It verifies signatures, and speaks multipart uploads, ranges and signed addresses.
+ */
+export class S3Server {
+  readonly folder: string
+  readonly port: number
+  #processes: ChildProcess[] = []
+  readonly credentials = { accessKeyId: 'test:tester', secretAccessKey: 'testing' }
+  readonly region = 'us-east-1'
+
+  private constructor (folder: string, port: number) {
+    this.folder = folder
+    this.port = port
+  }
+
+  get endpoint (): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  /** Starts a server without buckets. */
+  static async start (): Promise<S3Server> {
+    const server = new S3Server(await mkdtemp(join(tmpdir(), 'dreamreel-s3-')), await freePort())
+    try {
+      await server.#start()
+      return server
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+  }
+
+  /** Stops all of its processes for a while: connections stay open, nothing answers. */
+  freeze (): void {
+    for (const child of this.#processes) child.kill('SIGSTOP')
+  }
+
+  thaw (): void {
+    for (const child of this.#processes) child.kill('SIGCONT')
+  }
+
+  async stop (): Promise<void> {
+    await Promise.all(this.#processes.map(async (child) => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }))
+    await rm(this.folder, { recursive: true, force: true })
+  }
+
+  async #start (): Promise<void> {
+    const [cachePort, ...ports] = await Promise.all([freePort(), ...storageServers.map(() => freePort())])
+    await mkdir(join(this.folder, 'devices/d1'), { recursive: true })
+    const rings = storageServers.map((name, index) => `${name}:${ports[index]}`)
+    await run(python, ['-c', buildRings, this.folder, ...rings])
+    await Promise.all(storageServers.map((name, index) => writeFile(join(this.folder, `${name}.conf`), this.#storageSettings(name, ports[index]))))
+    await writeFile(join(this.folder, 'proxy.conf'), this.#proxySettings(cachePort))
+    this.#spawn('memcached', ['-l', '127.0.0.1', '-p', String(cachePort), '-u', 'root', '-m', '16'])
+    for (const name of [...storageServers, 'proxy']) this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
+    await this.#untilItAnswers()
+  }
+
+  #spawn (command: string, args: string[]): void {
+    const child = spawn(command, args, { cwd: this.folder, stdio: 'ignore' })
+    child.on('error', () => {})
+    this.#processes.push(child)
+  }
+
+  async #untilItAnswers (): Promise<void> {
+    const giveUpAt = performance.now() + startTimeoutMs
+    for (;;) {
+      // An unsigned request for the buckets is refused by the S3 interface, which has asked the storage servers then.
+      const answer = await fetch(`${this.endpoint}/healthcheck`).catch(() => undefined)
+      await answer?.arrayBuffer()
+      if (answer?.status === 200) return
+      const ended = this.#processes.find(({ exitCode, pid }) => exitCode !== null || pid === undefined)
+      if (ended !== undefined) throw new Error(`${ended.spawnfile} has ended or cannot be started: is OpenStack Swift installed?`)
+      if (performance.now() > giveUpAt) throw new Error(`The S3 server has not answered within ${startTimeoutMs} ms`)
+      await delay(100)
+    }
+  }
+
+  #storageSettings (name: string, port: number | undefined): string {
+    return `[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = ${port}
+workers = 0
+user = root
+devices = ${this.folder}/devices
+mount_check = false
+swift_dir = ${this.folder}
+[pipeline:main]
+pipeline = ${name}-server
+[app:${name}-server]
+use = egg:swift#${name}
+recon_cache_path = ${this.folder}
+`
+  }
+
+  #proxySettings (cachePort: number | undefined): string {
+    return `[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = ${this.port}
+workers = 0
+user = root
+swift_dir = ${this.folder}
+[pipeline:main]
+pipeline = catch_errors healthcheck cache s3api tempauth slo dlo proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[filter:healthcheck]
+use = egg:swift#healthcheck
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:${cachePort}
+[filter:s3api]
+use = egg:swift#s3api
+location = ${this.region}
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = ${this.credentials.secretAccessKey} .admin
+[filter:slo]
+use = egg:swift#slo
+[filter:dlo]
+use = egg:swift#dlo
+`
+  }
+}
+
+/** Arguments: the folder, and `name:port` of each storage server. One device, one copy of each object. */
+const buildRings = `
+import sys
+from swift.common.ring import RingBuilder
+folder = sys.argv[1]
+for server in sys.argv[2:]:
+    name, port = server.split(':')
+    builder = RingBuilder(4, 1, 1)
+    builder.add_dev({'region': 1, 'zone': 1, 'ip': '127.0.0.1', 'port': int(port), 'replication_ip': '127.0.0.1',
+                     'replication_port': int(port), 'device': 'd1', 'weight': 1.0, 'meta': ''})
+    builder.rebalance()
+    builder.get_ring().save(folder + '/' + name + '.ring.gz')
+`

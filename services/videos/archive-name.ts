@@ -1,0 +1,23 @@
+import { randomBytes } from 'node:crypto'
+
+const videoExtensions = ['mp4', 'webm', 'mov'] as const
+const posterExtensions = ['jpg', 'png', 'webp'] as const
+export type ArchiveExtension = typeof videoExtensions[number] | typeof posterExtensions[number]
+
+const namePattern = new RegExp(`^[\\w-]{22}\\.(${[...videoExtensions, ...posterExtensions].join('|')})$`)
+
+/** A name for a new file of the archive: 128 random bits, so that only those who were given the address know it. */
+export function createArchiveName (extension: ArchiveExtension): string {
+  return `${randomBytes(16).toString('base64url')}.${extension}`
+}
+
+/** @param sourceUrl the provider's address of a video. Its extension is kept if players know it; otherwise it is `mp4`. */
+export function videoExtension (sourceUrl: string): ArchiveExtension {
+  const given = /\.(\w+)$/.exec(URL.parse(sourceUrl)?.pathname ?? '')?.[1]?.toLowerCase()
+  return videoExtensions.find((known) => known === given) ?? 'mp4'
+}
+
+/** Whether a text can be the name of a file in the archive. Such a name contains no separator of folders and no `..`. */
+export function isArchiveName (text: string): boolean {
+  return namePattern.test(text)
+}

@@ -1,0 +1,70 @@
+import type { Readable } from 'node:stream'
+
+/** First and last byte, both included. */
+export interface ByteSpan { start: number, end: number }
+
+export interface ArchiveEntry {
+  name: string
+  bytes: number
+  /** when it was written, ms since the epoch by the archive's clock */
+  modifiedAt: number
+}
+
+export interface StoreOptions {
+  /** such as `video/mp4` */
+  contentType: string
+  signal: AbortSignal
+}
+
+/**
+ * Where finished videos are kept. Every backend gives these guarantees, and one suite of tests checks them:
+ *
+ * - Whole or not at all: nothing can be read under a name before all of its bytes are stored. A write that fails, is aborted or
+ *   dies with its process leaves nothing that can be read.
+ * - Durable: when `store` resolves, the video survives a crash of the process and of the machine.
+ * - Failing loudly: where the archive cannot do its work now (disk full, server unavailable) it rejects with
+ *   `ArchiveUnavailableError`, and the same call may succeed later.
+ *
+ * All names are of the form that `isArchiveName` describes; another name is an error of the caller.
+ */
+export interface VideoArchive {
+  /**
+   * Stores what `content` yields, and replaces what was stored under the name before.
+   * @returns the number of bytes
+   * @throws ArchiveUnavailableError, the signal's reason, or whatever `content` throws
+   */
+  store (name: string, content: AsyncIterable<Uint8Array>, options: StoreOptions): Promise<number>
+  /**
+   * @returns the bytes of the span, or all of them; undefined where there is no such video. The caller reads the stream or
+   * destroys it.
+   * @throws ArchiveUnavailableError
+   */
+  read (name: string, span?: ByteSpan): Promise<Readable | undefined>
+  /**
+   * An address that anybody can read the video from until it expires.
+   * @param download a file name that the browser is asked to save it under
+   * @returns undefined where the archive has no addresses of its own
+   */
+  signUrl (name: string, options: { expiresInSeconds: number, download?: string | undefined }): Promise<string | undefined>
+  /** Removes a video; one that is not there is no error. @throws ArchiveUnavailableError */
+  remove (name: string): Promise<void>
+  /** Every video, in no order. @throws ArchiveUnavailableError */
+  list (): AsyncGenerator<ArchiveEntry>
+  /**
+   * Removes what interrupted writes have left.
+   * @param before ms since the epoch: writes that began later are left alone, since they may be under way
+   * @returns how many were removed
+   * @throws ArchiveUnavailableError
+   */
+  removeUnfinished (before: number): Promise<number>
+  close (): void
+}
+
+/** The archive cannot do its work at the moment. `cause` holds the backend's own error. */
+export class ArchiveUnavailableError extends Error {
+  override name = 'ArchiveUnavailableError'
+
+  constructor (cause: unknown) {
+    super('The video archive is not available', { cause })
+  }
+}

@@ -1,0 +1,130 @@
+import type { Test } from 'tap'
+import { Readable } from 'node:stream'
+import type { VideoArchive } from '../../services/videos/video-archive.ts'
+import { createArchiveName } from '../../services/videos/archive-name.ts'
+
+const contentType = 'video/mp4'
+const { signal } = new AbortController()
+const newName = () => createArchiveName('mp4')
+
+/** What every archive promises. @param openArchive gives one without videos */
+export function archiveContract (t: Test, openArchive: (t: Test) => Promise<VideoArchive>): void {
+  t.test('a stored video can be read whole and in spans', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const video = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251))
+    t.equal(await archive.store(name, chunksOf(video, 7_001), { contentType, signal }), video.length)
+    t.strictSame(await bytesOf(archive.read(name)), video)
+    for (const [start, end] of [[0, 1], [0, 0], [99_999, 99_999], [500, 70_000], [0, 99_999]] as const) {
+      t.strictSame(await bytesOf(archive.read(name, { start, end })), video.subarray(start, end + 1), `bytes ${start} to ${end}`)
+    }
+  })
+
+  t.test('a video larger than one part of an upload is stored as it is', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const chunk = Buffer.alloc(1024 * 1024, 'dream')
+    const content = Array.from({ length: 20 }, () => chunk)
+    t.equal(await archive.store(name, Readable.from(content), { contentType, signal }), 20 * chunk.length)
+    t.strictSame(await bytesOf(archive.read(name)), Buffer.concat(content))
+    t.strictSame(await bytesOf(archive.read(name, { start: 9_000_000, end: 9_000_009 })), Buffer.concat(content).subarray(9_000_000, 9_000_010))
+  })
+
+  t.test('a second video of the same name replaces the first', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    await archive.store(name, chunksOf(Buffer.from('the first one'), 4), { contentType, signal })
+    await archive.store(name, chunksOf(Buffer.from('another'), 4), { contentType, signal })
+    t.equal((await bytesOf(archive.read(name)))?.toString(), 'another')
+  })
+
+  t.test('nothing can be read before the last byte is stored, and nothing stays of a source that fails', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const failure = new Error('The connection broke')
+    const seen: unknown[] = []
+    async function * content () {
+      yield Buffer.alloc(9_000_000)
+      seen.push(await archive.read(name))
+      yield Buffer.alloc(9_000_000)
+      seen.push(await archive.read(name))
+      throw failure
+    }
+    await t.rejects(archive.store(name, content(), { contentType, signal }), failure)
+    t.strictSame(seen, [undefined, undefined])
+    t.equal(await archive.read(name), undefined)
+    t.strictSame(await namesIn(archive), [])
+  })
+
+  t.test('a write that is aborted ends with the reason and leaves nothing', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const stopping = new AbortController()
+    async function * content () {
+      yield Buffer.alloc(100)
+      stopping.abort(new Error('The instance is stopping'))
+      yield Buffer.alloc(100)
+    }
+    await t.rejects(archive.store(name, content(), { contentType, signal: stopping.signal }), { message: 'The instance is stopping' })
+    t.equal(await archive.read(name), undefined)
+  })
+
+  t.test('videos are listed and removed; what is not there is undefined, and removing it is no error', async (t) => {
+    const archive = await openArchive(t)
+    const names = [newName(), newName(), newName()].sort()
+    for (const name of names) await archive.store(name, chunksOf(Buffer.from(name), 5), { contentType, signal })
+    t.strictSame(await namesIn(archive), names)
+    for await (const { bytes, modifiedAt } of archive.list()) {
+      t.equal(bytes, 26)
+      t.ok(Math.abs(modifiedAt - Date.now()) < 60_000, 'written just now')
+    }
+    const [first = ''] = names
+    await archive.remove(first)
+    await archive.remove(first)
+    t.equal(await archive.read(first), undefined)
+    t.strictSame(await namesIn(archive), names.slice(1))
+  })
+
+  t.test('a name that could lead out of the archive is refused', async (t) => {
+    const archive = await openArchive(t)
+    for (const name of ['../dreamreel.db', 'a/b.mp4', '', '.', 'AAAAAAAAAAAAAAAAAAAAAA.exe', '..AAAAAAAAAAAAAAAAAAAA.mp4']) {
+      await t.rejects(archive.read(name), { message: /is not the name of a video/ }, JSON.stringify(name))
+      await t.rejects(archive.remove(name), { message: /is not the name of a video/ })
+      await t.rejects(archive.store(name, chunksOf(Buffer.from('x'), 1), { contentType, signal }), { message: /is not the name of a video/ })
+    }
+  })
+
+  t.test('what an interrupted write has left is removed, and a write that is under way is not', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const begun = Promise.withResolvers<void>()
+    const goOn = Promise.withResolvers<void>()
+    async function * content () {
+      yield Buffer.alloc(9_000_000)
+      begun.resolve()
+      await goOn.promise
+      yield Buffer.alloc(9_000_000)
+    }
+    const beforeAll = Date.now() - 60_000
+    const stored = archive.store(name, content(), { contentType, signal })
+    await begun.promise
+    t.equal(await archive.removeUnfinished(beforeAll), 0)
+    goOn.resolve()
+    t.equal(await stored, 18_000_000)
+  })
+}
+
+export async function * chunksOf (bytes: Buffer, size: number): AsyncGenerator<Buffer> {
+  for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size)
+}
+
+export async function bytesOf (read: Promise<Readable | undefined>): Promise<Buffer | undefined> {
+  const content = await read
+  return content && Buffer.concat(await content.toArray())
+}
+
+export async function namesIn (archive: VideoArchive): Promise<string[]> {
+  const names = []
+  for await (const { name } of archive.list()) names.push(name)
+  return names.sort()
+}
