@@ -1,7 +1,7 @@
 import type { LookupFunction } from 'node:net'
-import { buildConnector, Client } from 'undici'
+import { Client } from 'undici'
+import { createGuardedConnector } from '../net/guarded-connector.ts'
 import { HostResolver } from '../net/host-resolver.ts'
-import { isPublicAddress } from '../net/ip-address.ts'
 import { parseRetryAfter } from '../net/retry-after.ts'
 import { parseCallbackUrl } from './callback-url.ts'
 
@@ -25,8 +25,8 @@ const maxHeaderSize = 16 * 1024
 const maxInterimResponses = 4
 
 /**
- * Posts to addresses that strangers chose. The IP address that is checked is the one that is connected to, whatever the name resolves
- * to before or after. Redirects are not followed, and only the headers of the response are read.
+ * Posts to addresses that strangers chose, at public IP addresses only. Redirects are not followed, and only the headers of the
+ * response are read.
  */
 export class CallbackClient {
   #options
@@ -63,25 +63,10 @@ export class CallbackClient {
     }
   }
 
-  /** An IP address instead of a name is never resolved, so `post` checks it before. */
   #createConnector (signal: AbortSignal) {
-    const { allowPrivate, timeoutMs: timeout, lookup = this.#createLookup(signal) } = this.#options
-    return buildConnector({ timeout, allowH2: false, lookup: allowPrivate ? lookup : publicOnly(lookup) })
+    const { allowPrivate, timeoutMs, lookup = this.#resolver.createLookup(signal) } = this.#options
+    return createGuardedConnector({ allowPrivate, timeoutMs, lookup })
   }
-
-  #createLookup (signal: AbortSignal): LookupFunction {
-    return (hostname, { all }, callback) => {
-      this.#resolver.resolve(hostname, signal).then((addresses) => {
-        const [first] = addresses
-        if (all) callback(null, addresses)
-        else callback(null, first?.address ?? '', first?.family)
-      }, (error: NodeJS.ErrnoException) => callback(error, []))
-    }
-  }
-}
-
-class NotPublicError extends Error {
-  readonly code = 'not_public'
 }
 
 class TooManyInterimResponsesError extends Error {
@@ -93,19 +78,6 @@ function limitInterimResponses (limit: number): () => void {
   let count = 0
   return () => {
     if (++count > limit) throw new TooManyInterimResponsesError()
-  }
-}
-
-/** Makes a lookup return only the public addresses of a name, and fail if there are none. */
-export function publicOnly (lookup: LookupFunction): LookupFunction {
-  return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, found) => {
-      const addresses = Array.isArray(found) ? found.filter(({ address }) => isPublicAddress(address)) : []
-      const [first] = addresses
-      if (error !== null || first === undefined) callback(error ?? new NotPublicError(), [])
-      else if (options.all) callback(null, addresses)
-      else callback(null, first.address, first.family)
-    })
   }
 }
 

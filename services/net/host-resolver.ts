@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns'
 import { lookup, Resolver } from 'node:dns/promises'
+import type { LookupFunction } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { Semaphore } from '../runtime/semaphore.ts'
@@ -52,6 +53,17 @@ export class HostResolver {
       signal.throwIfAborted()
       if (!this.#options.allowPrivate) throw error
       return await this.#querySystem(name, signal)
+    }
+  }
+
+  /** Makes the `lookup` of connections that end with the signal. */
+  createLookup (signal: AbortSignal): LookupFunction {
+    return (hostname, { all }, callback) => {
+      this.resolve(hostname, signal).then((addresses) => {
+        const [first] = addresses
+        if (all) callback(null, addresses)
+        else callback(null, first?.address ?? '', first?.family)
+      }, (error: NodeJS.ErrnoException) => callback(error, []))
     }
   }
 

@@ -1,5 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { Agent, type Dispatcher } from 'undici'
+import { createGuardedConnector } from '../net/guarded-connector.ts'
+import { HostResolver } from '../net/host-resolver.ts'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { guessContentType, signatureBytes } from './video-format.ts'
 
@@ -8,7 +10,9 @@ export interface VideoDownloaderOptions {
   isTrusted: (url: URL) => boolean
   /** what is sent along, such as a token for its own host */
   headersFor: (url: URL) => Record<string, string>
-  /** how host names are resolved; the way of the operating system where nothing is given */
+  /** whether files may be on this machine or in its networks, as those of an emulator are */
+  allowPrivate: boolean
+  /** replaces the built-in resolution of names */
   lookup?: LookupFunction | undefined
   maxBytes: number
   /** ms to connect, to the head of an answer, and between two parts of a body */
@@ -45,13 +49,14 @@ const videoTypes = /^(video\/[\w.+-]+|(application|binary)\/octet-stream)(;|$)/i
 export class VideoDownloader {
   #options
   #agent
+  #closing = new AbortController()
 
   constructor (options: VideoDownloaderOptions) {
     this.#options = options
-    const { lookup, idleTimeoutMs } = options
-    this.#agent = new Agent({
-      connect: { timeout: idleTimeoutMs, ...(lookup && { lookup }) }, headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs, pipelining: 0
-    })
+    const { allowPrivate, idleTimeoutMs } = options
+    const lookup = options.lookup ?? new HostResolver({ allowPrivate }).createLookup(this.#closing.signal)
+    const connect = createGuardedConnector({ allowPrivate, timeoutMs: idleTimeoutMs, lookup })
+    this.#agent = new Agent({ connect, headersTimeout: idleTimeoutMs, bodyTimeout: idleTimeoutMs, pipelining: 0 })
   }
 
   /**
@@ -71,7 +76,9 @@ export class VideoDownloader {
     return { contentType, content: prepend(head, chunks) }
   }
 
+  /** Ends the downloads that are under way. */
   close (): Promise<void> {
+    this.#closing.abort()
     return this.#agent.destroy()
   }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createServer as createSocketServer, type AddressInfo, type LookupFunction, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { CallbackClient, publicOnly } from '../../services/callbacks/callback-client.ts'
+import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 
 const timeoutMs = 5_000
 
@@ -61,14 +61,6 @@ t.test('a name whose address changes from public to private after the check is r
   })
   t.same(await client.post('https://app.example/', {}, '{}'), { outcome: 'unreachable', reason: 'not_public' })
   t.equal(lookups, 1)
-})
-
-t.test('only the public addresses of a name are connected to', async (t) => {
-  const lookup = publicOnly(namesAt(['127.0.0.1', '8.8.8.8', '::1', '2606:4700::1111', '10.0.0.1']))
-  const all = await new Promise((resolve) => lookup('app.example', { all: true }, (_error, addresses) => resolve(addresses)))
-  t.same(all, [{ address: '8.8.8.8', family: 4 }, { address: '2606:4700::1111', family: 6 }])
-  const one = await new Promise((resolve) => lookup('app.example', {}, (...found) => resolve(found)))
-  t.same(one, [null, '8.8.8.8', 4])
 })
 
 t.test('a stored address that the rules no longer allow is not called', async (t) => {
