@@ -2,6 +2,7 @@ import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { judgePrediction } from '../replicate/prediction-verdict.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
+import { createArchiveName, videoExtension } from '../videos/archive-name.ts'
 import { resolveAmbiguousSubmission } from './ambiguous-submission.ts'
 import { cancelPrediction, cancelUnwanted, failTask, failureLogFields, transitionTask, waitingReason, type GenerationOptions, type GenerationContext } from './held-task.ts'
 import { submitTask } from './submit-task.ts'
@@ -73,8 +74,11 @@ async function recordProgress (task: Task, progress: number | null, context: Gen
   return (await transitionTask(task, { type: 'progress', progress }, context)).task
 }
 
-async function completeTask (task: Task, videoUrl: string, context: GenerationContext): Promise<Task | undefined> {
-  const completed = await transitionTask(task, { type: 'complete', videoUrl }, context)
+async function completeTask (task: Task, sourceUrl: string, context: GenerationContext): Promise<Task | undefined> {
+  const videoName = createArchiveName(videoExtension(sourceUrl))
+  const storing = await transitionTask(task, { type: 'store', sourceUrl, posterSourceUrl: null, videoName }, context)
+  if (!storing.applied) return storing.task
+  const completed = await transitionTask(storing.task, { type: 'complete', videoFile: null, videoWork: null }, context)
   if (completed.applied) context.log.info({ task_id: task.id, prediction_id: task.predictionId }, 'Video completed')
   return completed.task
 }

@@ -75,7 +75,7 @@ export class SubmissionSearch {
   /** Resolves when the search has ended, after the signal was aborted; another instance continues at once. */
   async stop (): Promise<void> {
     await this.#running
-    await this.#options.taskStore.releaseSearchLease().catch((err: unknown) => {
+    await this.#options.taskStore.releaseLease('search').catch((err: unknown) => {
       this.#options.log.debug({ err }, 'The lease of the search could not be released; it expires')
     })
   }
@@ -122,7 +122,7 @@ export class SubmissionSearch {
   /** @returns ms until the next search */
   async #search (): Promise<number> {
     const { taskStore, now } = this.#options
-    const hasLease = await taskStore.acquireSearchLease(leaseTtlMs)
+    const hasLease = await taskStore.acquireLease('search', leaseTtlMs)
     const open = hasLease ? await this.#loadSubmissions() : []
     const searched = open.filter(({ state }) => state !== 'awaiting_answer')
     if (searched.length === 0) {

@@ -32,7 +32,7 @@ export interface CallbackDeliveries {
   onDue (listener: () => void): void
 }
 
-/** Whether the transition that led to this task has to make a delivery. */
-export function needsCallback (task: Task): boolean {
-  return task.callbackUrl !== null && !isOpen(task)
+/** Whether the transition from one version of a task to the next has to make a delivery: it has ended the task. */
+export function needsCallback (before: Task, after: Task): boolean {
+  return after.callbackUrl !== null && isOpen(before) && !isOpen(after)
 }

@@ -6,3 +6,8 @@ export const openCondition = `task.state in (${openStates.map((state) => `'${sta
 /** A task that is being submitted, or was canceled meanwhile, and whose prediction no row names. */
 export const unresolvedCondition = `submission is not null and prediction_id is null and (task.state = 'submitting'
   or (task.state = 'failed' and failure = 'canceled' and not exists (select 1 from prediction_owner where task_id = task.id)))`
+
+/** A task whose files in the archive are its own: any other file of that name was left behind. */
+export const keepsFilesCondition = "state in ('storing', 'completed')"
+
+export const endedCondition = "state in ('completed', 'failed')"

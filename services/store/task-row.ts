@@ -1,6 +1,6 @@
 import type { Style } from '../tasks/styles.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
-import type { SubmissionIntent, Task, TaskState } from '../tasks/task.ts'
+import type { StoredFile, StoredVideo, SubmissionIntent, Task, TaskState, VideoWork } from '../tasks/task.ts'
 import type { InFlightPrediction } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
@@ -20,15 +20,26 @@ export interface TaskRow {
   prediction_id: string | null
   prediction_created_at: number | null
   progress: number | null
+  /** the provider's address */
   video_url: string | null
+  poster_source_url: string | null
+  video_name: string | null
+  /** JSON */
+  video_file: string | null
+  video_work: VideoWork | null
+  poster_name: string | null
+  /** JSON */
+  poster_file: string | null
   failure: TaskFailureCode | null
   callback_url: string | null
+  origin: string | null
 }
 
 /** In the order of `taskToRow`. */
 export const taskColumns = [
   'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
-  'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url'
+  'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url',
+  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin'
 ] as const satisfies Array<keyof TaskRow>
 
 export function taskToRow (task: Task): TaskRow {
@@ -47,9 +58,16 @@ export function taskToRow (task: Task): TaskRow {
     prediction_id: task.predictionId,
     prediction_created_at: task.predictionCreatedAt,
     progress: task.progress,
-    video_url: task.videoUrl,
+    video_url: task.sourceUrl,
+    poster_source_url: task.posterSourceUrl,
+    video_name: task.videoName,
+    video_file: task.videoFile && JSON.stringify(task.videoFile),
+    video_work: task.videoWork,
+    poster_name: task.posterName,
+    poster_file: task.posterFile && JSON.stringify(task.posterFile),
     failure: task.failure,
-    callback_url: task.callbackUrl
+    callback_url: task.callbackUrl,
+    origin: task.origin
   }
 }
 
@@ -79,8 +97,15 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
     predictionId: known.prediction_id,
     predictionCreatedAt: known.prediction_created_at,
     progress: known.progress,
-    videoUrl: known.video_url,
+    sourceUrl: known.video_url,
+    posterSourceUrl: known.poster_source_url,
+    videoName: known.video_name,
+    videoFile: known.video_file === null ? null : JSON.parse(known.video_file) as StoredVideo,
+    videoWork: known.video_work,
+    posterName: known.poster_name,
+    posterFile: known.poster_file === null ? null : JSON.parse(known.poster_file) as StoredFile,
     failure: known.failure,
-    callbackUrl: known.callback_url
+    callbackUrl: known.callback_url,
+    origin: known.origin
   }
 }

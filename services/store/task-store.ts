@@ -51,6 +51,14 @@ export interface TaskStore {
   list (query: TaskListQuery): Promise<Task[]>
   /** Removes a task that has ended. False if it is gone already, or has changed. */
   remove (task: Task): Promise<boolean>
+  /** The task whose video or poster has this name in the archive. */
+  getByFileName (name: string): Promise<Task | undefined>
+  /** Which of these names belong to the video or the poster of a task that is being stored or has been completed. */
+  filterFileNames (names: string[]): Promise<Set<string>>
+  /** Completed tasks with `videoWork`, in the order of their ids. @param after only tasks whose id is after this one's */
+  listVideoWork (after: string | undefined, limit: number): Promise<Task[]>
+  /** Tasks that ended before `endedBefore` (ms since the epoch) and are past their deadline, the longest ended first. */
+  listEnded (endedBefore: number, limit: number): Promise<Task[]>
   /** Calls `listener` after each change of a task, here or on another instance. An event is only a hint to read again. */
   onEvent (listener: (event: TaskEvent) => void): void
   /** Asks the instances that hold these tasks to poll their predictions now. */
@@ -70,10 +78,10 @@ export interface TaskStore {
    * @returns false if it belongs to another task
    */
   recordPredictionOwner (predictionId: string, taskId: string): Promise<boolean>
-  /** True for one instance at a time, for `ttlMs` from its last call: this instance searches for all. */
-  acquireSearchLease (ttlMs: number): Promise<boolean>
+  /** True for one instance at a time, for `ttlMs` from its last call: this instance does this work for all. */
+  acquireLease (work: LeasedWork, ttlMs: number): Promise<boolean>
   /** Lets another instance acquire the lease at once. */
-  releaseSearchLease (): Promise<void>
+  releaseLease (work: LeasedWork): Promise<void>
   /** Whether the store belongs to one process at a time: a process that held a task before this one has certainly ended. */
   readonly isExclusive: boolean
   /** True for one instance in each interval: this instance sweeps for all. */
@@ -97,6 +105,9 @@ export interface TaskListQuery {
 
 /** A task that waits for a prediction. The time is ms since the epoch, by the provider's clock; null if it is not known. */
 export interface InFlightPrediction { taskId: string, predictionId: string, predictionCreatedAt: number | null }
+
+/** `search`: for predictions that no row names. `videos`: late copies and posters. `retention`: removing what has expired. */
+export type LeasedWork = 'search' | 'videos' | 'retention'
 
 export type CallKind = 'create' | 'read'
 

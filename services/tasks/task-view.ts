@@ -73,7 +73,7 @@ export function presentTask (task: Task): TaskView {
     status: statusOf(task),
     dream: task.dream,
     style: task.style,
-    video_url: task.videoUrl,
+    video_url: task.sourceUrl,
     error: task.failure && taskFailureSentences[task.failure],
     created_at: new Date(task.createdAt).toISOString(),
     updated_at: new Date(task.updatedAt).toISOString(),

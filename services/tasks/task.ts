@@ -9,8 +9,11 @@ export type TaskStatus = typeof taskStatuses[number]
 /** In characters, which are Unicode code points. */
 export const maxDreamLength = 2_000
 
-/** The states of the state machine. A client sees `queued` and `submitting` as `pending`, `generating` as `processing`. */
-export type TaskState = 'queued' | 'submitting' | 'generating' | 'completed' | 'failed'
+/**
+ * The states of the state machine. A client sees `queued` and `submitting` as `pending`, `generating` and `storing` as
+ * `processing`.
+ */
+export type TaskState = 'queued' | 'submitting' | 'generating' | 'storing' | 'completed' | 'failed'
 
 /** Committed before a paid request is sent: what is asked of the provider, and since when. */
 export interface SubmissionIntent {
@@ -25,6 +28,24 @@ export interface SubmissionIntent {
   /** Whether its sender ended without an answer: the provider may have made a prediction that no row names yet. */
   isAmbiguous: boolean
 }
+
+/** A file of the archive. The time is ms since the epoch. */
+export interface StoredFile {
+  /** such as `video/mp4` */
+  contentType: string
+  bytes: number
+  storedAt: number
+}
+
+/** A video of the archive, as it was found to be. Width and height are in pixels, as the video is shown. */
+export interface StoredVideo extends StoredFile {
+  seconds: number
+  width: number
+  height: number
+}
+
+/** What is left to do for the video of a completed task: copy it to the archive, or make its poster. */
+export type VideoWork = 'store' | 'poster'
 
 /** The task of turning one dream into a video, as a store keeps it. Times are ms since the epoch. */
 export interface Task {
@@ -47,10 +68,26 @@ export interface Task {
   /** By the provider's clock; null where it did not say. */
   readonly predictionCreatedAt: number | null
   readonly progress: number | null
-  readonly videoUrl: string | null
+  /** The provider's address of the video, which is valid for an hour. */
+  readonly sourceUrl: string | null
+  /** The provider's address of a picture of the video, if the model made one. */
+  readonly posterSourceUrl: string | null
+  /**
+   * The name of the video in the archive, chosen before the first byte is stored. Null in a completed task means that an
+   * earlier release completed it, with the provider's address as that of the video.
+   */
+  readonly videoName: string | null
+  /** Null while the video is not stored. */
+  readonly videoFile: StoredVideo | null
+  /** Only in a completed task. Null there without a `videoFile` means that the video was lost. */
+  readonly videoWork: VideoWork | null
+  readonly posterName: string | null
+  readonly posterFile: StoredFile | null
   readonly failure: TaskFailureCode | null
   /** The address that is called when the task has ended; null without one. */
   readonly callbackUrl: string | null
+  /** Scheme, host and port by which the client reached the service; null in tasks of earlier releases. */
+  readonly origin: string | null
 }
 
 /** Everything that can happen to a task. There is no other way to change its state. */
@@ -60,10 +97,17 @@ export type Transition =
   | { type: 'requeue', waitingFor: TaskFailureCode | null }
   | { type: 'attach_prediction', predictionId: string, predictionCreatedAt: number | null }
   | { type: 'progress', progress: number }
-  | { type: 'complete', videoUrl: string }
+  | { type: 'store', sourceUrl: string, posterSourceUrl: string | null, videoName: string }
+  | { type: 'complete', videoFile: StoredVideo | null, videoWork: VideoWork | null }
   | { type: 'fail', failure: TaskFailureCode }
+  | { type: 'record_video', videoFile: StoredVideo, videoWork: VideoWork | null }
+  | { type: 'lose_video' }
+  | { type: 'record_poster', poster: { name: string, file: StoredFile } | null }
 
-/** The states that each transition leads from, and the state that it leads to. None leads from `completed` or `failed`. */
+/**
+ * The states that each transition leads from, and the state that it leads to. None leads out of `completed` or `failed`: what
+ * happens to a completed task is the `work` on its video that was left.
+ */
 export const transitions = {
   submit: { from: ['queued'], to: 'submitting' },
   mark_ambiguous: { from: ['submitting'], to: 'submitting' },
@@ -71,22 +115,40 @@ export const transitions = {
   // Also from `queued`: a webhook can name a prediction of a submission that was already considered lost.
   attach_prediction: { from: ['queued', 'submitting'], to: 'generating' },
   progress: { from: ['generating'], to: 'generating' },
-  complete: { from: ['generating'], to: 'completed' },
-  fail: { from: ['queued', 'submitting', 'generating'], to: 'failed' }
-} as const satisfies Record<Transition['type'], { from: readonly TaskState[], to: TaskState }>
+  store: { from: ['generating'], to: 'storing' },
+  complete: { from: ['storing'], to: 'completed' },
+  fail: { from: ['queued', 'submitting', 'generating', 'storing'], to: 'failed' },
+  record_video: { from: ['completed'], to: 'completed', work: 'store' },
+  lose_video: { from: ['completed'], to: 'completed', work: 'store' },
+  record_poster: { from: ['completed'], to: 'completed', work: 'poster' }
+} as const satisfies Record<Transition['type'], TransitionRule>
 
-export const openStates = ['queued', 'submitting', 'generating'] as const satisfies readonly TaskState[]
+interface TransitionRule { from: readonly TaskState[], to: TaskState, work?: VideoWork }
+
+export const openStates = ['queued', 'submitting', 'generating', 'storing'] as const satisfies readonly TaskState[]
 
 export function isOpen (task: Task): boolean {
   return task.state !== 'completed' && task.state !== 'failed'
 }
+
+/** Whether the archive has a task's video. `pending`: it is to be stored. `lost`: the provider deleted it before it was stored. */
+export type VideoState = 'none' | 'pending' | 'stored' | 'lost'
+
+export function videoStateOf (task: Task): VideoState {
+  if (task.videoName === null || task.state === 'failed') return 'none'
+  if (task.videoFile !== null) return 'stored'
+  return task.state === 'storing' || task.videoWork === 'store' ? 'pending' : 'lost'
+}
+
+/** What a new task may have besides its dream and its style. */
+export interface NewTaskOptions { callbackUrl?: string | null, origin?: string | null }
 
 /**
  * A fresh task. `dream` is already trimmed and checked.
  * @param deadlineSeconds how long the task may take in all
  * @param now ms since the epoch
  */
-export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, callbackUrl: string | null = null): Task {
+export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, { callbackUrl = null, origin = null }: NewTaskOptions = {}): Task {
   return {
     id: uuidv7(),
     state: 'queued',
@@ -102,9 +164,16 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     predictionId: null,
     predictionCreatedAt: null,
     progress: null,
-    videoUrl: null,
+    sourceUrl: null,
+    posterSourceUrl: null,
+    videoName: null,
+    videoFile: null,
+    videoWork: null,
+    posterName: null,
+    posterFile: null,
     failure: null,
-    callbackUrl
+    callbackUrl,
+    origin
   }
 }
 
@@ -114,8 +183,8 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
  * @param now ms since the epoch; `updatedAt` never goes back, even if the clock does
  */
 export function applyTransition (task: Task, transition: Transition, now: number): Task | undefined {
-  const { from, to } = transitions[transition.type]
-  if (!(from as readonly TaskState[]).includes(task.state)) return undefined
+  const { from, to, work }: TransitionRule = transitions[transition.type]
+  if (!from.includes(task.state) || (work !== undefined && work !== task.videoWork)) return undefined
   const after = { ...task, state: to, version: task.version + 1, ...changedMembers(transition, task) }
   if (!isVisibleChange(task, after)) return after
   return { ...after, revision: task.revision + 1, updatedAt: Math.max(task.updatedAt, now) }
@@ -128,19 +197,23 @@ function changedMembers (transition: Transition, task: Task): Partial<Task> {
     case 'requeue': return { submission: null, waitingFor: transition.waitingFor }
     case 'attach_prediction': return { predictionId: transition.predictionId, predictionCreatedAt: transition.predictionCreatedAt, waitingFor: null }
     case 'progress': return { progress: Math.max(transition.progress, task.progress ?? 0) }
-    case 'complete': return { videoUrl: transition.videoUrl, progress: task.progress === null ? null : 100 }
+    case 'store': return { sourceUrl: transition.sourceUrl, posterSourceUrl: transition.posterSourceUrl, videoName: transition.videoName }
+    case 'complete': return { videoFile: transition.videoFile, videoWork: transition.videoWork, progress: task.progress === null ? null : 100 }
     case 'fail': return { failure: transition.failure }
+    case 'record_video': return { videoFile: transition.videoFile, videoWork: transition.videoWork }
+    case 'lose_video': return { videoWork: null }
+    case 'record_poster': return { posterName: transition.poster?.name ?? null, posterFile: transition.poster?.file ?? null, videoWork: null }
   }
 }
 
 function isVisibleChange (before: Task, after: Task): boolean {
-  return statusOf(before) !== statusOf(after) || before.progress !== after.progress
+  return statusOf(before) !== statusOf(after) || before.progress !== after.progress || before.posterName !== after.posterName
 }
 
 export function statusOf (task: Task): TaskStatus {
   switch (task.state) {
     case 'queued': case 'submitting': return 'pending'
-    case 'generating': return 'processing'
+    case 'generating': case 'storing': return 'processing'
     default: return task.state
   }
 }

@@ -10,7 +10,7 @@ import { matchList } from '../support/match-list.ts'
 const secret = newWebhookSecret()
 
 function aTask (callbackUrl: string | null): Task {
-  return { ...newTask('A whale', 'Cursed', 840, 1_000, callbackUrl), state: 'failed', failure: 'canceled' }
+  return { ...newTask('A whale', 'Cursed', 840, 1_000, { callbackUrl }), state: 'failed', failure: 'canceled' }
 }
 
 function scene (t: Test, secrets = secret) {

@@ -78,6 +78,15 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
   t.same(slow, [])
 })
 
+t.test('SQLite: what concerns videos is found by indexes', async (t) => {
+  const dataDir = t.testdir()
+  const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
+  const sent = (await preparedDuring(open)).filter((sql) => /^select .*(video_name|video_work|updated_at <)/s.test(sql))
+  const plans = explainAll(t, dataDir, sent)
+  t.equal(plans.length, 4)
+  for (const plan of plans) t.notMatch(plan, /SCAN task(?! USING INDEX task_video_work)|TEMP B-TREE/, plan)
+})
+
 /** The statements that any SQLite database prepares while `work` runs. */
 async function preparedDuring (work: () => Promise<void>): Promise<string[]> {
   const { prepare } = DatabaseSync.prototype

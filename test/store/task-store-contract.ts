@@ -18,7 +18,11 @@ export interface Backend {
 const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A style. A dream' }, webhook: null, providerStartedAt: 1_200, isAmbiguous: false }
 const submit = { type: 'submit', submission } as const
 const attach = (predictionId: string) => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: 1_500 }) as const
-const complete = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' } as const
+const sourceUrl = 'https://replicate.delivery/a.mp4'
+const storeAs = (videoName: string) => ({ type: 'store', sourceUrl, posterSourceUrl: null, videoName }) as const
+const videoFile = { contentType: 'video/mp4', bytes: 12_345, storedAt: 2_000, seconds: 5.5, width: 1280, height: 720 }
+const complete = { type: 'complete', videoFile, videoWork: null } as const
+const completeUnstored = { type: 'complete', videoFile: null, videoWork: 'store' } as const
 const fail = { type: 'fail', failure: 'provider_error' } as const
 
 function aTask (overrides: Partial<Task> = {}): Task {
@@ -66,14 +70,21 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.match(generating, { state: 'generating', predictionId: 'prediction-1', predictionCreatedAt: 1_500, version: 5, revision: 2 })
     const advanced = await apply(store, generating, { type: 'progress', progress: 40 })
     t.match(advanced, { progress: 40, version: 6, revision: 3 })
-    const completed = await apply(store, advanced, complete)
-    t.match(completed, { state: 'completed', videoUrl: complete.videoUrl, progress: 100, version: 7, revision: 4 })
-    t.strictSame(await store.get(created.id), completed)
+    const storing = await apply(store, advanced, storeAs('video-1'))
+    t.match(storing, { state: 'storing', sourceUrl, videoName: 'video-1', videoFile: null, version: 7, revision: 3 })
+    const completed = await apply(store, storing, completeUnstored)
+    t.match(completed, { state: 'completed', videoFile: null, videoWork: 'store', progress: 100, version: 8, revision: 4 })
+    const stored = await apply(store, completed, { type: 'record_video', videoFile, videoWork: 'poster' })
+    t.match(stored, { state: 'completed', videoFile, videoWork: 'poster', version: 9, revision: 4 })
+    const poster = { name: 'poster-1', file: { contentType: 'image/jpeg', bytes: 9, storedAt: 3_000 } }
+    const withPoster = await apply(store, stored, { type: 'record_poster', poster })
+    t.match(withPoster, { state: 'completed', posterName: poster.name, posterFile: poster.file, videoWork: null, version: 10, revision: 5 })
+    t.strictSame(await store.get(created.id), withPoster)
   })
 
   scenario('of several concurrent transitions of one task exactly one is applied', async (t, store) => {
-    const task = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
-    const transitions: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, { type: 'progress', progress: 5 }, complete]
+    const task = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-1'))
+    const transitions: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, completeUnstored, complete]
     const results = await Promise.all(transitions.map((transition) => store.applyTransition(task, transition)))
     t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale', 'stale', 'stale', 'stale'])
     const winner = results.find((result) => result.outcome === 'applied')
@@ -95,12 +106,12 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const task = await store.create(aTask())
     await t.rejects(store.applyTransition(task, complete), { name: 'IllegalTransitionError' })
     const failed = await apply(store, task, fail)
-    for (const transition of [submit, attach('p'), complete, fail]) await t.rejects(store.applyTransition(failed, transition), { name: 'IllegalTransitionError' })
+    for (const transition of [submit, attach('p'), storeAs('v'), complete, fail]) await t.rejects(store.applyTransition(failed, transition), { name: 'IllegalTransitionError' })
     t.strictSame(await store.get(task.id), failed)
   })
 
   scenario('a prediction belongs to one task for good', async (t, store) => {
-    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), complete)
+    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
     const second = await apply(store, await store.create(aTask()), submit)
     const third = await store.create(aTask())
     const [taken, other] = await Promise.all([store.applyTransition(second, attach('prediction-1')), store.applyTransition(third, submit)])
@@ -111,7 +122,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a prediction still belongs to its task if that is deleted, or ended before the prediction was attached', async (t, store) => {
-    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), complete)
+    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
     const canceled = await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const second = await apply(store, await store.create(aTask()), submit)
     t.ok(await store.remove(first))
@@ -198,16 +209,72 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     await store.create(aTask())
     const submitting = await apply(store, await store.create(aTask()), submit)
     const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
-    await apply(store, await store.create(aTask()), submit, attach('prediction-2'), complete)
+    const storing = await apply(store, await store.create(aTask()), submit, attach('prediction-3'), storeAs('video-3'))
+    await apply(store, await store.create(aTask()), submit, attach('prediction-2'), storeAs('video-of-prediction-2'), complete)
     await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
     const first = await store.claimSubmitted(1)
     t.equal(first.length, 1)
     const claimed = [...first, ...await store.claimSubmitted(10)]
-    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [submitting, generating])
+    t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [submitting, generating, storing])
     t.same(await store.claimSubmitted(10), [])
-    t.notOk((await store.claim(10)).some(({ id }) => id === submitting.id || id === generating.id))
+    t.notOk((await store.claim(10)).some(({ id }) => [submitting.id, generating.id, storing.id].includes(id)))
     await store.release(generating.id)
     t.strictSame(await store.claimSubmitted(10), [generating])
+  })
+
+  scenario('a task is found by the names of its video and of its poster', async (t, store) => {
+    const poster = { name: 'poster-1', file: { contentType: 'image/jpeg', bytes: 9, storedAt: 3_000 } }
+    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    const storing = await apply(store, generating, storeAs('video-1'))
+    t.strictSame(await store.getByFileName('video-1'), storing)
+    t.equal(await store.getByFileName('poster-1'), undefined)
+    const completed = await apply(store, storing, { ...complete, videoWork: 'poster' }, { type: 'record_poster', poster })
+    for (const name of ['video-1', 'poster-1']) t.strictSame(await store.getByFileName(name), completed)
+    for (const name of ['', 'video-2', "'; drop table task; --"]) t.equal(await store.getByFileName(name), undefined)
+    const canceled = await apply(store, await store.create(aTask()), submit, attach('prediction-2'), storeAs('video-2'), fail)
+    t.strictSame(await store.filterFileNames(['video-1', 'video-2', 'video-3', 'poster-1', 'poster-2']), new Set(['video-1', 'poster-1']), `not those of ${canceled.state} tasks`)
+    t.ok(await store.remove(completed))
+    t.equal(await store.getByFileName('video-1'), undefined)
+    t.strictSame(await store.filterFileNames(['video-1', 'poster-1']), new Set())
+  })
+
+  scenario('the work that is left for videos is listed in pages, until it is done or the video is lost', async (t, store) => {
+    const tasks: Task[] = []
+    for (const number of [1, 2, 3, 4]) {
+      const end = number === 4 ? complete : completeUnstored
+      tasks.push(await apply(store, await store.create(aTask()), submit, attach(`prediction-${number}`), storeAs(`video-${number}`), end))
+    }
+    const [first, second, third] = tasks
+    if (first === undefined || second === undefined) throw new Error('No tasks')
+    t.strictSame(await store.listVideoWork(undefined, 2), [first, second])
+    t.strictSame(await store.listVideoWork(second.id, 10), [third])
+    const posterLeft = await apply(store, first, { type: 'record_video', videoFile, videoWork: 'poster' })
+    await apply(store, second, { type: 'lose_video' })
+    t.strictSame(await store.listVideoWork(undefined, 10), [posterLeft, third])
+    await apply(store, posterLeft, { type: 'record_poster', poster: null })
+    t.strictSame(await store.listVideoWork(undefined, 10), [third])
+    await t.rejects(store.applyTransition(await store.get(first.id) ?? first, { type: 'record_video', videoFile, videoWork: null }), { name: 'IllegalTransitionError' })
+  })
+
+  scenario('ended tasks are listed from the time on when they ended, if their deadline is over', async (t, store) => {
+    const now = Date.now()
+    const early = await apply(store, await store.create(aTask({ deadlineAt: now - 1, updatedAt: now - 5_000 })), fail)
+    await store.create(aTask({ deadlineAt: now - 1, updatedAt: now - 5_000 }))
+    await apply(store, await store.create(aTask({ deadlineAt: now + 60_000, updatedAt: now - 5_000 })), fail)
+    t.same(await store.listEnded(early.updatedAt, 10), [])
+    t.strictSame(await store.listEnded(early.updatedAt + 60_000, 10), [early])
+  })
+
+  scenario('a lease of one kind of work says nothing about another, and is free once it is released', async (t, store, backend) => {
+    const other = store.isExclusive ? store : await backend.open()
+    if (!store.isExclusive) t.teardown(() => other.close())
+    t.ok(await store.acquireLease('videos', 60_000))
+    t.ok(await store.acquireLease('videos', 60_000), 'the holder extends it')
+    t.equal(await other.acquireLease('videos', 60_000), store.isExclusive)
+    t.ok(await other.acquireLease('retention', 60_000))
+    await store.releaseLease('videos')
+    t.ok(await other.acquireLease('videos', 0))
+    t.ok(await store.acquireLease('videos', 60_000), 'it has expired')
   })
 
   const aTaskWithCallback = () => aTask({ callbackUrl: 'https://app.example/dreams' })
@@ -220,7 +287,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     let notifications = 0
     store.deliveries.onDue(() => { notifications++ })
     await apply(store, await store.create(aTask()), fail)
-    const task = await apply(store, await store.create(aTaskWithCallback()), submit, attach('prediction-1'), { type: 'progress', progress: 5 })
+    const task = await apply(store, await store.create(aTaskWithCallback()), submit, attach('prediction-1'), storeAs('video-1'))
     t.same(await store.deliveries.claim(10), [])
     t.equal(notifications, 0)
     await Promise.all([complete, fail, complete].map((transition) => store.applyTransition(task, transition)))

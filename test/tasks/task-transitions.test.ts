@@ -11,11 +11,18 @@ const submit: Transition = { type: 'submit', submission }
 const requeue: Transition = { type: 'requeue', waitingFor: null }
 const attach = (predictionId: string): Transition => ({ type: 'attach_prediction', predictionId, predictionCreatedAt: null })
 const progress = (progress: number): Transition => ({ type: 'progress', progress })
-const complete: Transition = { type: 'complete', videoUrl: 'https://replicate.delivery/a.mp4' }
+const store: Transition = { type: 'store', sourceUrl: 'https://replicate.delivery/a.mp4', posterSourceUrl: null, videoName: 'video-1' }
+const videoFile = { contentType: 'video/mp4', bytes: 1_000, storedAt: 2_000, seconds: 5, width: 640, height: 480 }
+const poster = { name: 'poster-1', file: { contentType: 'image/jpeg', bytes: 100, storedAt: 2_500 } }
+const complete: Transition = { type: 'complete', videoFile, videoWork: 'poster' }
+const completeUnstored: Transition = { type: 'complete', videoFile: null, videoWork: 'store' }
+const recordVideo: Transition = { type: 'record_video', videoFile, videoWork: 'poster' }
+const recordPoster: Transition = { type: 'record_poster', poster }
+const loseVideo: Transition = { type: 'lose_video' }
 const fail = (failure: 'provider_error' | 'canceled' | 'deadline_exceeded' | 'submission_unknown'): Transition => ({ type: 'fail', failure })
 
 const anyTransition: fc.Arbitrary<Transition> = fc.oneof(
-  fc.constantFrom<Transition>(submit, { type: 'mark_ambiguous' }, requeue, complete, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
+  fc.constantFrom<Transition>(submit, { type: 'mark_ambiguous' }, requeue, store, complete, completeUnstored, recordVideo, recordPoster, loseVideo, fail('provider_error'), fail('canceled'), fail('deadline_exceeded')),
   fc.constantFrom('p1', 'p2').map(attach),
   fc.integer({ min: 0, max: 100 }).map(progress)
 )
@@ -26,8 +33,12 @@ const nextTransition = {
   takeover: (task: Task) => task.state === 'submitting' ? requeue : undefined,
   adoption: (task: Task) => task.state === 'submitting' ? attach('p2') : undefined,
   poll: (task: Task) => task.state === 'generating' ? progress((task.progress ?? 0) + 30) : undefined,
-  verdict: (task: Task) => task.state === 'generating' ? complete : undefined,
-  webhook: (task: Task) => task.state === 'generating' ? complete : task.predictionId === null && isOpen(task) ? attach('p1') : undefined,
+  verdict: (task: Task) => task.state === 'generating' ? store : undefined,
+  copy: (task: Task) => task.state === 'storing' ? complete : undefined,
+  storageDeadline: (task: Task) => task.state === 'storing' ? completeUnstored : undefined,
+  lateCopy: (task: Task) => task.videoWork === 'store' ? recordVideo : undefined,
+  poster: (task: Task) => task.videoWork === 'poster' ? recordPoster : undefined,
+  webhook: (task: Task) => task.state === 'generating' ? store : task.predictionId === null && isOpen(task) ? attach('p1') : undefined,
   cancel: (task: Task) => isOpen(task) ? fail('canceled') : undefined,
   deadline: (task: Task) => isOpen(task) ? fail('deadline_exceeded') : undefined
 }
@@ -38,7 +49,7 @@ const ranks = { pending: 0, processing: 1, completed: 2, failed: 2 }
 
 /** Throws if a task changed, between two reads, in a way that no number of transitions may cause. */
 function checkOrder (before: Task, after: Task): void {
-  if (!isOpen(before) && before.version !== after.version) throw new Error(`changed after its end: ${before.state} to ${after.state}`)
+  if (!isOpen(before)) checkEnded(before, after)
   if (ranks[statusOf(after)] < ranks[statusOf(before)]) throw new Error(`went back from ${statusOf(before)} to ${statusOf(after)}`)
   if (after.version < before.version || after.revision < before.revision) throw new Error('a version went back')
   if (before.predictionId !== null && after.predictionId !== before.predictionId) throw new Error('the prediction was replaced')
@@ -46,13 +57,22 @@ function checkOrder (before: Task, after: Task): void {
   if (after.updatedAt < before.updatedAt) throw new Error('the time of the change went back')
 }
 
-t.test('transitions are applied as the table allows, and a task that has ended never changes', async () => {
+/** Only the work that is left for the video of a completed task goes on after the end. */
+function checkEnded (before: Task, after: Task): void {
+  if (before.state !== after.state || before.failure !== after.failure) throw new Error(`changed after its end: ${before.state} to ${after.state}`)
+  if (before.videoWork === null && before.version !== after.version) throw new Error('changed after all work was done')
+  if (before.videoName !== after.videoName) throw new Error('the address of the video changed')
+  if (before.videoFile !== null && after.videoFile === null) throw new Error('a stored video was lost')
+}
+
+t.test('transitions are applied as the table allows, and nothing changes the end of a task', async () => {
   fc.assert(fc.property(fc.array(anyTransition, { maxLength: 40 }), fc.array(fc.integer({ min: -5, max: 5 }), { minLength: 40, maxLength: 40 }), (steps, ticks) => {
     let task = newTask('A whale', 'Cursed', 840, 1_000)
     for (const [index, transition] of steps.entries()) {
       const next = applyTransition(task, transition, 1_000 + (ticks[index] ?? 0))
-      const { from, to } = transitions[transition.type]
-      const isAllowed = (from as readonly string[]).includes(task.state)
+      const rule = transitions[transition.type]
+      const { from, to } = rule
+      const isAllowed = (from as readonly string[]).includes(task.state) && (!('work' in rule) || rule.work === task.videoWork)
       if ((next !== undefined) !== isAllowed) throw new Error(`${transition.type} from ${task.state}`)
       if (next === undefined) continue
       if (next.state !== to || next.version !== task.version + 1) throw new Error(`${transition.type} led to ${next.state}`)
@@ -86,7 +106,7 @@ async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[])
       await scheduler.schedule(Promise.resolve(), actor)
       if (transition === undefined) continue
       const result = await store.applyTransition(seen, transition)
-      if (result.outcome === 'applied' && !isOpen(result.task)) endings++
+      if (result.outcome === 'applied' && isOpen(seen) && !isOpen(result.task)) endings++
       const now = await read(store, id)
       checkOrder(last, now)
       last = now

@@ -49,7 +49,7 @@ export class PostgresTaskClaims {
   }
 
   async claimSubmitted (limit: number): Promise<Task[]> {
-    return this.#claimAhead(`(task.state = 'generating' or (task.state = 'submitting' and submission is not null and prediction_id is null))
+    return this.#claimAhead(`(task.state in ('generating', 'storing') or (task.state = 'submitting' and submission is not null and prediction_id is null))
       order by task.id`, [], { priority: submittedPriority, limit })
   }
 

@@ -9,9 +9,9 @@ import { needsCallback } from '../callback-deliveries.ts'
 import { databaseAddress } from '../database-address.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest, type StoredKey } from '../idempotency-key.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
-import { unresolvedCondition } from '../task-conditions.ts'
+import { endedCondition, keepsFilesCondition, unresolvedCondition } from '../task-conditions.ts'
 import type { TaskEvent } from '../task-event.ts'
-import type { CallKind, InFlightPrediction, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import type { CallKind, InFlightPrediction, LeasedWork, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './database-retry.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
@@ -37,8 +37,10 @@ export interface PostgresTaskStoreOptions {
 }
 
 /** Must be the same expression as in the indexes, or PostgreSQL does not use them. */
-const statusExpression = "(case when state in ('queued', 'submitting') then 'pending' when state = 'generating' then 'processing' else state end)"
+const statusExpression = "(case when state in ('queued', 'submitting') then 'pending' when state in ('generating', 'storing') then 'processing' else state end)"
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+/** Sorts before every id. */
+const nilUuid = '00000000-0000-0000-0000-000000000000'
 const batching = { maxBatchSize: 100, maxConcurrentBatches: 2, timeoutMs: requestTimeoutMs }
 const maxBatchedReads = 500
 const uniqueViolation = '23505'
@@ -146,6 +148,29 @@ class PostgresTaskStore implements TaskStore {
     return rows.map(postgresRowToTask)
   }
 
+  async getByFileName (name: string): Promise<Task | undefined> {
+    const [row] = await this.#database.query(`select ${taskColumnList} from task where video_name = $1
+      union all select ${taskColumnList} from task where poster_name = $1`, [name])
+    return row && postgresRowToTask(row)
+  }
+
+  async filterFileNames (names: string[]): Promise<Set<string>> {
+    const rows = await this.#database.query(`select video_name as name from task where video_name = any($1) and ${keepsFilesCondition}
+      union all select poster_name from task where poster_name = any($1) and ${keepsFilesCondition}`, [names])
+    return new Set(rows.map(({ name }) => String(name)))
+  }
+
+  async listVideoWork (after: string | undefined, limit: number): Promise<Task[]> {
+    const rows = await this.#database.query(`select ${taskColumnList} from task where video_work is not null and id > $1 order by id limit $2`, [after ?? nilUuid, limit])
+    return rows.map(postgresRowToTask)
+  }
+
+  async listEnded (endedBefore: number, limit: number): Promise<Task[]> {
+    const rows = await this.#database.query(`select ${taskColumnList} from task where ${endedCondition} and updated_at < $1 and deadline_at <= $2
+      order by updated_at limit $3`, [endedBefore, this.now(), limit])
+    return rows.map(postgresRowToTask)
+  }
+
   claim (limit: number): Promise<Task[]> {
     return this.#claims.claim(limit)
   }
@@ -206,14 +231,15 @@ class PostgresTaskStore implements TaskStore {
     return this.#database.transaction(async (db) => (await insertPredictionOwners(db, [owner])).has(predictionId))
   }
 
-  async acquireSearchLease (ttlMs: number): Promise<boolean> {
-    const acquired = await this.#database.query(`update search_lease set holder = $1, expires_at = clock_timestamp() + $2 * interval '1 ms'
-      where holder = $1 or expires_at <= clock_timestamp() returning 1`, [this.#instanceId, ttlMs])
+  async acquireLease (work: LeasedWork, ttlMs: number): Promise<boolean> {
+    const acquired = await this.#database.query(`insert into lease (work, holder, expires_at) values ($1, $2, clock_timestamp() + $3 * interval '1 ms')
+      on conflict (work) do update set holder = excluded.holder, expires_at = excluded.expires_at
+      where lease.holder = excluded.holder or lease.expires_at <= clock_timestamp() returning 1`, [work, this.#instanceId, ttlMs])
     return acquired.length > 0
   }
 
-  async releaseSearchLease (): Promise<void> {
-    await this.#database.query("update search_lease set expires_at = '-infinity' where holder = $1", [this.#instanceId])
+  async releaseLease (work: LeasedWork): Promise<void> {
+    await this.#database.query("update lease set expires_at = '-infinity' where work = $1 and holder = $2", [work, this.#instanceId])
   }
 
   callBudget (kind: CallKind, perMinute: number): CallBudget {
@@ -295,7 +321,7 @@ class PostgresTaskStore implements TaskStore {
       const changedIds = await this.#database.transaction((db) => this.#compareAndSetIn(db, writes))
       // All tasks of the batch: after a commit whose answer was lost, the second attempt does not know what the first one changed.
       this.#publishChanges(writes.map(({ from }) => from.id))
-      if (writes.some(({ to }) => needsCallback(to))) this.deliveries.notifyDue()
+      if (writes.some(({ from, to }) => needsCallback(from, to))) this.deliveries.notifyDue()
       return writes.map(({ from, to }) => changedIds.has(from.id) ? { outcome: 'applied', task: to } : { outcome: 'stale' })
     } catch (error) {
       if (!isPredictionTaken(error)) throw error
@@ -313,7 +339,7 @@ class PostgresTaskStore implements TaskStore {
     const changed = writes.filter(({ to }) => ids.has(to.id))
     const owners = changed.filter(({ from }) => from.predictionId === null).flatMap(({ to }) => toPredictionOwners(to))
     if ((await insertPredictionOwners(db, owners)).size < owners.length) throw new PredictionTakenError('A prediction belongs to another task')
-    const ended = changed.filter(({ to }) => needsCallback(to))
+    const ended = changed.filter(({ from, to }) => needsCallback(from, to))
     await insertDeliveries(db, ended.map(({ to }) => ({ taskId: to.id, attempt: 1, inMs: 0 })), this.#database)
     return ids
   }

@@ -93,7 +93,7 @@ class SqliteTaskStore implements TaskStore {
     if (after === undefined) throw new IllegalTransitionError(task, transition)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, after))
     if (outcome.outcome === 'applied') this.#notifyChanged(task.id)
-    if (outcome.outcome === 'applied' && needsCallback(after)) this.deliveries.notifyDue()
+    if (outcome.outcome === 'applied' && needsCallback(task, after)) this.deliveries.notifyDue()
     return outcome
   }
 
@@ -105,6 +105,22 @@ class SqliteTaskStore implements TaskStore {
     })
     if (isRemoved) this.#notifyChanged(task.id)
     return isRemoved
+  }
+
+  async getByFileName (name: string): Promise<Task | undefined> {
+    return this.#read(() => this.#table.loadByFileName(name))
+  }
+
+  async filterFileNames (names: string[]): Promise<Set<string>> {
+    return this.#read(() => new Set(names.filter((name) => this.#table.keepsFile(name))))
+  }
+
+  async listVideoWork (after: string | undefined, limit: number): Promise<Task[]> {
+    return this.#read(() => this.#table.listVideoWork(after, limit))
+  }
+
+  async listEnded (endedBefore: number, limit: number): Promise<Task[]> {
+    return this.#read(() => this.#table.listEnded(endedBefore, this.now(), limit))
   }
 
   async list (query: TaskListQuery): Promise<Task[]> {
@@ -140,11 +156,11 @@ class SqliteTaskStore implements TaskStore {
     return true
   }
 
-  async acquireSearchLease (): Promise<boolean> {
+  async acquireLease (): Promise<boolean> {
     return true
   }
 
-  async releaseSearchLease (): Promise<void> {}
+  async releaseLease (): Promise<void> {}
 
   onEvent (listener: (event: TaskEvent) => void): void {
     this.#listeners.push(listener)
@@ -200,7 +216,7 @@ class SqliteTaskStore implements TaskStore {
       return { outcome: 'prediction_taken' }
     }
     if (attachedId !== null) this.#owners.record(attachedId, after.id)
-    if (needsCallback(after)) this.deliveries.add(after.id)
+    if (needsCallback(before, after)) this.deliveries.add(after.id)
     return { outcome: 'applied', task: after }
   }
 

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Task } from '../../tasks/task.ts'
-import { openCondition, unresolvedCondition } from '../task-conditions.ts'
+import { endedCondition, keepsFilesCondition, openCondition, unresolvedCondition } from '../task-conditions.ts'
 import { rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
 import type { TaskListQuery } from '../task-store.ts'
 
@@ -10,7 +10,7 @@ export type SqliteTaskRow = TaskRow & { seq: number }
 /** Building a task from its row costs ten times as much as reading it from memory. This many of the longest dreams are 10 MB. */
 const maxCachedTasks = 1_000
 /** A transition changes no other column, so the entries of most indexes stay as they are. */
-const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at'].includes(column))
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin'].includes(column))
 /** Sorts after every id. */
 const afterAllIds = '~'
 
@@ -33,9 +33,14 @@ export class SqliteTaskTable {
       open: prepare(`select * from task where ${openCondition} and seq > ? order by seq`),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
       // SQLite would choose the index of prediction_id, and read every queued task.
-      submitted: prepare(`select id from task where state = 'generating'
+      submitted: prepare(`select id from task where state in ('generating', 'storing')
         union all select id from task indexed by task_unresolved where submission is not null and prediction_id is null and state = 'submitting'`),
       generating: prepare("select * from task where state = 'generating'"),
+      byFileName: prepare('select id from task where video_name = ?1 union all select id from task where poster_name = ?1'),
+      keepsFile: prepare(`select 1 from task where video_name = ?1 and ${keepsFilesCondition}
+        union all select 1 from task where poster_name = ?1 and ${keepsFilesCondition}`),
+      videoWork: prepare('select * from task where video_work is not null and id > ? order by id limit ?'),
+      ended: prepare(`select * from task where ${endedCondition} and updated_at < ? and deadline_at <= ? order by updated_at limit ?`),
       unresolved: prepare(`select * from task indexed by task_unresolved where ${unresolvedCondition} and deadline_at > ?`)
     }
   }
@@ -52,6 +57,16 @@ export class SqliteTaskTable {
     const task = rowToTask(asTaskRow(row))
     this.#cache.set(id, task)
     return task
+  }
+
+  loadByFileName (name: string): Task | undefined {
+    const found = this.#statements.byFileName.get(name)
+    return found === undefined ? undefined : this.load(String(found.id))
+  }
+
+  /** Whether a task that is being stored or has been completed has a file of this name. */
+  keepsFile (name: string): boolean {
+    return this.#statements.keepsFile.get(name) !== undefined
   }
 
   /** Does not use the cache: inside a transaction that is rolled back, nothing may be cached. */
@@ -98,6 +113,14 @@ export class SqliteTaskTable {
 
   listUnresolvedSubmissions (now: number): Task[] {
     return Array.from(iterateRows(this.#statements.unresolved, now), rowToTask)
+  }
+
+  listVideoWork (after: string | undefined, limit: number): Task[] {
+    return Array.from(iterateRows(this.#statements.videoWork, after ?? '', limit), rowToTask)
+  }
+
+  listEnded (endedBefore: number, now: number, limit: number): Task[] {
+    return Array.from(iterateRows(this.#statements.ended, endedBefore, now, limit), rowToTask)
   }
 
   clearCache (): void {

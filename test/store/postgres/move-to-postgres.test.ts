@@ -102,7 +102,7 @@ t.test('callbacks that were not delivered before the move are delivered after it
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
   const ended = async () => {
-    const result = await store.applyTransition(await store.create(newTask('A whale', 'Cursed', 840, now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+    const result = await store.applyTransition(await store.create(newTask('A whale', 'Cursed', 840, now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
     if (result.outcome !== 'applied') throw new Error(result.outcome)
     return result.task
   }
@@ -177,7 +177,9 @@ async function taskFactory (store: TaskStore, apiUrl: string) {
     const predictionId = state === 'completed' ? `done-${index}` : await predict(apiUrl, input)
     if (state === 'submitted') return submitted
     const generating = await apply(submitted, { type: 'attach_prediction', predictionId, predictionCreatedAt: now() })
-    return state === 'generating' ? generating : apply(generating, { type: 'complete', videoUrl: 'https://replicate.delivery/video.mp4' })
+    if (state === 'generating') return generating
+    const storing = await apply(generating, { type: 'store', sourceUrl: 'https://replicate.delivery/video.mp4', posterSourceUrl: null, videoName: `video-${index}` })
+    return apply(storing, { type: 'complete', videoFile: null, videoWork: 'store' })
   }
 }
 

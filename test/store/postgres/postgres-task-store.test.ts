@@ -89,7 +89,7 @@ t.test('an instance that has lost the lease of a delivery can no longer finish i
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  await first.applyTransition(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), 'https://app.example/')), { type: 'fail', failure: 'canceled' })
+  await first.applyTransition(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
   const [lost] = await first.deliveries.claim(1)
   if (lost === undefined) throw new Error('No delivery')
   t.same(await second.deliveries.claim(1), [])
