@@ -15,7 +15,8 @@ const leftOut = new RegExp(`^test/(${[
   'replicate/(account-check|replicate-client|replicate-webhooks)',
   'replicate-emulator',
   'runtime/redact-secrets',
-  'store/broken-storage'
+  'store/broken-storage',
+  'videos/(s3-archive|video-copier)'
 ].join('|')})[./]`)
 
 t.setTimeout(120_000)

@@ -44,6 +44,12 @@ export class FolderArchive implements VideoArchive {
     }
   }
 
+  async find (name: string): Promise<ArchiveEntry | undefined> {
+    const path = this.#path(name)
+    const found = await unavailableUnless(() => ifPresent(stat(path)))
+    return found && { name, bytes: found.size, modifiedAt: found.mtimeMs }
+  }
+
   async read (name: string, span?: ByteSpan): Promise<Readable | undefined> {
     const path = this.#path(name)
     const file = await unavailableUnless(() => ifPresent(open(path)))
@@ -58,9 +64,9 @@ export class FolderArchive implements VideoArchive {
   }
 
   async * list (): AsyncGenerator<ArchiveEntry> {
-    for await (const { name, path } of filesIn(this.#folder)) {
-      const found = isArchiveName(name) ? await unavailableUnless(() => ifPresent(stat(path))) : undefined
-      if (found !== undefined) yield { name, bytes: found.size, modifiedAt: found.mtimeMs }
+    for await (const { name } of filesIn(this.#folder)) {
+      const found = isArchiveName(name) ? await this.find(name) : undefined
+      if (found !== undefined) yield found
     }
   }
 

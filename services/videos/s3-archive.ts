@@ -1,6 +1,6 @@
 import {
-  AbortMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, ListMultipartUploadsCommand, paginateListObjectsV2,
-  S3Client, S3ServiceException, type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
+  AbortMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, HeadObjectCommand, ListMultipartUploadsCommand,
+  paginateListObjectsV2, S3Client, S3ServiceException, type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
@@ -80,6 +80,17 @@ export class S3Archive implements VideoArchive {
       throw new ArchiveUnavailableError(error)
     } finally {
       signal.removeEventListener('abort', abort)
+    }
+  }
+
+  async find (name: string): Promise<ArchiveEntry | undefined> {
+    const object = this.#object(name)
+    try {
+      const { ContentLength = 0, LastModified } = await this.#client.send(new HeadObjectCommand(object))
+      return { name, bytes: ContentLength, modifiedAt: LastModified?.getTime() ?? 0 }
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw new ArchiveUnavailableError(error)
     }
   }
 

@@ -34,6 +34,8 @@ export interface VideoArchive {
    * @throws ArchiveUnavailableError, the signal's reason, or whatever `content` throws
    */
   store (name: string, content: AsyncIterable<Uint8Array>, options: StoreOptions): Promise<number>
+  /** @returns undefined where there is no such video @throws ArchiveUnavailableError */
+  find (name: string): Promise<ArchiveEntry | undefined>
   /**
    * @returns the bytes of the span, or all of them; undefined where there is no such video. The caller reads the stream or
    * destroys it.

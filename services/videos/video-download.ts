@@ -19,8 +19,14 @@ export interface VideoDownloaderOptions {
   idleTimeoutMs: number
 }
 
-/** A file that is being downloaded. `content` can be read once; abandoning it closes the connection. */
-export interface Download { contentType: string, content: AsyncIterable<Uint8Array> }
+/** A file that is being downloaded. */
+export interface Download {
+  contentType: string
+  /** can be read once */
+  content: AsyncIterable<Uint8Array>
+  /** Closes the connection. Has to be called, whether the content was read or not. */
+  close: () => void
+}
 
 /** The file cannot be had, and asking again is no use. */
 export class VideoRefusedError extends Error {
@@ -60,20 +66,23 @@ export class VideoDownloader {
   }
 
   /**
-   * Asks for a file and reads its first bytes. While `content` is read, a connection that breaks is replaced by another one for the
+   * Requests a file and reads its first bytes. While `content` is read, a connection that breaks is replaced by another one for the
    * rest of the file.
    * @throws VideoRefusedError, DownloadFailedError or the signal's reason; `content` throws the same
    */
   async open (address: string, signal: AbortSignal): Promise<Download> {
-    const file = new RemoteFile(address, (url, headers) => this.#request(url, headers, signal), this.#options.maxBytes)
-    const chunks = file.chunks(signal)
-    const head = await takeHead(chunks)
-    const contentType = head.length < signatureBytes ? undefined : guessContentType(head)
-    if (contentType === undefined) {
-      await chunks.return(undefined)
-      throw new VideoRefusedError('no_video', 'The first bytes of the file are not those of a video')
+    const over = createLinkedController(signal)
+    const file = new RemoteFile(address, (url, headers) => this.#request(url, headers, over.signal), this.#options.maxBytes)
+    try {
+      const chunks = file.chunks(over.signal)
+      const head = await takeHead(chunks)
+      const contentType = head.length < signatureBytes ? undefined : guessContentType(head)
+      if (contentType === undefined) throw new VideoRefusedError('no_video', 'The first bytes of the file are not those of a video')
+      return { contentType, content: prepend(head, chunks), close: over.abort }
+    } catch (error) {
+      over.abort()
+      throw error
     }
-    return { contentType, content: prepend(head, chunks) }
   }
 
   /** Ends the downloads that are under way. */
@@ -100,6 +109,18 @@ export class VideoDownloader {
       url = next
     }
   }
+}
+
+/** Makes a signal that is aborted with its parent, or by `abort`, after which the parent does not know it any more. */
+function createLinkedController (parent: AbortSignal): { signal: AbortSignal, abort: () => void } {
+  const controller = new AbortController()
+  const abort = (): void => {
+    parent.removeEventListener('abort', abort)
+    controller.abort(parent.aborted ? parent.reason : new Error('The download was given up'))
+  }
+  parent.addEventListener('abort', abort)
+  if (parent.aborted) abort()
+  return { signal: controller.signal, abort }
 }
 
 type Request = (address: string, headers: Record<string, string>) => Promise<Dispatcher.ResponseData>

@@ -85,10 +85,23 @@ export function archiveContract (t: Test, openArchive: (t: Test) => Promise<Vide
     t.strictSame(await namesIn(archive), names.slice(1))
   })
 
+  t.test('a stored video is found with its size and time, and nothing else is found', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    t.equal(await archive.find(name), undefined)
+    await archive.store(name, chunksOf(Buffer.alloc(12_345), 5_000), { contentType, signal })
+    const found = await archive.find(name)
+    t.match(found, { name, bytes: 12_345 })
+    t.ok(Math.abs((found?.modifiedAt ?? 0) - Date.now()) < 60_000, 'written just now')
+    await archive.remove(name)
+    t.equal(await archive.find(name), undefined)
+  })
+
   t.test('a name that could lead out of the archive is refused', async (t) => {
     const archive = await openArchive(t)
     for (const name of ['../dreamreel.db', 'a/b.mp4', '', '.', 'AAAAAAAAAAAAAAAAAAAAAA.exe', '..AAAAAAAAAAAAAAAAAAAA.mp4']) {
       await t.rejects(archive.read(name), { message: /is not the name of a video/ }, JSON.stringify(name))
+      await t.rejects(archive.find(name), { message: /is not the name of a video/ })
       await t.rejects(archive.remove(name), { message: /is not the name of a video/ })
       await t.rejects(archive.store(name, chunksOf(Buffer.from('x'), 1), { contentType, signal }), { message: /is not the name of a video/ })
     }
