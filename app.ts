@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { collectSecrets, type Config } from './config.ts'
+import { collectSecrets, s3Options, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import callbacks from './plugins/callbacks.ts'
 import crossSiteGuard from './plugins/cross-site-guard.ts'
@@ -12,6 +12,8 @@ import replicateClient from './plugins/replicate-client.ts'
 import replicateWebhooks from './plugins/replicate-webhooks.ts'
 import requestLog from './plugins/request-log.ts'
 import taskStore from './plugins/task-store.ts'
+import taskView from './plugins/task-view.ts'
+import videoArchive from './plugins/video-archive.ts'
 import cancelVideoRoutes from './routes/cancel-video.ts'
 import deleteVideoRoutes from './routes/delete-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
@@ -25,6 +27,8 @@ import { CallbackMessageSchema } from './services/callbacks/callback-message.ts'
 import { isLoopback } from './services/net/ip-address.ts'
 import { styleModels } from './services/replicate/models.ts'
 import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task-view.ts'
+
+const msPerDay = 24 * 60 * 60 * 1_000
 
 /**
  * Builds the whole service, ready to listen. It works on open tasks from `ready` until it is closed.
@@ -45,6 +49,8 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
   const { now } = app.taskStore
+  await app.register(taskView, { publicUrl: config.PUBLIC_URL, retentionMs: config.RETENTION_DAYS === 0 ? null : config.RETENTION_DAYS * msPerDay })
+  await app.register(videoArchive, { s3: s3Options(config), dataDir: config.DATA_DIR, isStoreShared: config.DATABASE_URL !== undefined })
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(replicateWebhooks, config)

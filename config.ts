@@ -113,6 +113,53 @@ export const ConfigSchema = Type.Object({
     minLength: 1,
     description: 'The folder of the task database if `DATABASE_URL` is not set. Only one process at a time can use it'
   }),
+  S3_BUCKET: Type.Optional(Type.String({
+    pattern: '^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$',
+    title: 'the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens',
+    description: 'The bucket in which videos are stored, of Amazon S3 or of a server that speaks its protocol. Without it, they are stored in the folder `videos` of `DATA_DIR`, which all instances then have to share',
+    examples: ['dreamreel-videos']
+  })),
+  S3_PREFIX: Type.String({
+    default: '',
+    pattern: '^([\\w.-]+/)*$',
+    title: 'folder names, each with a slash after it',
+    description: 'What the names of all objects begin with, if the bucket has other objects too, such as `dreamreel/`'
+  }),
+  S3_ENDPOINT: Type.Optional(Type.String({
+    pattern: '^https?://[^\\s?#]+$',
+    title: 'an http or https address without a query',
+    description: 'The address of an S3 server other than Amazon’s',
+    examples: ['https://s3.example.com']
+  })),
+  S3_REGION: Type.String({ default: 'us-east-1', minLength: 1, description: 'The region of the bucket' }),
+  S3_ACCESS_KEY_ID: Type.Optional(Type.String({
+    description: 'The key for the bucket. Without it, credentials are found as all programs for AWS find them: environment, files, role of the machine'
+  })),
+  S3_SECRET_ACCESS_KEY: Type.Optional(Type.String({ description: 'The secret of `S3_ACCESS_KEY_ID`' })),
+  VIDEO_DELIVERY: Type.Unsafe<'proxy' | 'redirect'>({
+    type: 'string',
+    enum: ['proxy', 'redirect'],
+    default: 'proxy',
+    description: 'How stored videos reach clients: `proxy` passes them through the service, `redirect` answers with an address of the bucket that is valid for a short time'
+  }),
+  MAX_VIDEO_BYTES: Type.Integer({
+    default: 500_000_000,
+    minimum: 1_000,
+    maximum: 50_000_000_000,
+    description: 'The maximum size of a video. A task with a larger one fails'
+  }),
+  VIDEO_COPIES_AT_ONCE: Type.Integer({
+    default: 8,
+    minimum: 1,
+    maximum: 1_000,
+    description: 'The maximum number of videos that this instance copies from Replicate at a time; the others wait'
+  }),
+  RETENTION_DAYS: Type.Number({
+    default: 30,
+    minimum: 0,
+    maximum: 36_500,
+    description: 'Days after its end for which a task is kept, with its video; 0 keeps tasks for ever'
+  }),
   MAX_IN_FLIGHT: Type.Integer({
     default: 1000,
     minimum: 1,
@@ -169,7 +216,7 @@ export function describeMisspelt (environment: Record<string, string | undefined
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given))
+  faults.push(...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
@@ -183,8 +230,8 @@ export function readConfig (environment: Record<string, string | undefined>): Co
  * @param environment names and values, valid or not
  */
 export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {
-  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database } = environment
-  const given = [token, webhook, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? ''))]
+  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database, S3_SECRET_ACCESS_KEY: s3Secret } = environment
+  const given = [token, webhook, s3Secret, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? ''))]
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
@@ -192,6 +239,14 @@ export function collectSecrets (environment: Partial<Record<string, unknown>>): 
 function extractPasswords (address: string): string[] {
   const password = /^[^:]*:\/\/[^:@/]*:(.*)@/.exec(address)?.[1]
   return password === undefined ? [] : Array.from(new Set([password, querystring.unescape(password)]))
+}
+
+/** The bucket for videos, as the archive takes it; undefined where videos are stored in a folder. */
+export function s3Options (config: Config) {
+  const { S3_BUCKET: bucket, S3_PREFIX: prefix, S3_ENDPOINT: endpoint, S3_REGION: region, S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey } = config
+  if (bucket === undefined) return undefined
+  const credentials = accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey }
+  return { bucket, prefix, endpoint, region, credentials }
 }
 
 function trimSlashes (address: string): string {
@@ -221,7 +276,7 @@ function findModelFaults (given: GivenValues): string[] {
 }
 
 function findAddressFaults (given: GivenValues): string[] {
-  return ['REPLICATE_API_URL', 'PUBLIC_URL']
+  return ['REPLICATE_API_URL', 'PUBLIC_URL', 'S3_ENDPOINT']
     .filter((name) => given[name] !== undefined && !URL.canParse(given[name]))
     .map((name) => `${name} must be an http or https address`)
 }
@@ -234,4 +289,13 @@ function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SE
   }
   if (secret !== undefined && !isWebhookSecret(secret)) faults.push('REPLICATE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64')
   return faults
+}
+
+function findStorageFaults ({ S3_BUCKET: bucket, S3_ACCESS_KEY_ID: id, S3_SECRET_ACCESS_KEY: secret, VIDEO_DELIVERY: delivery, ...given }: GivenValues): string[] {
+  const faults: string[] = []
+  if ((id === undefined) !== (secret === undefined)) faults.push('S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY must be set together')
+  if (bucket !== undefined) return faults
+  if (delivery === 'redirect') faults.push('VIDEO_DELIVERY can be redirect only with an S3_BUCKET')
+  const useless = ['S3_ENDPOINT', 'S3_PREFIX'].filter((name) => given[name] !== undefined)
+  return [...faults, ...useless.map((name) => `${name} can be set only with an S3_BUCKET`)]
 }

@@ -21,7 +21,7 @@ export function buildBareFastify ({ logger }: Pick<FastifyServerOptions, 'logger
       response: { 200: Type.Object({ task_id: Type.String(), status: Type.Ref(TaskStatusSchema) }) }
     }
   }, async ({ query: { dream, style } }) => {
-    const task = presentTask(newTask(dream, style, 840, Date.now()))
+    const task = presentTask(newTask(dream, style, 840, Date.now()), { origin: 'http://127.0.0.1', retentionMs: null })
     tasks.set(task.task_id, task)
     return { task_id: task.task_id, status: task.status }
   })

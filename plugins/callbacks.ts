@@ -4,6 +4,7 @@ import { CallbackClient } from '../services/callbacks/callback-client.ts'
 import { CallbackSigner } from '../services/callbacks/callback-message.ts'
 import { CallbackRunner } from '../services/callbacks/callback-runner.ts'
 import { callbackSchedule, deliverCallback } from '../services/callbacks/deliver-callback.ts'
+import type { Task } from '../services/tasks/task.ts'
 
 export interface CallbacksOptions {
   /** signs callbacks; without it no callbacks are delivered, and those that are due wait */
@@ -23,10 +24,11 @@ const claimIntervalMs = 2_000
 /** Delivers callbacks from the moment the instance is ready until it closes. */
 export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   if (secret === undefined) return
-  const { taskStore: { deliveries }, log } = app
+  const { taskStore: { deliveries }, presentTask, log } = app
   const given = {
     client: new CallbackClient({ allowPrivate, timeoutMs }),
     signer: new CallbackSigner(secret),
+    present: (task: Task) => presentTask(task, task.origin),
     schedule: callbackSchedule,
     userAgent: `Dreamreel/${packageJson.version}`,
     log
@@ -37,4 +39,4 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
   let stopped: Promise<void> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = runner.stop() })
   app.addHook('onClose', () => app.shutdownTimer.waitFor('answers to callbacks', stopped, drain))
-}, { name: 'callbacks', dependencies: ['lifecycle', 'task-store'] })
+}, { name: 'callbacks', dependencies: ['lifecycle', 'task-store', 'task-view'] })

@@ -2,13 +2,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 import { cancelVideo } from '../services/generation/cancel-video.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
+import { TaskSchema } from '../services/tasks/task-view.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 /** Cancels a task in any open state, and its prediction. */
 const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, predictionWatch, replicate } = app
+  const { taskStore, predictionWatch, replicate, presentTask } = app
   ignoreBodies(app)
 
   app.post('/video-status/:task_id/cancel', {
@@ -27,7 +27,7 @@ const cancelVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
     const { id } = await loadTask(request, taskStore)
     const answer = await cancelVideo(id, { taskStore, predictionWatch, replicate, log: request.log })
     switch (answer.outcome) {
-      case 'canceled': return presentTask(answer.task)
+      case 'canceled': return presentTask(answer.task, request.origin)
       case 'finished': throw problem('task_finished')
       case 'missing': throw problem('task_not_found')
     }

@@ -108,7 +108,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   }, async (request, reply) => {
     const { dream, style, callback_url: callbackUrl = null } = request.query
     const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
-    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl })
+    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin })
     const { taskId, code, isReplayed } = await createTask(task, isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
     reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { problemResponses } from '../errors.ts'
 import { statusEvents } from '../services/live-status/status-events.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
-import { isOpen } from '../services/tasks/task.ts'
+import { isOpen, type Task } from '../services/tasks/task.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
 const HeadersSchema = Type.Object({
@@ -20,7 +20,7 @@ export const TaskEventsSchema = Type.String({
 
 /** Streams the status of a task as server-sent events. */
 const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, taskSubscriptions } = app
+  const { taskStore, taskSubscriptions, presentTask } = app
 
   app.get('/video-status/:task_id/events', {
     exposeHeadRoute: false,
@@ -48,7 +48,9 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
     const task = await loadTask(request, taskStore)
     if (!isOpen(task) && parseLastEventId(request.headers['last-event-id']) >= task.revision) return reply.code(204).send(null)
     reply.headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
-    return reply.send(Readable.from(statusEvents(task.id, { taskStore, taskSubscriptions, signal: request.signal }), { highWaterMark: 1 }))
+    const present = (task: Task) => presentTask(task, request.origin)
+    const events = statusEvents(task.id, { taskStore, taskSubscriptions, present, signal: request.signal })
+    return reply.send(Readable.from(events, { highWaterMark: 1 }))
   })
 }
 

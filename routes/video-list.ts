@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
 import { decodeCursor, encodeCursor } from '../services/http/list-cursor.ts'
 import type { Style } from '../services/tasks/styles.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
+import { TaskSchema } from '../services/tasks/task-view.ts'
 import type { TaskStatus } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { allowLoopbackOnly, type LoopbackOnlyOptions } from './loopback-only.ts'
@@ -25,7 +25,7 @@ export const TaskListSchema = Type.Object({
 
 /** Lists all tasks, for operators. */
 const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (app, { isLoopbackOnly }) => {
-  const { taskStore } = app
+  const { taskStore, presentTask } = app
   ignoreBodies(app)
   allowLoopbackOnly(app, isLoopbackOnly)
 
@@ -41,7 +41,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
         ...problemResponses('keys_required', 'validation_failed', 'store_unavailable')
       }
     }
-  }, async ({ query: { status, style, limit = defaultItems, cursor } }, reply) => {
+  }, async ({ query: { status, style, limit = defaultItems, cursor }, origin }, reply) => {
     const before = cursor === undefined ? undefined : decodeCursor(cursor)
     if (before === null) throw problem('validation_failed', { detail: 'cursor must be a next_cursor of this service', faults: [badCursor] })
     const most = Math.min(limit, maxItems)
@@ -49,7 +49,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
     reply.header('cache-control', 'no-store')
     const items = tasks.slice(0, most)
     const last = items.at(-1)
-    return { items: items.map(presentTask), next_cursor: tasks.length > most && last !== undefined ? encodeCursor(last.id) : null }
+    return { items: items.map((task) => presentTask(task, origin)), next_cursor: tasks.length > most && last !== undefined ? encodeCursor(last.id) : null }
   })
 }
 

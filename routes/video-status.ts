@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { problem, problemResponses } from '../errors.ts'
 import { formatEtag, matchesEtag } from '../services/http/etag.ts'
 import { parseWaitSeconds } from '../services/http/prefer.ts'
-import { presentTask, TaskSchema } from '../services/tasks/task-view.ts'
+import { TaskSchema } from '../services/tasks/task-view.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 
@@ -29,7 +29,7 @@ const headers = {
 
 /** Gets the status of a task. */
 const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, taskSubscriptions } = app
+  const { taskStore, taskSubscriptions, presentTask } = app
 
   app.get('/video-status/:task_id', {
     schema: {
@@ -60,7 +60,7 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
     reply.headers({ 'cache-control': 'no-store', etag, vary: 'Prefer' })
     if (seconds !== undefined) reply.header('preference-applied', `wait=${seconds}`)
     if (isOpen(task)) reply.header('retry-after', pollAfterSeconds)
-    if (!matchesEtag(request.headers['if-none-match'], etag)) return presentTask(task)
+    if (!matchesEtag(request.headers['if-none-match'], etag)) return presentTask(task, request.origin)
     reply.code(304)
   })
 

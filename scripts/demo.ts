@@ -7,7 +7,6 @@ import { readConfig } from '../config.ts'
 import { buildEmulator } from '../replicate-emulator/app.ts'
 import { StartError } from '../services/runtime/start-error.ts'
 import { openTerminalOutput } from '../services/runtime/terminal-output.ts'
-import { presentTask } from '../services/tasks/task-view.ts'
 
 /**
  * Runs the emulator and the service together, without an account and without files: `npm run demo`. HOST, PORT and EMULATOR_PORT set the
@@ -67,7 +66,7 @@ function printChanges (app: FastifyInstance): void {
   const print = async (taskId: string): Promise<void> => {
     const task = await app.taskStore.get(taskId)
     if (task === undefined) return
-    const { style, status, progress, video_url: video, error } = presentTask(task)
+    const { style, status, progress, video_url: video, error } = app.presentTask(task, null)
     const line = `${taskId} ${style}: ${[status, status === 'processing' && progress !== null && `${progress} %`, video, error].filter(Boolean).join(' ')}`
     if (lastLines.get(taskId) !== line) console.log(line)
     if (status === 'completed' || status === 'failed') lastLines.delete(taskId)

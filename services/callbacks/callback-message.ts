@@ -1,7 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Webhook } from 'standardwebhooks'
-import { presentTask, TaskSchema } from '../tasks/task-view.ts'
-import type { Task } from '../tasks/task.ts'
+import { TaskSchema, type TaskView } from '../tasks/task-view.ts'
 
 const callbackTypes = ['video.completed', 'video.failed'] as const
 
@@ -16,10 +15,9 @@ export const CallbackMessageSchema = Type.Object({
   examples: [{ type: 'video.completed', timestamp: '2026-11-24T08:16:11.402Z', data: TaskSchema.examples[0] }]
 })
 
-/** Makes the message. It is the same at every attempt, because a task that has ended never changes. */
-export function createCallbackMessage (task: Task): Static<typeof CallbackMessageSchema> {
-  const data = presentTask(task)
-  return { type: task.state === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
+/** Makes the message. Each attempt sends the task as it is then: a poster may have been added since the one before. */
+export function createCallbackMessage (data: TaskView): Static<typeof CallbackMessageSchema> {
+  return { type: data.status === 'completed' ? 'video.completed' : 'video.failed', timestamp: data.updated_at, data }
 }
 
 /** Signs messages by Standard Webhooks 1.0. While secrets are rotated, each message is signed with every secret. */

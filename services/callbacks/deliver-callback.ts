@@ -1,11 +1,14 @@
 import type { Log } from '../runtime/log.ts'
 import type { CallbackDelivery } from '../store/callback-deliveries.ts'
+import type { TaskView } from '../tasks/task-view.ts'
+import type { Task } from '../tasks/task.ts'
 import type { CallbackClient, CallbackResult } from './callback-client.ts'
 import { createCallbackMessage, type CallbackSigner } from './callback-message.ts'
 
 export interface DeliverCallbackOptions {
   client: CallbackClient
   signer: CallbackSigner
+  present: (task: Task) => TaskView
   /** ms before the second attempt, the third and so on; there is one attempt more than entries */
   schedule: readonly number[]
   userAgent: string
@@ -24,8 +27,8 @@ const jitter = 0.1
 /** Makes one attempt to post the end of a task to its callback address. @returns when to try again; undefined if the delivery is finished */
 export async function deliverCallback ({ task, attempt }: CallbackDelivery, options: DeliverCallbackOptions): Promise<{ inMs: number } | undefined> {
   if (task.callbackUrl === null) throw new Error(`Task ${task.id} has no callback address`)
-  const { client, signer, schedule, userAgent, log } = options
-  const body = JSON.stringify(createCallbackMessage(task))
+  const { client, signer, present, schedule, userAgent, log } = options
+  const body = JSON.stringify(createCallbackMessage(present(task)))
   const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.sign(task.id, body, new Date()) }
   const result = await client.post(task.callbackUrl, headers, body)
   const next = scheduleNext(result, schedule[attempt - 1])

@@ -1,12 +1,13 @@
 import { StoreUnavailableError } from '../store/store-errors.ts'
 import type { TaskStore } from '../store/task-store.ts'
-import { presentTask } from '../tasks/task-view.ts'
+import type { TaskView } from '../tasks/task-view.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
 import type { TaskSubscriptions } from './task-subscriptions.ts'
 
 export interface StatusEventsOptions {
   taskStore: Pick<TaskStore, 'get'>
   taskSubscriptions: TaskSubscriptions
+  present: (task: Task) => TaskView
   /** aborted when the client has left */
   signal: AbortSignal
   /** ms without an event after which a comment is sent */
@@ -21,7 +22,7 @@ const reconnectAfterMs = 5_000
  * Yields the server-sent events of a task: the current task, then the task after each change, until it has ended, has been deleted, or
  * the instance stops. The task is read only when the client takes the next event, so a slow client gets fewer events and none pile up.
  */
-export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, signal, heartbeatMs = defaultHeartbeatMs }: StatusEventsOptions): AsyncGenerator<string> {
+export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, present, signal, heartbeatMs = defaultHeartbeatMs }: StatusEventsOptions): AsyncGenerator<string> {
   const subscription = taskSubscriptions.subscribe(taskId)
   try {
     yield `retry: ${reconnectAfterMs}\n\n`
@@ -29,7 +30,7 @@ export async function * statusEvents (taskId: string, { taskStore, taskSubscript
       const task = await tryRead(taskId, taskStore)
       if (task === undefined) return
       subscription.noteRevision(task === 'unavailable' ? undefined : task.revision)
-      if (task !== 'unavailable' && task.revision !== sentRevision) yield formatEvent(task)
+      if (task !== 'unavailable' && task.revision !== sentRevision) yield formatEvent(present(task))
       if (task !== 'unavailable') sentRevision = task.revision
       if (task !== 'unavailable' && !isOpen(task)) return
       // A heartbeat reads nothing: otherwise all streams of all instances would query a database that is unavailable.
@@ -56,6 +57,6 @@ async function tryRead (taskId: string, taskStore: Pick<TaskStore, 'get'>): Prom
   }
 }
 
-function formatEvent (task: Task): string {
-  return `event: status\nid: ${task.revision}\ndata: ${JSON.stringify(presentTask(task))}\n\n`
+function formatEvent (view: TaskView): string {
+  return `event: status\nid: ${view.revision}\ndata: ${JSON.stringify(view)}\n\n`
 }

@@ -3,6 +3,7 @@ import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { CallbackClient } from '../../services/callbacks/callback-client.ts'
 import { CallbackSigner } from '../../services/callbacks/callback-message.ts'
 import { deliverCallback, callbackSchedule } from '../../services/callbacks/deliver-callback.ts'
+import { presentTask } from '../../services/tasks/task-view.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { startReceiver, verified } from '../support/callback-receiver.ts'
 import { matchList } from '../support/match-list.ts'
@@ -19,6 +20,7 @@ function scene (t: Test, secrets = secret) {
   const options = {
     client: new CallbackClient({ allowPrivate: true, timeoutMs: 1_000 }),
     signer: new CallbackSigner(secrets),
+    present: (task: Task) => presentTask(task, { origin: 'http://127.0.0.1', retentionMs: null }),
     schedule: callbackSchedule,
     userAgent: 'Dreamreel/test',
     log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }

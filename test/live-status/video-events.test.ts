@@ -5,7 +5,7 @@ import { until } from '../../harness/until.ts'
 import { statusEvents } from '../../services/live-status/status-events.ts'
 import { TaskSubscriptions } from '../../services/live-status/task-subscriptions.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
-import type { TaskView } from '../../services/tasks/task-view.ts'
+import { presentTask, type TaskView } from '../../services/tasks/task-view.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
@@ -44,7 +44,7 @@ t.test('a stream begins with the current task, sends every change, and ends with
   const events = client.events()
   t.match(client.text(), /^retry: 5000\n/)
   t.match(events.at(-1), { id: '3', task: { status: 'completed', revision: 3 } })
-  t.same(events.at(-1)?.task, (await app.inject(`/video-status/${taskId}`)).json())
+  t.same(events.at(-1)?.task, (await app.inject({ url: `/video-status/${taskId}`, headers: { host: new URL(app.listeningOrigin).host } })).json())
   t.same(events.map(({ id }) => Number(id)), events.map(({ task }) => task.revision))
   t.equal(app.taskSubscriptions.size, 0)
 })
@@ -113,6 +113,7 @@ t.test('changes on another instance are sent, and a stream that ended with its i
 
 t.test('a stream sends heartbeats without reading, stays open while the store is unavailable, and catches up afterwards', async (t) => {
   const taskSubscriptions = new TaskSubscriptions()
+  const present = (task: Task) => presentTask(task, { origin: 'http://127.0.0.1', retentionMs: null })
   let task: Task = newTask('A whale', 'Cursed', 840, Date.now())
   let isUnavailable = false
   let reads = 0
@@ -124,7 +125,7 @@ t.test('a stream sends heartbeats without reading, stays open while the store is
   let text = ''
   const done = (async () => {
     const { signal } = new AbortController()
-    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, signal, heartbeatMs: 5 })) text += part
+    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, present, signal, heartbeatMs: 5 })) text += part
   })()
   const comments = () => text.split('\n:\n').length - 1
   await until(() => comments() >= 3 || undefined, 'signs of life')
