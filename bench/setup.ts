@@ -29,6 +29,7 @@ export function startEmulator (generationMs: number, latencyMs = 0, env: Record<
     env: {
       EMULATOR_PORT: String(ports.emulator),
       EMULATOR_RATE_LIMITS: 'off',
+      EMULATOR_SAMPLE_VIDEOS: 'on',
       EMULATOR_GENERATION_MS: String(generationMs),
       EMULATOR_LATENCY_MS: String(latencyMs),
       ...env

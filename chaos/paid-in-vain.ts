@@ -30,7 +30,7 @@ export function describePredictions ({ log }: Emulator, cancelled: ReadonlySet<s
 
 /** Whether its output is the address of its video, now or at its end. */
 function hasVideo ({ id, ending }: Prediction): boolean {
-  return ending.status === 'succeeded' && JSON.stringify(endingOutput(ending, id))?.includes(id)
+  return ending.status === 'succeeded' && JSON.stringify(endingOutput(ending, { video: id, apiVideo: id, thumbnail: '' }))?.includes(id)
 }
 
 /** The account of all tasks and predictions of one dream. */

@@ -7,7 +7,6 @@ import { accountRoutes } from './routes/account.ts'
 import { controlRoutes } from './routes/control.ts'
 import { fileRoutes } from './routes/files.ts'
 import { predictionRoutes } from './routes/predictions.ts'
-import { VideoRenderer } from './video/video-renderer.ts'
 
 /** All are optional; the defaults of the settings are in `settings.ts`. */
 export interface EmulatorOptions extends EmulationOptions {
@@ -21,7 +20,7 @@ export type EmulatorApp = FastifyInstance & { readonly emulator: Emulator }
 const bodyLimit = 32 * 1024 * 1024
 
 /**
- * Replicate's HTTP API under `/v1`, its files under `/files`, and the control interface under `/emulator`. Addresses in
+ * Replicate's HTTP API under `/v1`, its files under `/files` and `/v1/files`, and the control interface under `/emulator`. Addresses in
  * answers begin with whatever the client's Host header says.
  */
 export function buildEmulator ({ token, logger = false, ...options }: EmulatorOptions = {}): EmulatorApp {
@@ -34,7 +33,6 @@ export function buildEmulator ({ token, logger = false, ...options }: EmulatorOp
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: true } }
   })
   const emulator = new Emulator(options)
-  const renderer = new VideoRenderer()
   const hooksFor = apiHooks(emulator, token)
 
   app.setErrorHandler(replyWithError)
@@ -44,14 +42,13 @@ export function buildEmulator ({ token, logger = false, ...options }: EmulatorOp
     reply.header('date', new Date(emulator.clock.read()).toUTCString())
     done()
   })
-  app.addHook('onClose', async () => {
-    await Promise.all([emulator.close(), renderer.close()])
-  })
+  app.addHook('onClose', () => emulator.close())
 
   app.register(jsonBody)
   app.register(predictionRoutes, { prefix: '/v1', emulator, hooksFor })
   app.register(accountRoutes, { prefix: '/v1', emulator, hooksFor })
-  app.register(fileRoutes, { prefix: '/files', emulator, renderer, hooks: fileHooks(emulator) })
+  app.register(fileRoutes, { prefix: '/files', emulator, hooksFor: fileHooks(emulator) })
+  app.register(fileRoutes, { prefix: '/v1/files', emulator, hooksFor })
   app.register(controlRoutes, { prefix: '/emulator', emulator })
   return Object.assign(app, { emulator })
 }

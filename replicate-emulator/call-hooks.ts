@@ -30,10 +30,12 @@ export function apiHooks (emulator: Emulator, token: string | undefined): HooksF
   }
 }
 
-/** The hooks of a file, which is public: without a token and a limit. */
-export function fileHooks (emulator: Emulator): CallHooks {
-  const { begin, finish } = faultHooks(emulator, 'file')
-  return { onRequest: [count(emulator, 'file'), begin], onSend: [finish] }
+/** The hooks of a public file: without a token and a limit. */
+export function fileHooks (emulator: Emulator): HooksFor {
+  return (call) => {
+    const { begin, finish } = faultHooks(emulator, call)
+    return { onRequest: [count(emulator, call), begin], onSend: [finish] }
+  }
 }
 
 function count (emulator: Emulator, call: Call): onRequestHookHandler {

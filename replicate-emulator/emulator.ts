@@ -4,6 +4,7 @@ import { DistortionSchema, type Distortion } from './distortion.ts'
 import { FaultSchema, type Call, type Fault } from './fault.ts'
 import { ageDifference, ForeignSchema, type Foreign, type ForeignPrediction } from './foreign.ts'
 import { OutcomeSchema, type Ending, type Outcome } from './outcome.ts'
+import { PredictionFiles } from './prediction-files.ts'
 import { PredictionLog, type Timing } from './prediction-log.ts'
 import { isWiped, showPrediction, type Prediction, type PredictionView } from './prediction.ts'
 import { seededRandom, type Random } from './random.ts'
@@ -11,6 +12,8 @@ import { Script } from './script.ts'
 import { defaultSettings, startingTime, type Settings } from './settings.ts'
 import { SkewedClock } from './skewed-clock.ts'
 import { TimerQueue } from './timer-queue.ts'
+import { SampleVideo } from './video/sample-video.ts'
+import { VideoRenderer } from './video/video-renderer.ts'
 import { WebhookSender } from './webhook-sender.ts'
 
 export interface EmulationOptions extends Partial<Settings> {
@@ -19,6 +22,8 @@ export interface EmulationOptions extends Partial<Settings> {
   now?: () => number
   /** How far its clock, as clients see it, is ahead of `now`, in ms. */
   clockSkewMs?: number
+  /** All videos show the same picture instead of the dream, which takes no CPU time. */
+  sampleVideos?: boolean
 }
 
 /**
@@ -36,6 +41,7 @@ export class Emulator {
   readonly clock: SkewedClock
   readonly timers: TimerQueue
   readonly log: PredictionLog
+  readonly files: PredictionFiles
   readonly faults: Script<Fault>
   readonly outcomes: Script<Outcome>
   readonly distortions: Script<Distortion>
@@ -43,13 +49,14 @@ export class Emulator {
   readonly webhooks: WebhookSender
   readonly #random: Random
 
-  constructor ({ webhookSecret, seed, now = Date.now, clockSkewMs = 0, ...settings }: EmulationOptions = {}) {
+  constructor ({ webhookSecret, seed, now = Date.now, clockSkewMs = 0, sampleVideos = false, ...settings }: EmulationOptions = {}) {
     this.settings = { ...defaultSettings, ...settings }
     this.webhookSecret = webhookSecret ?? `whsec_${randomBytes(32).toString('base64')}`
-    this.calls = { create: 0, get: 0, list: 0, cancel: 0, account: 0, secret: 0, file: 0 }
+    this.calls = { create: 0, get: 0, list: 0, cancel: 0, account: 0, secret: 0, file: 0, thumbnail: 0 }
     this.now = now
     this.clock = new SkewedClock(now, clockSkewMs)
     this.log = new PredictionLog(this.clock)
+    this.files = new PredictionFiles(sampleVideos ? new SampleVideo() : new VideoRenderer())
     this.#random = seededRandom(seed ?? randomBytes(4).readUInt32LE())
     this.faults = new Script(FaultSchema, this.#random)
     this.outcomes = new Script(OutcomeSchema, this.#random)
@@ -125,10 +132,13 @@ export class Emulator {
     return undefined
   }
 
-  /** Removes what Replicate keeps for an hour after the end: input, output, logs and file of all ended predictions. @returns how many */
-  wipe (): number {
+  /**
+   * Removes what Replicate keeps for an hour after the end: input, output, logs and files of these predictions, as far as they have
+   * ended. @returns of how many
+   */
+  wipe (predictions = this.log.all): number {
     const now = this.now()
-    const wiped = this.log.all.filter((prediction) => now >= prediction.endsAt && !isWiped(prediction, now))
+    const wiped = predictions.filter((prediction) => now >= prediction.endsAt && !isWiped(prediction, now))
     for (const prediction of wiped) prediction.keptMs = now - prediction.endsAt
     return wiped.length
   }
@@ -155,7 +165,7 @@ export class Emulator {
 
   async close (): Promise<void> {
     this.timers.stop()
-    await this.webhooks.close()
+    await Promise.all([this.webhooks.close(), this.files.close()])
   }
 
   #timing (): Timing {

@@ -56,30 +56,57 @@ function empty (reply: FastifyReply): string {
   return ''
 }
 
-/** The first half. A file keeps its announced length, so that the client can see that its download was cut. */
+/** The first half. The announced length of a file stays, and then its connection ends: the client can see that its download was cut. */
 function cut (payload: unknown, reply: FastifyReply): unknown {
-  const bytes = bytesOf(payload)
-  const half = bytes.subarray(0, bytes.length >> 1)
-  if (!reply.hasHeader('content-length')) return half
-  const socket = reply.raw.socket
-  return Readable.from((async function * () {
-    yield half
-    await sleep(50)
-    socket?.destroy()
-  })())
+  const bytes = Math.floor(lengthOf(payload, reply) / 2)
+  if (!reply.hasHeader('content-length')) return bytesOf(payload).subarray(0, bytes)
+  const { raw } = reply
+  const { socket } = raw
+  raw.once('finish', () => socket?.destroy())
+  return toStream(firstBytes(payload, bytes))
 }
 
 function trickle (payload: unknown, ms: number, reply: FastifyReply): Readable {
-  const bytes = bytesOf(payload)
-  const chunks = Math.max(1, Math.min(bytes.length, Math.ceil(ms / chunkIntervalMs)))
-  const size = Math.ceil(bytes.length / chunks)
-  if (!reply.hasHeader('content-length')) reply.header('content-length', bytes.length)
-  return Readable.from((async function * () {
-    for (let at = 0; at < bytes.length; at += size) {
-      await sleep(ms / chunks)
-      yield bytes.subarray(at, at + size)
+  const bytes = announceLength(payload, reply)
+  const pieces = Math.max(1, Math.min(bytes, Math.ceil(ms / chunkIntervalMs)))
+  const size = Math.ceil(bytes / pieces)
+  return toStream((async function * () {
+    for await (const chunk of chunksOf(payload)) {
+      for (let at = 0; at < chunk.length; at += size) {
+        const piece = chunk.subarray(at, at + size)
+        await sleep(ms * piece.length / bytes)
+        yield piece
+      }
     }
   })())
+}
+
+async function * firstBytes (payload: unknown, bytes: number): AsyncGenerator<Buffer> {
+  let left = bytes
+  for await (const chunk of chunksOf(payload)) {
+    yield chunk.subarray(0, left)
+    left -= chunk.length
+    if (left <= 0) return
+  }
+}
+
+function announceLength (payload: unknown, reply: FastifyReply): number {
+  const bytes = lengthOf(payload, reply)
+  reply.header('content-length', bytes)
+  return bytes
+}
+
+/** A stream has announced its length itself. */
+function lengthOf (payload: unknown, reply: FastifyReply): number {
+  return payload instanceof Readable ? Number(reply.getHeader('content-length')) : bytesOf(payload).length
+}
+
+function chunksOf (payload: unknown): AsyncIterable<Buffer> | Buffer[] {
+  return payload instanceof Readable ? payload : [bytesOf(payload)]
+}
+
+function toStream (chunks: AsyncIterable<Buffer>): Readable {
+  return Readable.from(chunks, { objectMode: false })
 }
 
 function bytesOf (payload: unknown): Buffer {

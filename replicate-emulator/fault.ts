@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { enumSchema } from './enum-schema.ts'
 import { repetitionMembers } from './script.ts'
 
-export const calls = ['create', 'get', 'list', 'cancel', 'account', 'secret', 'file'] as const
+export const calls = ['create', 'get', 'list', 'cancel', 'account', 'secret', 'file', 'thumbnail'] as const
 export type Call = typeof calls[number]
 
 const faultKinds = ['status', 'html', 'hang', 'reset_before', 'reset_after', 'malformed', 'slow', 'empty'] as const
@@ -16,7 +16,7 @@ const faultKinds = ['status', 'html', 'hang', 'reset_before', 'reset_after', 'ma
  */
 export const FaultSchema = Type.Object({
   call: enumSchema([...calls, 'any']),
-  id: Type.Optional(Type.String({ description: 'Only for calls that name this prediction: get, cancel and file' })),
+  id: Type.Optional(Type.String({ description: 'Only for calls that name this prediction: get, cancel, file and thumbnail' })),
   kind: enumSchema(faultKinds),
   status: Type.Optional(Type.Integer({ minimum: 400, maximum: 599, description: 'For status and html; default 500' })),
   retry_after: Type.Optional(Type.Number({ minimum: 0, description: 'Seconds, in the body and the header' })),

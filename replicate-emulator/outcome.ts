@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { enumSchema } from './enum-schema.ts'
+import { OutputFileSchema } from './output-file.ts'
 import { repetitionMembers } from './script.ts'
 
 export const finalStatuses = ['succeeded', 'failed', 'canceled', 'aborted'] as const
@@ -8,7 +9,9 @@ export type FinalStatus = typeof finalStatuses[number]
 const endingMembers = {
   status: enumSchema(finalStatuses),
   error: Type.Optional(Type.String({ description: 'What a failed prediction says' })),
-  output: Type.Optional(Type.Unknown({ description: '$VIDEO in any string of it becomes the address of the video' })),
+  output: Type.Optional(Type.Unknown({ description: '$VIDEO, $THUMBNAIL and $API_VIDEO in any string of it become addresses of its files' })),
+  video: Type.Optional(OutputFileSchema),
+  thumbnail: Type.Optional(OutputFileSchema),
   logs: Type.Optional(Type.String()),
   progress: Type.Optional(Type.Boolean({ description: 'Whether the logs show progress bars' }))
 }
@@ -28,15 +31,22 @@ export function endingError ({ status, error }: Ending): string | null {
   return error ?? (status === 'failed' ? 'The model raised an error.' : null)
 }
 
-/** The output of an ending, with the address of the video put in. */
-export function endingOutput ({ status, output }: Ending, videoAddress: string): unknown {
-  if (output !== undefined) return withAddress(output, videoAddress)
-  return status === 'succeeded' ? videoAddress : null
+/** What addresses stand for in an output. */
+export interface OutputAddresses { video: string, thumbnail: string, apiVideo: string }
+
+/** The output of an ending, with the addresses put in. */
+export function endingOutput ({ status, output }: Ending, addresses: OutputAddresses): unknown {
+  if (output !== undefined) return withAddresses(output, addresses)
+  return status === 'succeeded' ? addresses.video : null
 }
 
-function withAddress (value: unknown, address: string): unknown {
-  if (typeof value === 'string') return value.replaceAll('$VIDEO', () => address)
-  if (Array.isArray(value)) return value.map((item) => withAddress(item, address))
+function withAddresses (value: unknown, addresses: OutputAddresses): unknown {
+  if (typeof value === 'string') return replaceNames(value, addresses)
+  if (Array.isArray(value)) return value.map((item) => withAddresses(item, addresses))
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withAddress(item, address)]))
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withAddresses(item, addresses)]))
+}
+
+function replaceNames (text: string, { video, thumbnail, apiVideo }: OutputAddresses): string {
+  return text.replaceAll('$VIDEO', () => video).replaceAll('$THUMBNAIL', () => thumbnail).replaceAll('$API_VIDEO', () => apiVideo)
 }

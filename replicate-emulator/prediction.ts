@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { distort, type PredictionDistortion } from './distortion.ts'
-import { endingError, endingOutput, type Ending, type FinalStatus } from './outcome.ts'
+import { endingError, endingOutput, type Ending, type FinalStatus, type OutputAddresses } from './outcome.ts'
 import { progressBars } from './progress-bar.ts'
 import type { SkewedClock } from './skewed-clock.ts'
 import type { WebhookEvent } from './webhook-event.ts'
@@ -88,7 +88,7 @@ function trueView (prediction: Prediction, at: number, origin: string): Predicti
     version: prediction.version,
     input: wiped ? {} : prediction.input,
     logs: wiped ? '' : logsAt(prediction, at),
-    output: ended && !wiped ? endingOutput(prediction.ending, videoAddress(prediction, origin)) : null,
+    output: ended && !wiped ? endingOutput(prediction.ending, outputAddresses(prediction, origin)) : null,
     data_removed: wiped,
     error: ended ? endingError(prediction.ending) : null,
     source: 'api',
@@ -122,8 +122,10 @@ function deadlineOf ({ clock, createdAt }: Prediction, deadline: number): string
   return new Date(clock.read(createdAt) + deadline - createdAt).toISOString()
 }
 
-function videoAddress (prediction: Prediction, origin: string): string {
-  return `${origin}/files/${prediction.id}/output.mp4`
+function outputAddresses ({ id }: Prediction, origin: string): OutputAddresses {
+  return {
+    video: `${origin}/files/${id}/output.mp4`, thumbnail: `${origin}/files/${id}/thumbnail.jpg`, apiVideo: `${origin}/v1/files/${id}/output.mp4`
+  }
 }
 
 function addresses ({ id }: Prediction, origin: string): PredictionView['urls'] {

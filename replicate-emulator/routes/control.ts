@@ -7,7 +7,7 @@ import { FaultSchema } from '../fault.ts'
 import { ForeignPredictionSchema, ForeignSchema } from '../foreign.ts'
 import { requestOrigin } from '../origin.ts'
 import { EndingSchema, OutcomeSchema, type Outcome } from '../outcome.ts'
-import { showPrediction, statusAt, type Prediction } from '../prediction.ts'
+import { isWiped, showPrediction, statusAt, type Prediction } from '../prediction.ts'
 import { notFound, Problem } from '../problem.ts'
 import { SettingsPatchSchema } from '../settings.ts'
 import { maxSkewMs } from '../skewed-clock.ts'
@@ -100,6 +100,18 @@ export const controlRoutes: FastifyPluginAsyncTypebox<{ emulator: Emulator }> = 
     const prediction = find(request.params.id)
     prediction.distortion = request.body
     return showPrediction(prediction, emulator.now())
+  })
+
+  app.post('/predictions/:id/wipe', { schema: { params: ById } }, async (request) => {
+    const prediction = find(request.params.id)
+    if (emulator.wipe([prediction]) === 0) throw new Problem(409, 'The prediction has not ended, or it was wiped before.')
+    return showPrediction(prediction, emulator.now())
+  })
+
+  app.get('/predictions/:id/files', { schema: { params: ById } }, async (request) => {
+    const prediction = find(request.params.id)
+    const [video, thumbnail] = await Promise.all([emulator.files.digest(prediction, 'video'), emulator.files.digest(prediction, 'thumbnail')])
+    return { video, thumbnail, wiped: isWiped(prediction, emulator.now()) }
   })
 
   app.post('/predictions/:id/finish', { schema: { params: ById, body: EndingSchema } }, async (request) => {

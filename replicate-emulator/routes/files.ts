@@ -1,51 +1,52 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import { createHash } from 'node:crypto'
-import { readRange } from '../byte-range.ts'
-import type { fileHooks } from '../call-hooks.ts'
+import { Readable } from 'node:stream'
+import { readRange, type ByteRange } from '../byte-range.ts'
+import type { HooksFor } from '../call-hooks.ts'
 import type { Emulator } from '../emulator.ts'
+import type { FileName, ReadableFile } from '../prediction-files.ts'
 import { isWiped, type Prediction } from '../prediction.ts'
 import { notFound } from '../problem.ts'
-import type { VideoRenderer } from '../video/video-renderer.ts'
 
 interface Options {
   emulator: Emulator
-  renderer: VideoRenderer
-  hooks: ReturnType<typeof fileHooks>
+  hooksFor: HooksFor
 }
 
-/** The videos: made at the first download, gone when the prediction is wiped. */
-export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, renderer, hooks }) => {
-  app.get<{ Params: { id: string } }>('/:id/:name.mp4', hooks, async (request, reply) => {
+interface ById { Params: { id: string } }
+
+/** The videos and thumbnails: there from the end of the prediction until it is wiped. */
+export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, hooksFor }) => {
+  app.get<ById>('/:id/output.mp4', hooksFor('file'), (request, reply) => send('video', request, reply))
+  app.get<ById>('/:id/thumbnail.jpg', hooksFor('thumbnail'), (request, reply) => send('thumbnail', request, reply))
+
+  async function send (name: FileName, request: FastifyRequest<ById>, reply: FastifyReply) {
     const prediction = emulator.log.find(request.params.id)
-    if (prediction === undefined || !hasFile(prediction, emulator.now())) throw notFound()
-    const video = await renderer.videoFor(promptOf(prediction))
-    return sendVideo(video, request, reply)
-  })
-}
-
-function hasFile (prediction: Prediction, now: number): boolean {
-  return now >= prediction.endsAt && !isWiped(prediction, now)
-}
-
-function promptOf ({ input }: Prediction): string {
-  return typeof input.prompt === 'string' ? input.prompt : ''
-}
-
-function sendVideo (video: Buffer, request: FastifyRequest, reply: FastifyReply) {
-  const etag = `"${createHash('sha256').update(video).digest('base64url')}"`
-  reply.headers({ etag, 'accept-ranges': 'bytes', 'content-type': 'video/mp4', 'cache-control': 'private, max-age=3600' })
-  if (request.headers['if-none-match'] === etag) return reply.code(304).send()
-  const ifRange = request.headers['if-range']
-  const range = readRange(ifRange === undefined || ifRange === etag ? request.headers.range : undefined, video.length)
-  switch (range.kind) {
-    case 'whole': return sendBytes(video, reply)
-    case 'unsatisfiable': return reply.code(416).header('content-range', `bytes */${video.length}`).type('text/plain').send('')
-    case 'part':
-      reply.code(206).header('content-range', `bytes ${range.first}-${range.last}/${video.length}`)
-      return sendBytes(video.subarray(range.first, range.last + 1), reply)
+    if (prediction === undefined || !hasFiles(prediction, emulator.now())) throw notFound()
+    const file = await emulator.files.open(prediction, name)
+    reply.header('last-modified', new Date(emulator.clock.read(prediction.endsAt)).toUTCString())
+    return sendFile(file, request, reply)
   }
 }
 
-function sendBytes (bytes: Buffer, reply: FastifyReply) {
-  return reply.header('content-length', bytes.length).send(bytes)
+function hasFiles (prediction: Prediction, now: number): boolean {
+  return now >= prediction.endsAt && !isWiped(prediction, now)
+}
+
+function sendFile (file: ReadableFile, request: FastifyRequest, reply: FastifyReply) {
+  const { type, etag, bytes } = file
+  reply.headers({ etag, 'content-type': type, 'cache-control': 'public, max-age=3600', 'accept-ranges': 'bytes' })
+  if (request.headers['if-none-match'] === etag) return reply.code(304).send()
+  const ifRange = request.headers['if-range']
+  const range = readRange(ifRange === undefined || ifRange === etag ? request.headers.range : undefined, bytes)
+  if (range.kind === 'unsatisfiable') return reply.code(416).header('content-range', `bytes */${bytes}`).type('text/plain').send('')
+  const { first, last } = spanOf(range, bytes)
+  if (range.kind === 'part') reply.code(206).header('content-range', `bytes ${first}-${last}/${bytes}`)
+  reply.header('content-length', last - first + 1)
+  // The body of a HEAD is read and thrown away.
+  const content = request.method === 'HEAD' ? [] : file.read(first, last)
+  return reply.send(Readable.from(content, { objectMode: false }))
+}
+
+function spanOf (range: Exclude<ByteRange, { kind: 'unsatisfiable' }>, bytes: number): { first: number, last: number } {
+  return range.kind === 'part' ? range : { first: 0, last: bytes - 1 }
 }

@@ -36,3 +36,10 @@ export async function renderVideo (prompt: string): Promise<Buffer> {
     encoder.delete()
   }
 }
+
+/** The first frame of the video of a prompt as a JPEG. */
+export async function renderImage (prompt: string): Promise<Buffer> {
+  const [frame] = paintFrames(prompt, 1)
+  if (frame === undefined) throw new Error('There is no frame')
+  return await frame.canvas.encode('jpeg', 85)
+}

@@ -1,25 +1,22 @@
 import { Worker } from 'node:worker_threads'
-import type { RenderResult } from './video-worker.ts'
+import type { VideoSource } from './sample-video.ts'
+import type { RenderRequest, RenderResult } from './video-worker.ts'
 
 const maxCached = 200
 
-/** Renders the video of a prompt once, in a worker thread: requests at the same time share the work. */
-export class VideoRenderer {
+/** Renders the video and the image of a prompt once, in a worker thread: requests at the same time share the work. */
+export class VideoRenderer implements VideoSource {
   #worker: Worker | undefined
-  #videos = new Map<string, Promise<Buffer>>()
-  #waiting = new Map<number, { resolve: (video: Buffer) => void, reject: (error: Error) => void }>()
+  #files = new Map<string, Promise<Buffer>>()
+  #waiting = new Map<number, { resolve: (file: Buffer) => void, reject: (error: Error) => void }>()
   #lastId = 0
 
-  /** @returns an MP4 file, H.264, portrait, four seconds */
   videoFor (prompt: string): Promise<Buffer> {
-    const known = this.#videos.get(prompt)
-    if (known !== undefined) return known
-    const video = this.#render(prompt)
-    this.#videos.set(prompt, video)
-    video.catch(() => this.#videos.delete(prompt))
-    const [oldest] = this.#videos.keys()
-    if (this.#videos.size > maxCached && oldest !== undefined) this.#videos.delete(oldest)
-    return video
+    return this.#cached('video', prompt)
+  }
+
+  imageFor (prompt: string): Promise<Buffer> {
+    return this.#cached('image', prompt)
   }
 
   async close (): Promise<void> {
@@ -27,12 +24,25 @@ export class VideoRenderer {
     this.#failAll(new Error('The emulator is closing'))
   }
 
-  #render (prompt: string): Promise<Buffer> {
+  #cached (what: RenderRequest['what'], prompt: string): Promise<Buffer> {
+    const key = `${what} ${prompt}`
+    const known = this.#files.get(key)
+    if (known !== undefined) return known
+    const file = this.#render(what, prompt)
+    this.#files.set(key, file)
+    file.catch(() => this.#files.delete(key))
+    const [oldest] = this.#files.keys()
+    if (this.#files.size > maxCached && oldest !== undefined) this.#files.delete(oldest)
+    return file
+  }
+
+  #render (what: RenderRequest['what'], prompt: string): Promise<Buffer> {
     const worker = this.#worker ??= this.#startWorker()
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
       this.#waiting.set(id, { resolve, reject })
-      worker.postMessage({ id, prompt })
+      const request: RenderRequest = { id, what, prompt }
+      worker.postMessage(request)
     })
   }
 
@@ -43,7 +53,7 @@ export class VideoRenderer {
       const waiting = this.#waiting.get(report.id)
       this.#waiting.delete(report.id)
       if ('error' in report) waiting?.reject(new Error(report.error))
-      else waiting?.resolve(Buffer.from(report.video))
+      else waiting?.resolve(Buffer.from(report.file))
     })
     worker.on('error', (error) => {
       this.#worker = undefined

@@ -1,9 +1,11 @@
 import { parentPort } from 'node:worker_threads'
-import { renderVideo } from './render-video.ts'
+import { renderImage, renderVideo } from './render-video.ts'
 
 /** The messages from and to the renderer. */
-export interface RenderRequest { id: number, prompt: string }
-export type RenderResult = { id: number, video: Uint8Array } | { id: number, error: string }
+export interface RenderRequest { id: number, what: 'video' | 'image', prompt: string }
+export type RenderResult = { id: number, file: Uint8Array } | { id: number, error: string }
+
+const renderers = { video: renderVideo, image: renderImage }
 
 // One request at a time: the encoder uses a whole core anyway.
 let last = Promise.resolve()
@@ -12,9 +14,9 @@ parentPort?.on('message', (request: RenderRequest) => {
   last = last.then(async () => parentPort?.postMessage(await render(request)))
 })
 
-async function render ({ id, prompt }: RenderRequest): Promise<RenderResult> {
+async function render ({ id, what, prompt }: RenderRequest): Promise<RenderResult> {
   try {
-    return { id, video: await renderVideo(prompt) }
+    return { id, file: await renderers[what](prompt) }
   } catch (error) {
     return { id, error: error instanceof Error ? error.message : String(error) }
   }

@@ -20,7 +20,7 @@ t.test('each style has its own video: MP4, H.264, portrait, four seconds, the in
     const response = await get(`/files/${id}/output.mp4`)
     const boxes = readBoxes(Buffer.from(await response.arrayBuffer()))
     tags.add(response.headers.get('etag'))
-    t.same(boxes.map(({ type }) => type), ['ftyp', 'moov', 'mdat'])
+    t.same(boxes.map(({ type }) => type), ['ftyp', 'moov', 'mdat', 'free'])
     const header = inside(boxes[1], 'mvhd')?.bytes
     t.equal((header?.readUInt32BE(24) ?? 0) / (header?.readUInt32BE(20) ?? 1), 4, 'seconds')
     const description = inside(boxes[1], 'trak', 'mdia', 'minf', 'stbl', 'stsd')?.bytes
