@@ -1,6 +1,7 @@
 import { Semaphore } from '../runtime/semaphore.ts'
+import { DownloadFailedError, VideoRefusedError } from './download-errors.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type VideoArchive } from './video-archive.ts'
-import { DownloadFailedError, VideoRefusedError, type VideoDownloader } from './video-download.ts'
+import type { VideoDownloader } from './video-download.ts'
 import { inspectVideo, type VideoFormat } from './video-format.ts'
 
 export interface VideoCopierOptions {

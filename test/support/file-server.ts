@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import type { Test } from 'tap'
 import { listen } from '../../harness/listen.ts'
-import { renderVideo } from '../../replicate-emulator/video/render-video.ts'
+import { VideoRenderer } from '../../replicate-emulator/video/video-renderer.ts'
 import { VideoDownloader, type VideoDownloaderOptions } from '../../services/videos/video-download.ts'
 
 /** A server of files on 127.0.0.1. `open` counts its connections. */
@@ -36,10 +36,15 @@ export function openDownloader (t: Test, options: Partial<VideoDownloaderOptions
   return downloader
 }
 
-let video: Promise<Buffer> | undefined
+const renderer = new VideoRenderer()
 
 /** An MP4 file of four seconds, rendered once in a process. */
-export function realVideo (): Promise<Buffer> {
-  video ??= renderVideo('A whale in the clouds, realistic')
-  return video
+export async function realVideo (): Promise<Buffer> {
+  // The thread that renders does not keep the process running.
+  const busy = setInterval(() => {}, 60_000)
+  try {
+    return await renderer.videoFor('A whale in the clouds, realistic')
+  } finally {
+    clearInterval(busy)
+  }
 }
