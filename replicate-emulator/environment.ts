@@ -33,6 +33,7 @@ export function readEnvironment (environment: Environment): ServerOptions {
     listShowsInput: flag('LIST_SHOWS_INPUT'),
     listLagMs: milliseconds('LIST_LAG_MS'),
     keptMs: milliseconds('KEPT_MS'),
+    fileRanges: flag('FILE_RANGES'),
     sampleVideos: flag('SAMPLE_VIDEOS'),
     clockSkewMs: read('CLOCK_SKEW_MS', wholeNumber(-maxSkewMs, maxSkewMs), 'a number of milliseconds, negative for a clock that is behind'),
     token: read('TOKEN', (text) => text, 'a token'),
@@ -48,7 +49,7 @@ export function readEnvironment (environment: Environment): ServerOptions {
 }
 
 const names = ['PORT', 'HOST', 'GENERATION_MS', 'STARTING_MS', 'LATENCY_MS', 'RATE_LIMITS', 'ALLOW_HTTP_WEBHOOKS', 'LIST_SHOWS_WEBHOOK',
-  'LIST_SHOWS_INPUT', 'LIST_LAG_MS', 'KEPT_MS', 'SAMPLE_VIDEOS', 'CLOCK_SKEW_MS', 'TOKEN', 'WEBHOOK_SECRET', 'SEED', 'LOG']
+  'LIST_SHOWS_INPUT', 'LIST_LAG_MS', 'KEPT_MS', 'FILE_RANGES', 'SAMPLE_VIDEOS', 'CLOCK_SKEW_MS', 'TOKEN', 'WEBHOOK_SECRET', 'SEED', 'LOG']
 
 function unknownNames (environment: Environment): string[] {
   return Object.keys(environment).filter((name) => name.startsWith(prefix) && !names.includes(name.slice(prefix.length)))

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fault } from './fault.ts'
@@ -18,11 +19,13 @@ export function injectFault (fault: Fault, request: FastifyRequest, reply: Fasti
   switch (fault.kind) {
     case 'status': return send(problemPayload(fault, reply))
     case 'html': return send(htmlPayload(fault, reply))
+    case 'redirect': return send(redirect(fault, request, reply))
     case 'hang': return
     case 'reset_before':
     case 'reset_after': return reset(request)
-    case 'malformed': return send(cut(payload, reply))
-    case 'slow': return send(trickle(payload, fault.ms ?? 2000, reply))
+    case 'malformed': return send(cut(payload, fault, reply))
+    case 'stall': return send(stall(payload, fault, reply))
+    case 'slow': return send(trickle(payload, fault, reply))
     case 'empty': return send(empty(reply))
   }
 }
@@ -56,9 +59,17 @@ function empty (reply: FastifyReply): string {
   return ''
 }
 
-/** The first half. The announced length of a file stays, and then its connection ends: the client can see that its download was cut. */
-function cut (payload: unknown, reply: FastifyReply): unknown {
-  const bytes = Math.floor(lengthOf(payload, reply) / 2)
+/** To the same path with another query, so that a client cannot take a second redirect for a loop by its address. */
+function redirect ({ to }: Fault, { url }: FastifyRequest, reply: FastifyReply): string {
+  const [path, query] = url.split('?')
+  const redirects = Number(new URLSearchParams(query).get('redirects')) + 1
+  reply.code(302).header('location', to ?? `${path}?redirects=${redirects}`)
+  return empty(reply)
+}
+
+/** The first part. The announced length of a file stays, and then its connection ends: the client can see that its download was cut. */
+function cut (payload: unknown, fault: Fault, reply: FastifyReply): unknown {
+  const bytes = shownBytes(payload, fault, reply)
   if (!reply.hasHeader('content-length')) return bytesOf(payload).subarray(0, bytes)
   const { raw } = reply
   const { socket } = raw
@@ -66,8 +77,19 @@ function cut (payload: unknown, reply: FastifyReply): unknown {
   return toStream(firstBytes(payload, bytes))
 }
 
-function trickle (payload: unknown, ms: number, reply: FastifyReply): Readable {
+/** As `cut`, but the connection stays open. */
+function stall (payload: unknown, fault: Fault, reply: FastifyReply): Readable {
+  const bytes = shownBytes(payload, fault, reply)
+  announceLength(payload, reply)
+  return toStream((async function * () {
+    yield * firstBytes(payload, bytes)
+    await once(reply.raw, 'close')
+  })())
+}
+
+function trickle (payload: unknown, fault: Fault, reply: FastifyReply): Readable {
   const bytes = announceLength(payload, reply)
+  const ms = fault.bytes_per_second === undefined ? fault.ms ?? 2000 : bytes / fault.bytes_per_second * 1000
   const pieces = Math.max(1, Math.min(bytes, Math.ceil(ms / chunkIntervalMs)))
   const size = Math.ceil(bytes / pieces)
   return toStream((async function * () {
@@ -79,6 +101,11 @@ function trickle (payload: unknown, ms: number, reply: FastifyReply): Readable {
       }
     }
   })())
+}
+
+/** How much of a body a fault lets pass. */
+function shownBytes (payload: unknown, { bytes }: Fault, reply: FastifyReply): number {
+  return bytes ?? Math.floor(lengthOf(payload, reply) / 2)
 }
 
 async function * firstBytes (payload: unknown, bytes: number): AsyncGenerator<Buffer> {

@@ -12,7 +12,8 @@ export const SettingsSchema = Type.Object({
   listShowsWebhook: Type.Boolean({ description: 'Whether the items of a list carry `webhook`' }),
   listShowsInput: Type.Boolean({ description: 'Whether the items of a list carry `input`' }),
   listLagMs: Type.Number({ minimum: 0, description: 'From the creation of a prediction until the list shows it' }),
-  keptMs: Type.Number({ minimum: 0, description: 'From the end of a new prediction until its data and its file are wiped' })
+  keptMs: Type.Number({ minimum: 0, description: 'From the end of a new prediction until its data and its file are wiped' }),
+  fileRanges: Type.Boolean({ description: 'Whether files answer ranges; otherwise a request for one gets the whole file' })
 }, { $id: 'Settings', additionalProperties: false })
 
 export type Settings = Static<typeof SettingsSchema>
@@ -28,7 +29,8 @@ export const defaultSettings: Readonly<Settings> = {
   listShowsWebhook: false,
   listShowsInput: true,
   listLagMs: 0,
-  keptMs: 3_600_000
+  keptMs: 3_600_000,
+  fileRanges: true
 }
 
 /** How long a new prediction is `starting`: never longer than it lives. */

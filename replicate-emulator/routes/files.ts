@@ -24,7 +24,7 @@ export const fileRoutes: FastifyPluginAsync<Options> = async (app, { emulator, h
     if (prediction === undefined || !hasFiles(prediction, emulator.now())) throw notFound()
     const file = await emulator.files.open(prediction, name)
     reply.header('last-modified', new Date(emulator.clock.read(prediction.endsAt)).toUTCString())
-    return sendFile(file, request, reply)
+    return sendFile(file, emulator.settings.fileRanges, request, reply)
   }
 }
 
@@ -32,12 +32,13 @@ function hasFiles (prediction: Prediction, now: number): boolean {
   return now >= prediction.endsAt && !isWiped(prediction, now)
 }
 
-function sendFile (file: ReadableFile, request: FastifyRequest, reply: FastifyReply) {
+function sendFile (file: ReadableFile, knowsRanges: boolean, request: FastifyRequest, reply: FastifyReply) {
   const { type, etag, bytes } = file
-  reply.headers({ etag, 'content-type': type, 'cache-control': 'public, max-age=3600', 'accept-ranges': 'bytes' })
+  reply.headers({ etag, 'content-type': type, 'cache-control': 'public, max-age=3600', ...(knowsRanges && { 'accept-ranges': 'bytes' }) })
   if (request.headers['if-none-match'] === etag) return reply.code(304).send()
   const ifRange = request.headers['if-range']
-  const range = readRange(ifRange === undefined || ifRange === etag ? request.headers.range : undefined, bytes)
+  const isAsked = knowsRanges && (ifRange === undefined || ifRange === etag)
+  const range = readRange(isAsked ? request.headers.range : undefined, bytes)
   if (range.kind === 'unsatisfiable') return reply.code(416).header('content-range', `bytes */${bytes}`).type('text/plain').send('')
   const { first, last } = spanOf(range, bytes)
   if (range.kind === 'part') reply.code(206).header('content-range', `bytes ${first}-${last}/${bytes}`)

@@ -38,6 +38,6 @@ t.test('an environment with several errors is refused with all of them', async (
   t.same(readEnvironment({ EMULATOR_PORT: '0', EMULATOR_RATE_LIMITS: 'off', PATH: '' }), { port: 0, host: '127.0.0.1', emulator: { rateLimits: false } })
   t.same(readEnvironment({ EMULATOR_CLOCK_SKEW_MS: '-180000', EMULATOR_LIST_LAG_MS: '10000', EMULATOR_LIST_SHOWS_INPUT: 'off', EMULATOR_KEPT_MS: '5' }).emulator,
     { listShowsInput: false, listLagMs: 10_000, keptMs: 5, clockSkewMs: -180_000 })
-  t.same(readEnvironment({ EMULATOR_SAMPLE_VIDEOS: 'on' }).emulator, { sampleVideos: true })
+  t.same(readEnvironment({ EMULATOR_FILE_RANGES: 'off', EMULATOR_SAMPLE_VIDEOS: 'on' }).emulator, { fileRanges: false, sampleVideos: true })
   t.throws(() => readEnvironment({ EMULATOR_PORT: 'x', EMULATOR_LATENCY_MS: '-1', EMULATOR_WHAT: '1' }), /EMULATOR_LATENCY_MS.*\n.*EMULATOR_PORT.*\n.*EMULATOR_WHAT/)
 })

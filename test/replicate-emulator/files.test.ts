@@ -25,6 +25,26 @@ async function filesOf (t: Test, options: EmulatorOptions = {}) {
   return { ...emulation, predict, digests, download }
 }
 
+interface Part { bytes: Buffer, length: number, isComplete: boolean }
+
+/** What can be read of a file before its connection ends, or before `stopAt` bytes have come. */
+async function readPart (url: string, { headers = {}, stopAt = Infinity } = {}): Promise<Part> {
+  const response = await fetch(url, { headers })
+  const chunks: Uint8Array[] = []
+  let length = 0
+  const part = (isComplete: boolean) => ({ bytes: Buffer.concat(chunks), length, isComplete })
+  try {
+    for await (const chunk of response.body ?? []) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length >= stopAt) return part(false)
+    }
+    return part(true)
+  } catch {
+    return part(false)
+  }
+}
+
 function sha256 (bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
@@ -147,4 +167,67 @@ t.test('a thumbnail may be no image, without an effect on the video', async (t) 
   const { path, thumbnailPath } = await predict({ thumbnail: { content: 'html' } })
   t.match((await download(thumbnailPath)).headers, { 'content-type': /^text\/html/ })
   t.match((await download(path)).headers, { 'content-type': 'video/mp4' })
+})
+
+t.test('a download is cut where the fault says, and can be resumed by a range', async (t) => {
+  const { predict, digests, origin, emulator } = await filesOf(t)
+  const { id, path } = await predict({ video: { bytes: 1_000_000 } })
+  emulator.addFault({ call: 'file', kind: 'malformed', bytes: 300_000, times: 2 })
+  const parts = []
+  for (const from of [0, 300_000, 600_000]) parts.push(await readPart(origin + path, { headers: { range: `bytes=${from}-` } }))
+  t.same(parts.map(({ isComplete, length }) => [isComplete, length]), [[false, 300_000], [false, 300_000], [true, 400_000]])
+  t.equal(sha256(Buffer.concat(parts.map(({ bytes }) => bytes))), (await digests(id)).video.sha256)
+
+  emulator.addFault({ call: 'file', kind: 'malformed', share: 1 })
+  for (const attempt of [1, 2, 3]) t.equal((await readPart(origin + path)).length, 500_000, `attempt ${attempt}`)
+})
+
+t.test('without ranges a request for one gets the whole file', async (t) => {
+  const { predict, download } = await filesOf(t, { fileRanges: false })
+  const { path } = await predict()
+  const { status, headers, bytes } = await download(path, { range: 'bytes=100-' })
+  t.equal(status, 200)
+  t.equal(headers['accept-ranges'], undefined)
+  t.equal(headers['content-length'], String(bytes.length))
+})
+
+t.test('a download stops for ever, or arrives slowly and whole', async (t) => {
+  const { predict, digests, download, origin, emulator, app } = await filesOf(t)
+  const { id, path } = await predict({ video: { bytes: 400_000 } })
+  emulator.addFault({ call: 'file', kind: 'slow', bytes_per_second: 2_000_000 })
+  t.equal(sha256((await download(path)).bytes), (await digests(id)).video.sha256)
+  emulator.addFault({ call: 'file', kind: 'stall', times: 2 })
+  t.equal((await readPart(origin + path, { stopAt: 200_000 })).length, 200_000)
+  const stalled = await fetch(origin + path)
+  await app.close()
+  await t.rejects(stalled.arrayBuffer(), TypeError, 'it does not delay the close')
+})
+
+t.test('a file is refused as a call of the API is', async (t) => {
+  const { predict, download, emulator } = await filesOf(t)
+  const { path } = await predict()
+  for (const status of [404, 500]) {
+    emulator.addFault({ call: 'file', kind: 'status', status })
+    t.equal((await download(path)).status, status)
+  }
+  emulator.addFault({ call: 'file', kind: 'status', status: 429, retry_after: 3 })
+  t.match(await download(path), { status: 429, headers: { 'retry-after': '3' } })
+  emulator.addFault({ call: 'thumbnail', kind: 'status' })
+  t.equal((await download(path)).status, 200)
+})
+
+t.test('a file redirects to itself a number of times, for ever, or to another address of this machine', async (t) => {
+  const { predict, download, origin, emulator } = await filesOf(t)
+  const { path } = await predict()
+  emulator.addFault({ call: 'file', kind: 'redirect', times: 2 })
+  const response = await fetch(origin + path)
+  t.match(response, { status: 200, redirected: true, url: `${origin}${path}?redirects=2` })
+  await response.arrayBuffer()
+  emulator.addFault({ call: 'file', kind: 'redirect', to: 'http://127.0.0.1:1/elsewhere.mp4' })
+  const elsewhere = await fetch(origin + path, { redirect: 'manual' })
+  t.same([elsewhere.status, elsewhere.headers.get('location')], [302, 'http://127.0.0.1:1/elsewhere.mp4'])
+  t.throws(() => emulator.addFault({ call: 'file', kind: 'redirect', to: 'http://127.0.0.1.example.com/' }), TypeError)
+  emulator.addFault({ call: 'file', kind: 'redirect', share: 1 })
+  await t.rejects(download(path), TypeError)
+  t.equal(emulator.calls.file, 3 + 1 + 21, 'fetch follows twenty redirects')
 })
