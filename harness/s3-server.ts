@@ -20,6 +20,7 @@ const python = '/usr/bin/python3'
 export class S3Server {
   readonly folder: string
   readonly port: number
+  #cachePort = 0
   #processes: ChildProcess[] = []
   readonly credentials = { accessKeyId: 'test:tester', secretAccessKey: 'testing' }
   readonly region = 'us-east-1'
@@ -54,25 +55,37 @@ export class S3Server {
     for (const child of this.#processes) child.kill('SIGCONT')
   }
 
-  async stop (): Promise<void> {
+  /** Kills all of its processes: connections break, and new ones are refused. Its data stay. */
+  async halt (): Promise<void> {
     await Promise.all(this.#processes.map(async (child) => {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.kill('SIGKILL')
       await once(child, 'exit')
     }))
+    this.#processes = []
+  }
+
+  /** Starts it again with the same data and ports. */
+  async resume (): Promise<void> {
+    this.#spawn('memcached', ['-l', '127.0.0.1', '-p', String(this.#cachePort), '-u', 'root', '-m', '16'])
+    for (const name of [...storageServers, 'proxy']) this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
+    await this.#untilItAnswers()
+  }
+
+  async stop (): Promise<void> {
+    await this.halt()
     await rm(this.folder, { recursive: true, force: true })
   }
 
   async #start (): Promise<void> {
     const [cachePort, ...ports] = await Promise.all([freePort(), ...storageServers.map(() => freePort())])
+    this.#cachePort = cachePort
     await mkdir(join(this.folder, 'devices/d1'), { recursive: true })
     const rings = storageServers.map((name, index) => `${name}:${ports[index]}`)
     await run(python, ['-c', buildRings, this.folder, ...rings])
     await Promise.all(storageServers.map((name, index) => writeFile(join(this.folder, `${name}.conf`), this.#storageSettings(name, ports[index]))))
-    await writeFile(join(this.folder, 'proxy.conf'), this.#proxySettings(cachePort))
-    this.#spawn('memcached', ['-l', '127.0.0.1', '-p', String(cachePort), '-u', 'root', '-m', '16'])
-    for (const name of [...storageServers, 'proxy']) this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
-    await this.#untilItAnswers()
+    await writeFile(join(this.folder, 'proxy.conf'), this.#proxySettings())
+    await this.resume()
   }
 
   #spawn (command: string, args: string[]): void {
@@ -112,7 +125,7 @@ recon_cache_path = ${this.folder}
 `
   }
 
-  #proxySettings (cachePort: number | undefined): string {
+  #proxySettings (): string {
     return `[DEFAULT]
 bind_ip = 127.0.0.1
 bind_port = ${this.port}
@@ -130,7 +143,7 @@ use = egg:swift#catch_errors
 use = egg:swift#healthcheck
 [filter:cache]
 use = egg:swift#memcache
-memcache_servers = 127.0.0.1:${cachePort}
+memcache_servers = 127.0.0.1:${this.#cachePort}
 [filter:s3api]
 use = egg:swift#s3api
 location = ${this.region}

@@ -1,4 +1,6 @@
 import { CreateBucketCommand, CreateMultipartUploadCommand, S3Client } from '@aws-sdk/client-s3'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { test } from 'tap'
 import { S3Server } from '../../harness/s3-server.ts'
 import { S3Archive } from '../../services/videos/s3-archive.ts'
@@ -57,15 +59,17 @@ test('an archive on an S3 server', async (t) => {
     await new S3Archive({ bucket, prefix: '', endpoint, region, credentials }).assertUsable()
   })
 
-  await t.test('says that it is unavailable while the server is', async (t) => {
+  await t.test('says that it is unavailable while the server is, and has everything afterwards', async (t) => {
     const archive = await openArchive()
     const name = createArchiveName('mp4')
     await archive.store(name, chunksOf(Buffer.from('a whole video'), 5), { contentType: 'video/mp4', signal })
-    await server.stop()
+    await server.halt()
     await t.rejects(archive.read(name), ArchiveUnavailableError)
     await t.rejects(archive.store(createArchiveName('mp4'), chunksOf(Buffer.from('x'), 1), { contentType: 'video/mp4', signal }), ArchiveUnavailableError)
     await t.rejects(archive.remove(name), ArchiveUnavailableError)
     await t.rejects(archive.list().next(), ArchiveUnavailableError)
     await archive.assertUsable()
+    await server.resume()
+    t.equal(await text(await archive.read(name) ?? Readable.from([])), 'a whole video')
   })
 })
