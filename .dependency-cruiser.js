@@ -15,7 +15,7 @@ const rooms = {
   generation: ['store', 'replicate', 'videos', 'tasks', 'runtime'],
   callbacks: ['store', 'tasks', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
-  http: ['store', 'tasks', 'runtime']
+  http: ['store', 'videos', 'tasks', 'runtime']
 }
 
 const filesOf = (room) => `^services/${room}/[^/]+$`

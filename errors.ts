@@ -52,6 +52,11 @@ export const errors = {
     detail: 'The service cannot reach its storage at the moment; try again in a few seconds',
     headers: { 'retry-after': '5' }
   },
+  archive_unavailable: {
+    status: 503,
+    detail: 'The service cannot reach the archive of the videos at the moment; try again in a few seconds',
+    headers: { 'retry-after': '5' }
+  },
   webhook_unverifiable: {
     status: 503,
     detail: 'Webhooks cannot be verified yet; send it again in a few seconds',

@@ -1,5 +1,6 @@
 import { errorCodes, errors, problem, ProblemError, type ErrorCode, type ProblemOptions } from '../../errors.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
+import { ArchiveUnavailableError } from '../videos/video-archive.ts'
 
 /** Details for Fastify's own errors whose status alone says too little. */
 const details: Record<string, string> = {
@@ -15,6 +16,7 @@ const unknownOutcome = 'The service lost the connection to its storage while it 
 export function toProblem (thrown: unknown): ProblemError {
   if (thrown instanceof ProblemError) return thrown
   if (thrown instanceof StoreUnavailableError) return problem('store_unavailable', { cause: thrown, ...(thrown.isOutcomeUnknown && { detail: unknownOutcome }) })
+  if (thrown instanceof ArchiveUnavailableError) return problem('archive_unavailable', { cause: thrown })
   const { statusCode, code } = readMembers(thrown)
   if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return problem('internal_error', { cause: toError(thrown) })
   const options: ProblemOptions = typeof code === 'string' && details[code] !== undefined ? { detail: details[code] } : {}

@@ -1,10 +1,14 @@
 import type { FastifyInstance } from 'fastify'
+import { mkdir, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { until } from '../../harness/until.ts'
+import { deleteVideo } from '../../services/generation/delete-video.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slowOn } from '../support/quick.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
+import { createStoredVideo } from '../support/stored-video.ts'
 
 interface Page { items: TaskView[], next_cursor: string | null }
 
@@ -72,6 +76,31 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.same((await list(app)).items, [])
   })
 
+  t.test(`${store}: the video and the poster of a deleted task are removed from the archive`, slowOn(store), async (t) => {
+    const { app } = await startService(t, { env: await envOf(t) })
+    const { task, name, posterName } = await createStoredVideo(app, { poster: Buffer.from('a poster') })
+    const other = await createStoredVideo(app)
+    t.ok(posterName !== undefined && await app.videoArchive.find(posterName))
+    t.equal((await app.inject({ method: 'DELETE', url: `/video-status/${task.id}` })).statusCode, 204)
+    t.equal(await app.videoArchive.find(name), undefined)
+    t.equal(await app.videoArchive.find(posterName ?? ''), undefined)
+    t.equal((await app.videoArchive.find(other.name))?.bytes, other.content.length, 'the video of another task stays')
+  })
+
+  t.test(`${store}: a task is deleted although its video is recorded at that moment`, slowOn(store), async (t) => {
+    const { app } = await startService(t, { env: await envOf(t) })
+    const { task, name, posterName } = await createStoredVideo(app, { poster: Buffer.from('a poster') })
+    const read = await app.taskStore.get(task.id)
+    t.ok(read)
+    if (read === undefined) return
+    const asItWas = { ...read, version: read.version - 1, posterName: null, posterFile: null }
+    t.equal(await deleteVideo(asItWas, app), true)
+    t.equal(await app.videoArchive.find(posterName ?? ''), undefined)
+    t.equal(await app.videoArchive.find(name), undefined)
+    t.equal(await app.taskStore.get(task.id), undefined)
+    t.equal(await deleteVideo(read, app), false, 'it is gone')
+  })
+
   t.test(`${store}: a task is canceled by its route, once`, slowOn(store), async (t) => {
     const { app, emulator } = await startService(t, { emulator: { generationMs: 600_000 }, env: await envOf(t) })
     const taskId = await postDream(app)
@@ -85,6 +114,25 @@ for (const [store, envOf] of Object.entries(stores)) {
     t.equal((await app.inject({ method: 'POST', url: '/video-status/unknown/cancel' })).statusCode, 404)
   })
 }
+
+t.test('a task is kept while its video cannot be removed', async (t) => {
+  const dataDir = t.testdir()
+  const { app, logLines } = await startService(t, { env: { DATA_DIR: dataDir } })
+  const { task, name, posterName } = await createStoredVideo(app, { poster: Buffer.from('a poster') })
+  // A folder that cannot be removed as a file is.
+  const poster = join(dataDir, 'videos', posterName ?? '')
+  await rm(poster)
+  await mkdir(poster)
+  const refused = await app.inject({ method: 'DELETE', url: `/video-status/${task.id}` })
+  t.match(refused.json(), { status: 503, code: 'archive_unavailable' })
+  t.equal(refused.headers['retry-after'], '5')
+  t.ok(logLines.some((line) => line.includes('"level":50') && line.includes('The video archive is not available')))
+  t.equal((await statusOf(app, task.id)).status, 'completed')
+  await rmdir(poster)
+  t.equal((await app.inject({ method: 'DELETE', url: `/video-status/${task.id}` })).statusCode, 204)
+  t.equal(await app.videoArchive.find(name), undefined)
+  t.equal((await app.inject(`/video-status/${task.id}`)).statusCode, 404)
+})
 
 t.test('invalid parameters of the list are 422 with every fault', async (t) => {
   const { app } = await startService(t)
