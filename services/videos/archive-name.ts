@@ -4,6 +4,9 @@ const videoExtensions = ['mp4', 'webm', 'mov'] as const
 const posterExtensions = ['jpg', 'png', 'webp'] as const
 export type ArchiveExtension = typeof videoExtensions[number] | typeof posterExtensions[number]
 
+/** The file that says to which store an archive belongs. It is no name of a video. */
+export const ownerFile = 'dreamreel-owner'
+
 const namePattern = new RegExp(`^[\\w-]{22}\\.(${[...videoExtensions, ...posterExtensions].join('|')})$`)
 
 /** A name for a new file of the archive: 128 random bits, so that only those who were given the address know it. */

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { open, opendir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open, opendir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { StartError } from '../runtime/start-error.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type StoreOptions, type VideoArchive } from './video-archive.ts'
-import { isArchiveName } from './archive-name.ts'
+import { isArchiveName, ownerFile } from './archive-name.ts'
 
 /** Writes that are under way, each in a file that no reader looks for. On the same file system, so that `rename` is atomic. */
 const unfinishedFolder = 'unfinished'
@@ -16,6 +16,8 @@ const readBytes = 256 * 1024
 export class FolderArchive implements VideoArchive {
   #folder
   #unfinished
+  /** The file names of the writes that are under way. */
+  #writes = new Set<string>()
 
   /** @throws StartError where the folder cannot be made */
   constructor (folder: string) {
@@ -29,19 +31,7 @@ export class FolderArchive implements VideoArchive {
   }
 
   async store (name: string, content: AsyncIterable<Uint8Array>, { signal }: StoreOptions): Promise<number> {
-    const path = this.#path(name)
-    const unfinished = join(this.#unfinished, `${name}.${randomUUID()}`)
-    try {
-      const bytes = await writeFile(unfinished, content, signal)
-      await unavailableUnless(async () => {
-        await rename(unfinished, path)
-        await syncFolder(this.#folder)
-      })
-      return bytes
-    } catch (error) {
-      await rm(unfinished, { force: true }).catch(() => undefined)
-      throw error
-    }
+    return this.#replace(this.#path(name), content, signal)
   }
 
   async find (name: string): Promise<ArchiveEntry | undefined> {
@@ -72,16 +62,45 @@ export class FolderArchive implements VideoArchive {
 
   async removeUnfinished (before: number): Promise<number> {
     let removed = 0
-    for await (const { path } of filesIn(this.#unfinished)) {
+    for await (const { name, path } of filesIn(this.#unfinished)) {
       const found = await unavailableUnless(() => ifPresent(stat(path)))
-      if (found === undefined || found.birthtimeMs >= before) continue
+      // By the last write: not every file system knows when a file was created.
+      if (found === undefined || found.mtimeMs >= before || this.#writes.has(name)) continue
       await unavailableUnless(() => rm(path, { force: true }))
       removed++
     }
     return removed
   }
 
+  async readOwner (): Promise<string | undefined> {
+    const found = await unavailableUnless(() => ifPresent(readFile(join(this.#folder, ownerFile), 'utf8')))
+    return found?.trim()
+  }
+
+  async writeOwner (storeId: string): Promise<void> {
+    await this.#replace(join(this.#folder, ownerFile), [Buffer.from(`${storeId}\n`)], new AbortController().signal)
+  }
+
   close (): void {}
+
+  async #replace (path: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+    const unfinished = `${basename(path)}.${randomUUID()}`
+    const unfinishedPath = join(this.#unfinished, unfinished)
+    this.#writes.add(unfinished)
+    try {
+      const bytes = await writeFile(unfinishedPath, content, signal)
+      await unavailableUnless(async () => {
+        await rename(unfinishedPath, path)
+        await syncFolder(this.#folder)
+      })
+      return bytes
+    } catch (error) {
+      await rm(unfinishedPath, { force: true }).catch(() => undefined)
+      throw error
+    } finally {
+      this.#writes.delete(unfinished)
+    }
+  }
 
   #path (name: string): string {
     if (!isArchiveName(name)) throw new Error(`${JSON.stringify(name)} is not the name of a video`)
@@ -90,7 +109,7 @@ export class FolderArchive implements VideoArchive {
 }
 
 /** @returns the number of bytes, all of which are on the disk */
-async function writeFile (path: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+async function writeFile (path: string, content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal: AbortSignal): Promise<number> {
   const file = await unavailableUnless(() => open(path, 'wx', 0o600))
   let bytes = 0
   try {

@@ -1,13 +1,13 @@
 import {
   AbortMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, HeadObjectCommand, ListMultipartUploadsCommand,
-  paginateListObjectsV2, S3Client, S3ServiceException, type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
+  paginateListObjectsV2, PutObjectCommand, S3Client, S3ServiceException, type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { Readable } from 'node:stream'
 import { StartError } from '../runtime/start-error.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type StoreOptions, type VideoArchive } from './video-archive.ts'
-import { isArchiveName } from './archive-name.ts'
+import { isArchiveName, ownerFile } from './archive-name.ts'
 
 export interface S3ArchiveOptions {
   bucket: string
@@ -33,6 +33,8 @@ export class S3Archive implements VideoArchive {
   #client
   #bucket
   #prefix
+  /** The keys of the uploads that are under way. */
+  #uploadKeys = new Set<string>()
 
   constructor ({ bucket, prefix, endpoint, region, credentials }: S3ArchiveOptions) {
     this.#bucket = bucket
@@ -63,14 +65,16 @@ export class S3Archive implements VideoArchive {
   }
 
   async store (name: string, content: AsyncIterable<Uint8Array>, { contentType, signal }: StoreOptions): Promise<number> {
+    const key = this.#key(name)
     const counted = new CountedContent(content, signal)
     const upload = new Upload({
       client: this.#client,
-      params: { Bucket: this.#bucket, Key: this.#key(name), Body: Readable.from(counted, { objectMode: false }), ContentType: contentType },
+      params: { Bucket: this.#bucket, Key: key, Body: Readable.from(counted, { objectMode: false }), ContentType: contentType },
       ...uploadOptions
     })
     const abort = (): void => { upload.abort().catch(() => undefined) }
     signal.addEventListener('abort', abort, { once: true })
+    this.#uploadKeys.add(key)
     try {
       await upload.done()
       return counted.bytes
@@ -80,6 +84,7 @@ export class S3Archive implements VideoArchive {
       throw new ArchiveUnavailableError(error)
     } finally {
       signal.removeEventListener('abort', abort)
+      this.#uploadKeys.delete(key)
     }
   }
 
@@ -133,11 +138,26 @@ export class S3Archive implements VideoArchive {
   async removeUnfinished (before: number): Promise<number> {
     let removed = 0
     for await (const { Key = '', UploadId, Initiated } of this.#uploads()) {
-      if (!isArchiveName(Key.slice(this.#prefix.length)) || (Initiated?.getTime() ?? before) >= before) continue
+      const isUnderWay = (Initiated?.getTime() ?? before) >= before || this.#uploadKeys.has(Key)
+      if (!isArchiveName(Key.slice(this.#prefix.length)) || isUnderWay) continue
       await ignoreMissing(() => this.#client.send(new AbortMultipartUploadCommand({ Bucket: this.#bucket, Key, UploadId })))
       removed++
     }
     return removed
+  }
+
+  async readOwner (): Promise<string | undefined> {
+    try {
+      const { Body } = await this.#client.send(new GetObjectCommand(this.#ownerObject()))
+      return (await Body?.transformToString())?.trim()
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw new ArchiveUnavailableError(error)
+    }
+  }
+
+  async writeOwner (storeId: string): Promise<void> {
+    await unavailableUnless(() => this.#client.send(new PutObjectCommand({ ...this.#ownerObject(), Body: `${storeId}\n`, ContentType: 'text/plain' })))
   }
 
   close (): void {
@@ -158,6 +178,10 @@ export class S3Archive implements VideoArchive {
   #key (name: string): string {
     if (!isArchiveName(name)) throw new Error(`${JSON.stringify(name)} is not the name of a video`)
     return this.#prefix + name
+  }
+
+  #ownerObject (): { Bucket: string, Key: string } {
+    return { Bucket: this.#bucket, Key: this.#prefix + ownerFile }
   }
 
   #object (name: string): { Bucket: string, Key: string } {

@@ -53,12 +53,20 @@ export interface VideoArchive {
   /** Every video, in no order. @throws ArchiveUnavailableError */
   list (): AsyncGenerator<ArchiveEntry>
   /**
-   * Removes what interrupted writes have left.
-   * @param before ms since the epoch: writes that began later are left alone, since they may be under way
+   * Removes what interrupted writes have left. The writes that this object has under way are left alone.
+   * @param before ms since the epoch: writes that began later are left alone, because another process may have them under way
    * @returns how many were removed
    * @throws ArchiveUnavailableError
    */
   removeUnfinished (before: number): Promise<number>
+  /**
+   * The id of the store whose tasks the videos belong to, as it was last written.
+   * @returns undefined if the archive has no such mark
+   * @throws ArchiveUnavailableError
+   */
+  readOwner (): Promise<string | undefined>
+  /** Marks the archive as that of a store, and replaces another mark. It is not compared: read it again later. @throws ArchiveUnavailableError */
+  writeOwner (storeId: string): Promise<void>
   close (): void
 }
 

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { VideoArchive } from '../../services/videos/video-archive.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
@@ -122,8 +123,23 @@ export function archiveContract (t: Test, openArchive: (t: Test) => Promise<Vide
     const stored = archive.store(name, content(), { contentType, signal })
     await begun.promise
     t.equal(await archive.removeUnfinished(beforeAll), 0)
+    t.equal(await archive.removeUnfinished(Date.now() + 60_000), 0, 'it is known to be under way here')
     goOn.resolve()
     t.equal(await stored, 18_000_000)
+    t.equal((await bytesOf(archive.read(name)))?.length, 18_000_000)
+  })
+
+  t.test('the mark of its owner is read as it was last written, and is no video', async (t) => {
+    const archive = await openArchive(t)
+    t.equal(await archive.readOwner(), undefined)
+    const [first, second] = [randomUUID(), randomUUID()]
+    await archive.writeOwner(first)
+    t.equal(await archive.readOwner(), first)
+    await archive.writeOwner(second)
+    t.equal(await archive.readOwner(), second)
+    t.strictSame(await namesIn(archive), [])
+    t.equal(await archive.removeUnfinished(Date.now() + 60_000), 0)
+    t.equal(await archive.readOwner(), second)
   })
 }
 
