@@ -84,6 +84,8 @@ export interface TaskStore {
   releaseLease (work: LeasedWork): Promise<void>
   /** Whether the store belongs to one process at a time: a process that held a task before this one has certainly ended. */
   readonly isExclusive: boolean
+  /** A random id that the store was given when it was created. A copy of its data has the same. */
+  readId (): Promise<string>
   /** True for one instance in each interval: this instance sweeps for all. */
   acquireSweep (intervalMs: number): Promise<boolean>
   /** What calls of this kind may still use of the provider's rate limit, shared by all instances that share the store. */

@@ -277,6 +277,18 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.ok(await store.acquireLease('videos', 60_000), 'it has expired')
   })
 
+  scenario('a store has an id of its own, which stays the same', async (t, store, backend) => {
+    const id = await store.readId()
+    t.match(id, /^[0-9a-f-]{32,36}$/)
+    await store.close()
+    const later = await backend.open()
+    t.teardown(() => later.close())
+    t.equal(await later.readId(), id)
+    const another = await (await makeBackend(t)).open()
+    t.teardown(() => another.close())
+    t.not(await another.readId(), id)
+  })
+
   const aTaskWithCallback = () => aTask({ callbackUrl: 'https://app.example/dreams' })
 
   async function claimDelivery (store: TaskStore) {

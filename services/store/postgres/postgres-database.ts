@@ -100,6 +100,13 @@ export async function openPostgres (options: PostgresOptions): Promise<PostgresD
   }
 }
 
+/** @throws StoreUnavailableError */
+export async function readStoreId ({ query }: PostgresDatabase): Promise<string> {
+  const [row] = await query('select id from store_id')
+  if (row === undefined) throw new Error('The table store_id is empty')
+  return String(row.id)
+}
+
 function createBoss (connectionString: string): PgBoss {
   return new PgBoss({
     connectionString,

@@ -16,7 +16,7 @@ import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './datab
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
 import { PostgresClock } from './postgres-clock.ts'
-import { openPostgres, type PostgresDatabase } from './postgres-database.ts'
+import { openPostgres, readStoreId, type PostgresDatabase } from './postgres-database.ts'
 import { acquireKeys, findKey } from './postgres-idempotency-keys.ts'
 import { PostgresMaintenance } from './postgres-maintenance.ts'
 import { findPredictionOwners, insertPredictionOwners, toPredictionOwners } from './postgres-prediction-owners.ts'
@@ -240,6 +240,10 @@ class PostgresTaskStore implements TaskStore {
 
   async releaseLease (work: LeasedWork): Promise<void> {
     await this.#database.query("update lease set expires_at = '-infinity' where work = $1 and holder = $2", [work, this.#instanceId])
+  }
+
+  async readId (): Promise<string> {
+    return readStoreId(this.#database)
   }
 
   callBudget (kind: CallKind, perMinute: number): CallBudget {

@@ -46,6 +46,13 @@ export function openDatabase (path: string): DatabaseSync {
   }
 }
 
+/** @throws what SQLite throws */
+export function readStoreId (database: DatabaseSync): string {
+  const row = database.prepare('select id from store_id').get()
+  if (row === undefined) throw new Error('The table store_id is empty')
+  return String(row.id)
+}
+
 function toStartError (error: unknown, path: string): unknown {
   const result = primaryResultCode(error)
   if (!(error instanceof Error) || result === undefined) return error

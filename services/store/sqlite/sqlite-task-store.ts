@@ -10,7 +10,7 @@ import { toInFlightPrediction } from '../task-row.ts'
 import type { CallKind, InFlightPrediction, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { SqliteClaims } from './sqlite-claims.ts'
-import { isTransient, openDatabase, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
+import { isTransient, openDatabase, readStoreId, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
 import { SqliteFileHealth } from './sqlite-file-health.ts'
 import { SqliteIdempotencyKeys } from './sqlite-idempotency-keys.ts'
 import { SqlitePredictionOwners } from './sqlite-prediction-owners.ts'
@@ -184,6 +184,10 @@ class SqliteTaskStore implements TaskStore {
       if (owner === undefined) this.#owners.record(predictionId, taskId)
       return owner === undefined || owner === taskId
     })
+  }
+
+  async readId (): Promise<string> {
+    return this.#read(() => readStoreId(this.#database))
   }
 
   callBudget (_kind: CallKind, perMinute: number): CallBudget {
