@@ -16,7 +16,7 @@ const leftOut = new RegExp(`^test/(${[
   'replicate-emulator',
   'runtime/redact-secrets',
   'store/broken-storage',
-  'videos/(s3-archive|video-copier)'
+  'videos/(s3-archive|video-copier|video-inspector)'
 ].join('|')})[./]`)
 
 t.setTimeout(120_000)

@@ -2,7 +2,8 @@ import { Semaphore } from '../runtime/semaphore.ts'
 import { DownloadFailedError, VideoRefusedError } from './download-errors.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type VideoArchive } from './video-archive.ts'
 import type { VideoDownloader } from './video-download.ts'
-import { inspectVideo, type VideoFormat } from './video-format.ts'
+import type { VideoFormat } from './video-format.ts'
+import { InspectionFailedError, VideoInspector } from './video-inspector.ts'
 
 export interface VideoCopierOptions {
   archive: VideoArchive
@@ -29,6 +30,7 @@ export class VideoCopier {
   #archive
   #downloader
   #semaphore
+  #inspector = new VideoInspector()
 
   constructor ({ archive, downloader, maxConcurrent }: VideoCopierOptions) {
     this.#archive = archive
@@ -45,7 +47,7 @@ export class VideoCopier {
   async copy (sourceUrl: string, name: string, signal: AbortSignal): Promise<CopyOutcome> {
     return await this.#semaphore.run(signal, async () => {
       try {
-        const file = await this.#findStored(name) ?? await this.#download(sourceUrl, name, signal)
+        const file = await this.#findStored(name, signal) ?? await this.#download(sourceUrl, name, signal)
         signal.throwIfAborted()
         return { outcome: 'stored', file }
       } catch (error) {
@@ -55,16 +57,16 @@ export class VideoCopier {
     })
   }
 
-  async #findStored (name: string): Promise<StoredVideo | undefined> {
+  async #findStored (name: string, signal: AbortSignal): Promise<StoredVideo | undefined> {
     const entry = await this.#archive.find(name)
-    return entry && await this.#inspect(entry)
+    return entry && await this.#inspect(entry, signal)
   }
 
   async #download (sourceUrl: string, name: string, signal: AbortSignal): Promise<StoredVideo> {
     const { contentType, content, close } = await this.#downloader.open(sourceUrl, signal)
     try {
       const bytes = await this.#archive.store(name, content, { contentType, signal })
-      const file = await this.#inspect({ name, bytes, modifiedAt: Date.now() })
+      const file = await this.#inspect({ name, bytes, modifiedAt: Date.now() }, signal)
       if (file !== undefined) return file
       await this.#archive.remove(name)
       throw new VideoRefusedError('no_video', 'The file cannot be opened as a video')
@@ -73,8 +75,8 @@ export class VideoCopier {
     }
   }
 
-  async #inspect ({ name, bytes, modifiedAt }: ArchiveEntry): Promise<StoredVideo | undefined> {
-    const format = await inspectVideo(bytes, (span) => this.#read(name, span))
+  async #inspect ({ name, bytes, modifiedAt }: ArchiveEntry, signal: AbortSignal): Promise<StoredVideo | undefined> {
+    const format = await this.#inspector.inspect({ bytes, read: (span) => this.#read(name, span) }, signal)
     return format && { ...format, bytes, storedAt: modifiedAt }
   }
 
@@ -88,6 +90,7 @@ export class VideoCopier {
 /** @throws an error that neither the provider nor the archive has caused */
 function failureOf (error: unknown): CopyOutcome {
   if (error instanceof VideoRefusedError) return { outcome: 'refused', reason: error.reason, message: error.message }
-  if (error instanceof DownloadFailedError || error instanceof ArchiveUnavailableError) return { outcome: 'unavailable', error }
+  const isTemporary = error instanceof DownloadFailedError || error instanceof ArchiveUnavailableError || error instanceof InspectionFailedError
+  if (isTemporary) return { outcome: 'unavailable', error }
   throw error
 }
