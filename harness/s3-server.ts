@@ -21,6 +21,7 @@ export class S3Server {
   readonly folder: string
   readonly port: number
   #cachePort = 0
+  #storagePorts: number[] = []
   #processes: ChildProcess[] = []
   readonly credentials = { accessKeyId: 'test:tester', secretAccessKey: 'testing' }
   readonly region = 'us-east-1'
@@ -80,6 +81,7 @@ export class S3Server {
   async #start (): Promise<void> {
     const [cachePort, ...ports] = await Promise.all([freePort(), ...storageServers.map(() => freePort())])
     this.#cachePort = cachePort
+    this.#storagePorts = ports
     await mkdir(join(this.folder, 'devices/d1'), { recursive: true })
     const rings = storageServers.map((name, index) => `${name}:${ports[index]}`)
     await run(python, ['-c', buildRings, this.folder, ...rings])
@@ -89,20 +91,22 @@ export class S3Server {
   }
 
   #spawn (command: string, args: string[]): void {
-    const child = spawn(command, args, { cwd: this.folder, stdio: 'ignore' })
+    // They end with this process, also where it is killed.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { cwd: this.folder, stdio: 'ignore' })
     child.on('error', () => {})
     this.#processes.push(child)
   }
 
   async #untilItAnswers (): Promise<void> {
     const giveUpAt = performance.now() + startTimeoutMs
+    // A storage server that has not started makes the first uploads fail, although the proxy answers.
+    const addresses = [`${this.endpoint}/healthcheck`, ...this.#storagePorts.map((port) => `http://127.0.0.1:${port}/`)]
     for (;;) {
-      // An unsigned request for the buckets is refused by the S3 interface, which has asked the storage servers then.
-      const answer = await fetch(`${this.endpoint}/healthcheck`).catch(() => undefined)
-      await answer?.arrayBuffer()
-      if (answer?.status === 200) return
+      const answers = await Promise.all(addresses.map((address) => fetch(address).catch(() => undefined)))
+      for (const answer of answers) await answer?.arrayBuffer()
+      if (answers[0]?.status === 200 && !answers.includes(undefined)) return
       const ended = this.#processes.find(({ exitCode, pid }) => exitCode !== null || pid === undefined)
-      if (ended !== undefined) throw new Error(`${ended.spawnfile} has ended or cannot be started: is OpenStack Swift installed?`)
+      if (ended !== undefined) throw new Error(`It has ended or cannot be started: ${ended.spawnargs.join(' ')}. Is OpenStack Swift installed?`)
       if (performance.now() > giveUpAt) throw new Error(`The S3 server has not answered within ${startTimeoutMs} ms`)
       await delay(100)
     }
