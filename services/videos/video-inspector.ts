@@ -89,7 +89,7 @@ class InspectionThread {
     let bytesLeft = maxReadBytes
     const take = async ({ start, end }: ByteSpan): Promise<Uint8Array | undefined> => {
       bytesLeft -= end - start + 1
-      return bytesLeft < 0 ? undefined : Buffer.concat(await addAbortSignal(signal, await read({ start, end })).toArray())
+      return bytesLeft < 0 ? undefined : collect(await read({ start, end }), signal)
     }
     const onMessage = (reply: InspectionReply): void => {
       if (reply.kind === 'found') found.resolve(reply.format)
@@ -122,6 +122,14 @@ class InspectionThread {
 
   #send (request: InspectionRequest): void {
     this.#worker.postMessage(request)
+  }
+}
+
+async function collect (content: Readable, signal: AbortSignal): Promise<Buffer> {
+  try {
+    return Buffer.concat(await addAbortSignal(signal, content).toArray())
+  } catch (error) {
+    throw new InspectionFailedError('The file could not be read', { cause: error })
   }
 }
 

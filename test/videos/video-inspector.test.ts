@@ -98,7 +98,7 @@ t.test('bytes that cannot be read say nothing about the file', async (t) => {
   const unavailable = new ArchiveUnavailableError(new Error('The disk is gone'))
   await t.rejects(inspector.inspect({ bytes: 1_000, read: () => Promise.reject(unavailable) }, signal), unavailable)
   const breaking = () => Promise.resolve(new Readable({ read () { this.destroy(unavailable) } }))
-  await t.rejects(inspector.inspect({ bytes: 1_000, read: breaking }, signal), unavailable)
+  await t.rejects(inspector.inspect({ bytes: 1_000, read: breaking }, signal), { name: 'InspectionFailedError', cause: unavailable })
   t.strictSame(await inspector.inspect(fileOf(video), signal), found)
 })
 
