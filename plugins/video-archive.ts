@@ -24,6 +24,7 @@ export interface VideoArchivePluginOptions {
 /** Decorates the instance with the archive of finished videos. */
 export default fp<VideoArchivePluginOptions>(async (app, { s3, dataDir, isStoreShared }) => {
   const archive = s3 === undefined ? await openFolder() : await openBucket(s3)
+  await archive.assertUsable()
   app.decorate('videoArchive', archive)
   app.addHook('onClose', async () => archive.close())
 
@@ -43,8 +44,6 @@ export default fp<VideoArchivePluginOptions>(async (app, { s3, dataDir, isStoreS
   /** Imports the client of S3 only when it is used, because loading it takes a tenth of a second and 34 MB. */
   async function openBucket (options: S3ArchiveOptions): Promise<VideoArchive> {
     const { S3Archive } = await import('../services/videos/s3-archive.ts')
-    const archive = new S3Archive(options)
-    await archive.assertUsable()
-    return archive
+    return new S3Archive(options)
   }
 }, { name: 'video-archive', dependencies: ['lifecycle'] })

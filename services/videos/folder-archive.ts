@@ -12,6 +12,9 @@ const unfinishedFolder = 'unfinished'
 /** Few system calls for a whole video, and little memory for a slow reader. */
 const readBytes = 256 * 1024
 
+/** An operator has to change something, while a disk that is full or slow may recover. */
+const permanentFaults = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR']
+
 /** An archive in a folder of this machine, for instances that share the folder. */
 export class FolderArchive implements VideoArchive {
   #folder
@@ -30,30 +33,43 @@ export class FolderArchive implements VideoArchive {
     }
   }
 
+  async assertUsable (): Promise<void> {
+    const probe = join(this.#unfinished, randomUUID())
+    try {
+      await (await open(probe, 'wx', 0o600)).close()
+      await rm(probe)
+    } catch (error) {
+      if (!isOneOf(error, permanentFaults)) return
+      throw new StartError(`Files cannot be written into the folder of the videos, ${this.#folder}`, { cause: error })
+    }
+  }
+
   async store (name: string, content: AsyncIterable<Uint8Array>, { signal }: StoreOptions): Promise<number> {
     return this.#replace(this.#path(name), content, signal)
   }
 
   async find (name: string): Promise<ArchiveEntry | undefined> {
     const path = this.#path(name)
-    const found = await unavailableUnless(() => ifPresent(stat(path)))
+    const found = await this.#ifPresent(stat(path))
     return found && { name, bytes: found.size, modifiedAt: found.mtimeMs }
   }
 
   async read (name: string, span?: ByteSpan): Promise<Readable | undefined> {
     const path = this.#path(name)
-    const file = await unavailableUnless(() => ifPresent(open(path)))
-    return file?.createReadStream({ ...span, highWaterMark: readBytes })
+    const file = await this.#ifPresent(open(path))
+    // Without the listener an error before the caller listens would end the process.
+    return file?.createReadStream({ ...span, highWaterMark: readBytes }).on('error', () => {})
   }
 
   async signUrl (): Promise<undefined> {}
 
   async remove (name: string): Promise<void> {
     const path = this.#path(name)
-    await unavailableUnless(() => rm(path, { force: true }))
+    await this.#ifPresent(rm(path))
   }
 
   async * list (): AsyncGenerator<ArchiveEntry> {
+    await this.#assertPresent()
     for await (const { name } of filesIn(this.#folder)) {
       const found = isArchiveName(name) ? await this.find(name) : undefined
       if (found !== undefined) yield found
@@ -63,17 +79,17 @@ export class FolderArchive implements VideoArchive {
   async removeUnfinished (before: number): Promise<number> {
     let removed = 0
     for await (const { name, path } of filesIn(this.#unfinished)) {
-      const found = await unavailableUnless(() => ifPresent(stat(path)))
+      const found = await this.#ifPresent(stat(path))
       // By the last write: not every file system knows when a file was created.
       if (found === undefined || found.mtimeMs >= before || this.#writes.has(name)) continue
-      await unavailableUnless(() => rm(path, { force: true }))
+      await this.#ifPresent(rm(path))
       removed++
     }
     return removed
   }
 
   async readOwner (): Promise<string | undefined> {
-    const found = await unavailableUnless(() => ifPresent(readFile(join(this.#folder, ownerFile), 'utf8')))
+    const found = await this.#ifPresent(readFile(join(this.#folder, ownerFile), 'utf8'))
     return found?.trim()
   }
 
@@ -102,6 +118,21 @@ export class FolderArchive implements VideoArchive {
     }
   }
 
+  /** A file is missing only while the archive itself is there. A disk that is not mounted takes all files with it. */
+  async #ifPresent<T> (work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work
+    } catch (error) {
+      if (!isOneOf(error, ['ENOENT'])) throw new ArchiveUnavailableError(error)
+      await this.#assertPresent()
+      return undefined
+    }
+  }
+
+  async #assertPresent (): Promise<void> {
+    await unavailableUnless(() => stat(this.#unfinished))
+  }
+
   #path (name: string): string {
     if (!isArchiveName(name)) throw new Error(`${JSON.stringify(name)} is not the name of a video`)
     return join(this.#folder, name)
@@ -122,7 +153,8 @@ async function writeFile (path: string, content: AsyncIterable<Uint8Array> | Ite
     await unavailableUnless(() => file.sync())
     return bytes
   } finally {
-    await file.close()
+    // Some file systems report only now that they could not write.
+    await unavailableUnless(() => file.close())
   }
 }
 
@@ -141,17 +173,15 @@ async function syncFolder (path: string): Promise<void> {
 }
 
 async function * filesIn (folder: string): AsyncGenerator<{ name: string, path: string }> {
-  const entries = await unavailableUnless(() => opendir(folder))
-  for await (const entry of entries) if (entry.isFile()) yield { name: entry.name, path: join(folder, entry.name) }
+  try {
+    for await (const entry of await opendir(folder)) if (entry.isFile()) yield { name: entry.name, path: join(folder, entry.name) }
+  } catch (error) {
+    throw new ArchiveUnavailableError(error)
+  }
 }
 
-async function ifPresent<T> (work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
+function isOneOf (error: unknown, codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.some((code) => code === error.code)
 }
 
 async function unavailableUnless<T> (work: () => Promise<T>): Promise<T> {

@@ -29,6 +29,11 @@ export interface StoreOptions {
  */
 export interface VideoArchive {
   /**
+   * Checks at the start whether videos can be written.
+   * @throws StartError where an operator has to change something; an archive that is unavailable now may come back, and is no error
+   */
+  assertUsable (): Promise<void>
+  /**
    * Stores what `content` yields, and replaces what was stored under the name before.
    * @returns the number of bytes
    * @throws ArchiveUnavailableError, the signal's reason, or whatever `content` throws
@@ -38,7 +43,7 @@ export interface VideoArchive {
   find (name: string): Promise<ArchiveEntry | undefined>
   /**
    * @returns the bytes of the span, or all of them; undefined where there is no such video. The caller reads the stream or
-   * destroys it.
+   * destroys it, and learns from the stream itself where it fails later.
    * @throws ArchiveUnavailableError
    */
   read (name: string, span?: ByteSpan): Promise<Readable | undefined>
