@@ -1,13 +1,14 @@
 import {
-  AbortMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, HeadObjectCommand, ListMultipartUploadsCommand,
-  paginateListObjectsV2, PutObjectCommand, S3Client, S3ServiceException, type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
+  AbortMultipartUploadCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, HeadBucketCommand, HeadObjectCommand,
+  ListMultipartUploadsCommand, paginateListObjectsV2, PutObjectCommand, S3Client, S3ServiceException,
+  type GetObjectCommandInput, type ListMultipartUploadsCommandOutput, type S3ClientConfig
 } from '@aws-sdk/client-s3'
-import { Upload } from '@aws-sdk/lib-storage'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { Readable } from 'node:stream'
 import { StartError } from '../runtime/start-error.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type StoreOptions, type VideoArchive } from './video-archive.ts'
-import { isArchiveName, ownerFile } from './archive-name.ts'
+import { createArchiveName, isArchiveName, ownerFile } from './archive-name.ts'
+import { uploadObject, type S3Object } from './s3-upload.ts'
 
 export interface S3ArchiveOptions {
   bucket: string
@@ -18,11 +19,19 @@ export interface S3ArchiveOptions {
   region: string
   /** the usual chain of AWS (environment, files, role of the machine) where nothing is given */
   credentials?: { accessKeyId: string, secretAccessKey: string } | undefined
+  timeLimits?: S3TimeLimits | undefined
 }
 
-/** An upload holds at most this many parts of this size in memory. */
-const uploadOptions = { partSize: 8 * 1024 * 1024, queueSize: 2 }
-const timeouts = { connectionTimeout: 5_000, requestTimeout: 60_000 }
+/** How long the server may take. */
+export interface S3TimeLimits {
+  connectMs: number
+  /** from a request to the head of its answer; uploads may take longer */
+  requestMs: number
+  /** without a byte in either direction, also of a body that its reader does not read on */
+  idleMs: number
+}
+
+const defaultLimits: S3TimeLimits = { connectMs: 5_000, requestMs: 10_000, idleMs: 60_000 }
 
 /**
  * An archive in a bucket of Amazon S3 or of a server that speaks its protocol.
@@ -36,7 +45,7 @@ export class S3Archive implements VideoArchive {
   /** The keys of the uploads that are under way. */
   #uploadKeys = new Set<string>()
 
-  constructor ({ bucket, prefix, endpoint, region, credentials }: S3ArchiveOptions) {
+  constructor ({ bucket, prefix, endpoint, region, credentials, timeLimits = defaultLimits }: S3ArchiveOptions) {
     this.#bucket = bucket
     this.#prefix = prefix
     const config: S3ClientConfig = {
@@ -44,7 +53,15 @@ export class S3Archive implements VideoArchive {
       // The bucket as part of the path: a server on an address of one's own has no name for each bucket.
       ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
       ...(credentials !== undefined && { credentials }),
-      requestHandler: timeouts,
+      requestHandler: {
+        connectionTimeout: timeLimits.connectMs,
+        requestTimeout: timeLimits.requestMs,
+        throwOnRequestTimeout: true,
+        socketTimeout: timeLimits.idleMs,
+        // Readers that are slow would otherwise keep everything else waiting.
+        httpAgent: { maxSockets: Infinity },
+        httpsAgent: { maxSockets: Infinity }
+      },
       // Otherwise streams are sent with trailers, which servers other than Amazon's refuse.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED'
@@ -52,10 +69,13 @@ export class S3Archive implements VideoArchive {
     this.#client = new S3Client(config)
   }
 
-  /** @throws StartError where the server answers that the bucket cannot be used; a server that does not answer may come back */
   async assertUsable (): Promise<void> {
+    const object = this.#object(createArchiveName('mp4'))
     try {
       await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket }))
+      // Needs the right to write, and leaves nothing that can be read.
+      const { UploadId } = await this.#client.send(new CreateMultipartUploadCommand(object))
+      await this.#client.send(new AbortMultipartUploadCommand({ ...object, UploadId }))
     } catch (error) {
       const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode ?? 0 : 0
       if (status >= 300 && status < 500 && status !== 429) {
@@ -64,27 +84,13 @@ export class S3Archive implements VideoArchive {
     }
   }
 
-  async store (name: string, content: AsyncIterable<Uint8Array>, { contentType, signal }: StoreOptions): Promise<number> {
-    const key = this.#key(name)
-    const counted = new CountedContent(content, signal)
-    const upload = new Upload({
-      client: this.#client,
-      params: { Bucket: this.#bucket, Key: key, Body: Readable.from(counted, { objectMode: false }), ContentType: contentType },
-      ...uploadOptions
-    })
-    const abort = (): void => { upload.abort().catch(() => undefined) }
-    signal.addEventListener('abort', abort, { once: true })
-    this.#uploadKeys.add(key)
+  async store (name: string, content: AsyncIterable<Uint8Array>, options: StoreOptions): Promise<number> {
+    const object = this.#object(name)
+    this.#uploadKeys.add(object.Key)
     try {
-      await upload.done()
-      return counted.bytes
-    } catch (error) {
-      signal.throwIfAborted()
-      if (counted.error !== undefined) throw counted.error
-      throw new ArchiveUnavailableError(error)
+      return await uploadObject(this.#client, object, content, options)
     } finally {
-      signal.removeEventListener('abort', abort)
-      this.#uploadKeys.delete(key)
+      this.#uploadKeys.delete(object.Key)
     }
   }
 
@@ -104,7 +110,8 @@ export class S3Archive implements VideoArchive {
     try {
       const { Body } = await this.#client.send(new GetObjectCommand({ ...object, ...(span && { Range: `bytes=${span.start}-${span.end}` }) }))
       if (!(Body instanceof Readable)) throw new Error('The answer of the S3 server has no body')
-      return Body
+      // Without this a connection that breaks before the caller listens would end the process.
+      return Body.on('error', () => {})
     } catch (error) {
       if (isMissing(error)) return undefined
       throw new ArchiveUnavailableError(error)
@@ -180,43 +187,18 @@ export class S3Archive implements VideoArchive {
     return this.#prefix + name
   }
 
-  #ownerObject (): { Bucket: string, Key: string } {
+  #ownerObject (): S3Object {
     return { Bucket: this.#bucket, Key: this.#prefix + ownerFile }
   }
 
-  #object (name: string): { Bucket: string, Key: string } {
+  #object (name: string): S3Object {
     return { Bucket: this.#bucket, Key: this.#key(name) }
   }
 }
 
-/** Remembers how many bytes went through and what the source threw: the client of S3 wraps errors of its own. */
-class CountedContent implements AsyncIterable<Uint8Array> {
-  #content
-  #signal
-  bytes = 0
-  error: unknown
-
-  constructor (content: AsyncIterable<Uint8Array>, signal: AbortSignal) {
-    this.#content = content
-    this.#signal = signal
-  }
-
-  async * [Symbol.asyncIterator] (): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const chunk of this.#content) {
-        this.#signal.throwIfAborted()
-        this.bytes += chunk.length
-        yield chunk
-      }
-    } catch (error) {
-      this.error = error
-      throw error
-    }
-  }
-}
-
+/** A bucket that is missing is not a missing object. */
 function isMissing (error: unknown): boolean {
-  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404
+  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404 && error.name !== 'NoSuchBucket'
 }
 
 async function unavailableUnless<T> (work: () => Promise<T>): Promise<T> {

@@ -1,12 +1,13 @@
-import { CreateBucketCommand, CreateMultipartUploadCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, CreateMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { test } from 'tap'
 import { S3Server } from '../../harness/s3-server.ts'
-import { S3Archive } from '../../services/videos/s3-archive.ts'
+import { until } from '../../harness/until.ts'
+import { S3Archive, type S3TimeLimits } from '../../services/videos/s3-archive.ts'
 import { ArchiveUnavailableError } from '../../services/videos/video-archive.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
-import { archiveContract, chunksOf } from './video-archive-contract.ts'
+import { archiveContract, bytesOf, chunksOf, namesIn } from './video-archive-contract.ts'
 
 const server = await S3Server.start()
 const { endpoint, region, credentials } = server
@@ -15,16 +16,20 @@ const { signal } = new AbortController()
 let buckets = 0
 
 /** An archive in a new bucket. */
-async function openArchive (): Promise<S3Archive & { bucket: string }> {
+async function openArchive (timeLimits?: S3TimeLimits): Promise<S3Archive & { bucket: string }> {
   const bucket = `videos-${++buckets}`
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
-  return Object.assign(new S3Archive({ bucket, prefix: 'dreamreel/', endpoint, region, credentials }), { bucket })
+  return Object.assign(new S3Archive({ bucket, prefix: 'dreamreel/', endpoint, region, credentials, timeLimits }), { bucket })
+}
+
+async function unfinishedUploads (bucket: string): Promise<number> {
+  return (await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads?.length ?? 0
 }
 
 test('an archive on an S3 server', async (t) => {
   t.teardown(() => server.stop())
   await t.test('keeps what every archive promises', (t) => {
-    archiveContract(t, openArchive)
+    archiveContract(t, () => openArchive())
     t.end()
   })
 
@@ -48,6 +53,76 @@ test('an archive on an S3 server', async (t) => {
     t.equal(await archive.removeUnfinished(Date.now() - 3_600_000), 0)
     t.equal(await archive.removeUnfinished(Date.now() + 60_000), 1)
     t.equal(await archive.removeUnfinished(Date.now() + 60_000), 0)
+  })
+
+  await t.test('leaves no part of an upload that fails or is aborted half-way', async (t) => {
+    const archive = await openArchive()
+    const failure = new Error('The connection broke')
+    const stopping = new AbortController()
+    for (const [end, reason] of [[() => { throw failure }, failure], [() => stopping.abort(failure), failure]] as const) {
+      let uploads = 0
+      async function * content () {
+        yield Buffer.alloc(6_000_000)
+        uploads = await unfinishedUploads(archive.bucket)
+        end()
+        yield Buffer.alloc(6_000_000)
+      }
+      await t.rejects(archive.store(createArchiveName('mp4'), content(), { contentType: 'video/mp4', signal: stopping.signal }), reason)
+      t.equal(uploads, 1)
+      t.equal(await unfinishedUploads(archive.bucket), 0)
+    }
+  })
+
+  await t.test('holds one part of each upload in memory', async (t) => {
+    const archive = await openArchive()
+    const chunk = Buffer.alloc(1_000_000, 'dream')
+    const uploads = 25
+    const before = process.memoryUsage().arrayBuffers
+    let most = 0
+    async function * content () {
+      for (let sent = 0; sent < 6; sent++) {
+        most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+        yield chunk
+      }
+    }
+    const stored = await Promise.all(Array.from({ length: uploads }, () => archive.store(createArchiveName('mp4'), content(), { contentType: 'video/mp4', signal })))
+    t.strictSame(stored, Array.from({ length: uploads }, () => 6_000_000))
+    t.ok(most < uploads * 7_000_000, `${most} bytes`)
+  })
+
+  await t.test('waits for a server that does not react only as long as it may', async (t) => {
+    const archive = await openArchive({ connectMs: 1_000, requestMs: 500, idleMs: 500 })
+    const name = createArchiveName('mp4')
+    const video = Buffer.alloc(20_000_000, 'dream')
+    await archive.store(name, chunksOf(video, 1_000_000), { contentType: 'video/mp4', signal })
+    t.teardown(() => server.thaw())
+    const reading = await archive.read(name) ?? Readable.from([])
+    const stopping = new AbortController()
+    const reason = new Error('The instance is stopping')
+    async function * content () {
+      yield Buffer.alloc(6_000_000)
+      server.freeze()
+      yield Buffer.alloc(6_000_000)
+    }
+    await t.rejects(archive.store(createArchiveName('mp4'), content(), { contentType: 'video/mp4', signal }), ArchiveUnavailableError)
+    await t.rejects(text(reading), { name: 'TimeoutError' })
+    await t.rejects(archive.find(name), ArchiveUnavailableError)
+    await t.rejects(archive.read(name), ArchiveUnavailableError)
+    // The server may do this later: what it was sent waits for it.
+    await t.rejects(archive.remove(createArchiveName('mp4')), ArchiveUnavailableError)
+    await t.rejects(archive.list().next(), ArchiveUnavailableError)
+    await archive.assertUsable()
+    const storing = archive.store(createArchiveName('mp4'), chunksOf(video, 1_000_000), { contentType: 'video/mp4', signal: stopping.signal })
+    stopping.abort(reason)
+    await t.rejects(storing, reason)
+
+    server.thaw()
+    // The server itself breaks off what it was doing meanwhile.
+    const read = await until(() => bytesOf(archive.read(name)).catch(() => undefined), 'the video')
+    t.ok(read.equals(video))
+    await archive.removeUnfinished(Date.now() + 60_000)
+    t.equal(await unfinishedUploads(archive.bucket), 0)
+    t.strictSame(await namesIn(archive), [name])
   })
 
   await t.test('refuses a bucket that is not there and a key that is wrong, at the start', async (t) => {
