@@ -11,7 +11,7 @@ const rooms = {
   'store/sqlite': ['store', 'tasks', 'rate-limit', 'runtime'],
   'store/postgres': ['store', 'tasks', 'rate-limit', 'runtime'],
   replicate: ['tasks', 'rate-limit', 'net', 'runtime'],
-  videos: ['store', 'net', 'runtime'],
+  videos: ['store', 'tasks', 'net', 'runtime'],
   generation: ['store', 'replicate', 'videos', 'tasks', 'runtime'],
   callbacks: ['store', 'tasks', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],

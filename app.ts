@@ -14,6 +14,7 @@ import requestLog from './plugins/request-log.ts'
 import taskStore from './plugins/task-store.ts'
 import taskView from './plugins/task-view.ts'
 import videoArchive from './plugins/video-archive.ts'
+import videoDownloader from './plugins/video-downloader.ts'
 import cancelVideoRoutes from './routes/cancel-video.ts'
 import deleteVideoRoutes from './routes/delete-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
@@ -22,6 +23,7 @@ import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
 import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
+import videosRoutes from './routes/videos.ts'
 import { serverOptions, type ServerOptions } from './server-options.ts'
 import { CallbackMessageSchema } from './services/callbacks/callback-message.ts'
 import { isLoopback } from './services/net/ip-address.ts'
@@ -53,6 +55,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(videoArchive, { s3: s3Options(config), dataDir: config.DATA_DIR, isStoreShared: config.DATABASE_URL !== undefined })
   await app.register(liveStatus)
   await app.register(replicateClient, config)
+  await app.register(videoDownloader, { apiUrl: config.REPLICATE_API_URL, apiToken: config.REPLICATE_API_TOKEN, maxBytes: config.MAX_VIDEO_BYTES })
   await app.register(replicateWebhooks, config)
   // Registered before the jobs, so that the jobs stop first, while the responses of callback receivers are awaited.
   const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS
@@ -61,6 +64,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     models: styleModels(config),
     replicateApiUrl: config.REPLICATE_API_URL,
     maxInFlight: config.MAX_IN_FLIGHT,
+    videoCopiesAtOnce: config.VIDEO_COPIES_AT_ONCE,
     pollIntervalMs: config.REPLICATE_POLL_INTERVAL_MS,
     sweepThreshold: config.REPLICATE_SWEEP_THRESHOLD,
     createTimeoutMs: config.REPLICATE_CREATE_TIMEOUT_MS,
@@ -82,6 +86,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   const isLoopbackOnly = isLoopback(config.HOST)
   await app.register(videoListRoutes, { isLoopbackOnly })
   await app.register(deleteVideoRoutes, { isLoopbackOnly })
+  await app.register(videosRoutes, { delivery: config.VIDEO_DELIVERY })
   if (app.replicateWebhooks.isEnabled) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)
   return app

@@ -28,6 +28,7 @@ export const errors = {
   cross_site_request: { status: 403, detail: 'Web pages of other sites cannot use this service, because it has no API keys yet' },
   not_found: { status: 404, detail: 'Nothing exists at this address' },
   task_not_found: { status: 404, detail: 'No task has this id' },
+  video_not_found: { status: 404, detail: 'No video and no poster has this name' },
   method_not_allowed: { status: 405, detail: 'This address does not support this method' },
   request_timeout: { status: 408, detail: 'The request did not arrive in time; send it again' },
   task_finished: { status: 409, detail: 'The task has already ended' },
@@ -36,6 +37,8 @@ export const errors = {
     status: 410,
     detail: 'The task that was created with this Idempotency-Key has been deleted; to create another one, send a new key'
   },
+  video_gone: { status: 410, detail: 'The video was lost: its file does not exist any more' },
+  precondition_failed: { status: 412, detail: 'The file is not the one that If-Match or If-Unmodified-Since expects' },
   payload_too_large: { status: 413, detail: 'The body of the request is too large' },
   uri_too_long: { status: 414, detail: 'The address of the request is too long' },
   unsupported_media_type: { status: 415, detail: 'The Content-Type of the request is not supported here' },

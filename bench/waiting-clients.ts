@@ -105,7 +105,7 @@ async function measureSharedTask (size: number, rounds: number, { service, webho
     for (const task of running.splice(0, rounds)) {
       await openClients(clients, ['wait', 'events'], service, Array.from({ length: size }, () => task))
       await delay(1_000)
-      sentAt.set(task.taskId, await webhooks.complete(task))
+      sentAt.set(task.taskId, await webhooks.end(task))
       await clients.notified(size * sentAt.size)
     }
     const notifications = await clients.notified(size * rounds)
@@ -134,7 +134,7 @@ async function measureCost ({ process }: MeasuredProcess, clients: StatusClients
 async function completeInTurn (webhooks: WebhookSender, tasks: RunningPrediction[]): Promise<Map<string, number>> {
   const sentAt = new Map<string, number>()
   for (const task of tasks) {
-    sentAt.set(task.taskId, await webhooks.complete(task))
+    sentAt.set(task.taskId, await webhooks.end(task))
     await delay(1_000 / endsPerSecond)
   }
   return sentAt

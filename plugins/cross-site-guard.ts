@@ -1,8 +1,19 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 import { CrossSiteGuard, type CrossSiteGuardOptions } from '../services/http/cross-site-guard.ts'
 import { parseHostname } from '../services/http/host-header.ts'
 import { isHealthCheck } from './request-log.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /**
+     * Whether pages of any site may use this route, under any host name: who knows its address has the right to what is there. A page
+     * that gets at the service by DNS rebinding does not know the address either.
+     */
+    allowsAnySite?: boolean
+  }
+}
 
 /** Refused host names that are logged, each once. An operator needs only the first few. */
 const maxLoggedHosts = 20
@@ -15,7 +26,7 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
   app.addHook('onRequest', (request, _reply, done) => {
     const { host } = request.headers
     // Probes address the instance by various names, and a health check reveals nothing.
-    if (isHealthCheck(request)) return done()
+    if (isHealthCheck(request) || allowsAnySite(request)) return done()
     if (!guard.isAllowedHost(host)) {
       logOnce(parseHostname(host ?? '') ?? '')
       return done(problem('forbidden_host'))
@@ -29,3 +40,7 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
     app.log.warn({ host: host.slice(0, 253) }, 'Refused a host name that is not allowed: if it belongs to this service, add it to ALLOWED_HOSTS')
   }
 }, { name: 'cross-site-guard', dependencies: ['problem-details', 'request-log'] })
+
+function allowsAnySite ({ routeOptions }: FastifyRequest): boolean {
+  return routeOptions.config?.allowsAnySite === true
+}

@@ -1,11 +1,13 @@
 import fp from 'fastify-plugin'
-import { failOverdue, generateVideo } from '../services/generation/generate-video.ts'
+import { endOverdue, generateVideo } from '../services/generation/generate-video.ts'
 import { JobRunner } from '../services/generation/job-runner.ts'
 import { PredictionWatch } from '../services/generation/prediction-watch.ts'
 import { SubmissionGate } from '../services/generation/submission-gate.ts'
 import { SubmissionSearch } from '../services/generation/submission-search.ts'
+import { VideoBacklog } from '../services/generation/video-backlog.ts'
 import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
 import type { StyleModels } from '../services/replicate/models.ts'
+import { VideoCopier } from '../services/videos/video-copier.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,6 +20,7 @@ export interface GenerationJobsOptions {
   models: StyleModels
   replicateApiUrl: string
   maxInFlight: number
+  videoCopiesAtOnce: number
   pollIntervalMs: number
   sweepThreshold: number
   createTimeoutMs: number
@@ -34,11 +37,12 @@ const maxAtGate = 2 * maxConcurrentCreates
 const safePointTime = { byMs: 21_000 }
 /** With webhooks, polling is only a fallback. */
 const minFallbackPollMs = 60_000
+const backlogIntervalMs = 5_000
 
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
-export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollIntervalMs, sweepThreshold, ...options }) => {
+export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesAtOnce, pollIntervalMs, sweepThreshold, ...options }) => {
   const { createTimeoutMs, now } = options
-  const { taskStore, replicate, replicateWebhooks, providerClock, log } = app
+  const { taskStore, replicate, replicateWebhooks, providerClock, videoArchive, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
   const fallbackPollMs = Math.max(pollIntervalMs, minFallbackPollMs)
@@ -48,13 +52,17 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   const submissionSearch = new SubmissionSearch({ ...options, taskStore, replicate, providerClock, intentTtlMs, log, signal })
   const taskChanges = new TaskSubscriptions()
   const webhookFor = (taskId: string) => replicateWebhooks.urlFor(taskId)
+  const videoCopier = new VideoCopier({ archive: videoArchive, downloader: app.videoDownloader, maxConcurrent: videoCopiesAtOnce })
+  const hasPosterSource = () => false
+  const makePoster = async () => undefined
+  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, makePoster, hasPosterSource, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
   const generation = {
-    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, intentTtlMs, webhookFor, log
+    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, hasPosterSource, intentTtlMs, webhookFor, log
   }
   const jobs = new JobRunner({
     taskStore,
-    job: (task, signal) => generateVideo(task, generation, signal),
-    failOverdue: (task, signal) => failOverdue(task, generation, signal),
+    job: (task, signal, leaveFlight) => generateVideo(task, generation, signal, leaveFlight),
+    endOverdue: (task, signal) => endOverdue(task, generation, signal),
     maxInFlight,
     capacity: () => maxAtGate - submissionGate.size,
     claimIntervalMs,
@@ -73,9 +81,10 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, pollInterval
   app.addHook('onReady', async () => {
     submissionSearch.start()
     jobs.start()
+    videoBacklog.start()
   })
   // Claiming and submitting stop at once, even if open HTTP requests take longer. It is not awaited here, see `callbacks`.
   let stopped: Promise<unknown> = Promise.resolve()
-  app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop()]) })
+  app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop(), videoBacklog.stop()]) })
   app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePointTime))
-}, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks'] })
+}, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks', 'video-archive', 'video-downloader'] })

@@ -31,7 +31,7 @@ export async function cancelVideo (taskId: string, options: CancelVideoOptions):
     const moved = await taskStore.applyTransition(task, { type: 'fail', failure: 'canceled' })
     if (moved.outcome !== 'applied') continue
     options.log.info({ task_id: taskId, prediction_id: task.predictionId }, 'Task canceled')
-    if (task.predictionId !== null) await cancelPrediction(taskId, task.predictionId, options)
+    if (task.predictionId !== null && task.state !== 'storing') await cancelPrediction(taskId, task.predictionId, options)
     return { outcome: 'canceled', task: moved.task }
   }
   return { outcome: 'missing' }

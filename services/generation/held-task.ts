@@ -10,6 +10,8 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { Task, Transition } from '../tasks/task.ts'
+import type { VideoArchive } from '../videos/video-archive.ts'
+import type { VideoCopier } from '../videos/video-copier.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
 import type { SubmissionGate } from './submission-gate.ts'
 import type { SubmissionSearch } from './submission-search.ts'
@@ -30,6 +32,12 @@ export interface GenerationOptions {
   predictionWatch: PredictionWatch
   submissionSearch: Pick<SubmissionSearch, 'wake'>
   taskChanges: TaskChanges
+  videoCopier: VideoCopier
+  videoArchive: VideoArchive
+  /** Does what is left for the video of a completed task. */
+  videoBacklog: { wake (): void }
+  /** whether a poster can be made of the task's video once it is stored */
+  hasPosterSource: (task: Task) => boolean
   providerClock: Pick<ProviderClock, 'now'>
   models: StyleModels
   /** The address of Replicate's API: besides Replicate's own file hosts, videos are accepted from its origin only. */

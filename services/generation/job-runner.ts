@@ -6,18 +6,21 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
 
-/** Carries a claimed task to its end. Rejects when the signal is aborted, or when it cannot continue at the moment. */
-export type Job = (task: Task, signal: AbortSignal) => Promise<void>
+/**
+ * Carries a claimed task to its end. Rejects when the signal is aborted, or when it cannot continue at the moment.
+ * `leaveFlight` gives up the job's place among those in flight, while the job goes on.
+ */
+export type Job = (task: Task, signal: AbortSignal, leaveFlight: () => void) => Promise<void>
 
 /** The controller is aborted when the lease of the task is lost, or when the instance stops. */
-interface RunningJob { done: Promise<void>, controller: AbortController, isLost: boolean }
+interface RunningJob { done: Promise<void>, controller: AbortController, isLost: boolean, isInFlight: boolean }
 
 export interface JobRunnerOptions {
   taskStore: TaskStore
   job: Job
   /** Ends a task whose job still throws at its deadline, so that no retry goes on for ever. */
-  failOverdue: (task: Task, signal: AbortSignal) => Promise<void>
-  /** how many tasks this instance holds at a time */
+  endOverdue: (task: Task, signal: AbortSignal) => Promise<void>
+  /** how many tasks of this instance the provider may still have to work on */
   maxInFlight: number
   /** How many more tasks may be claimed at the moment: tasks that cannot be submitted yet wait in the store, not here. */
   capacity: () => number
@@ -42,6 +45,7 @@ const maxFailAttempts = 5
 export class JobRunner {
   #options
   #running = new Map<string, RunningJob>()
+  #inFlight = 0
   #claims
   /** The errors of tasks that could not be released since the stop began. */
   #releaseErrors: unknown[] = []
@@ -63,9 +67,9 @@ export class JobRunner {
     })
   }
 
-  /** How many tasks are held at the moment. */
+  /** How many tasks are held at the moment, without those that only have to be stored. */
   get inFlight (): number {
-    return this.#running.size
+    return this.#inFlight
   }
 
   /** Resumes open tasks, up to the limit, and claims more until it is stopped. */
@@ -97,7 +101,7 @@ export class JobRunner {
     await this.#claimUrgent(() => taskStore.claimOverdue(now(), urgentBatchSize))
     await this.#claimSubmitted()
     if (stopping.signal.aborted) return
-    const free = Math.min(maxInFlight - this.#running.size, capacity())
+    const free = Math.min(maxInFlight - this.#inFlight, capacity())
     if (free <= 0) return
     const claimed = await taskStore.claim(free)
     for (const task of claimed) this.#run(task)
@@ -110,7 +114,7 @@ export class JobRunner {
    */
   async #claimSubmitted (): Promise<void> {
     const { taskStore, maxInFlight, claimIntervalMs } = this.#options
-    const free = Math.min(urgentBatchSize, maxInFlight - this.#running.size)
+    const free = Math.min(urgentBatchSize, maxInFlight - this.#inFlight)
     if (free <= 0 || performance.now() < this.#nextSubmittedClaimAt) return
     this.#nextSubmittedClaimAt = performance.now() + claimIntervalMs
     await this.#claimUrgent(() => taskStore.claimSubmitted(free))
@@ -131,12 +135,13 @@ export class JobRunner {
   #run (task: Task): void {
     const { stopping, taskStore, log } = this.#options
     // Not by `AbortSignal.any`: the signal of the stop would keep a reference for every task that ever ran.
-    const running: RunningJob = { done: Promise.resolve(), controller: new AbortController(), isLost: false }
+    const running: RunningJob = { done: Promise.resolve(), controller: new AbortController(), isLost: false, isInFlight: true }
+    this.#inFlight++
     if (stopping.signal.aborted) running.controller.abort(stopping.signal.reason)
     // A task that was lost and is claimed again may meet its earlier job, which has not ended yet.
     const earlier = this.#running.get(task.id)?.done ?? running.done
     running.done = earlier
-      .then(() => this.#runToEnd(task, running.controller.signal))
+      .then(() => this.#runToEnd(task, running.controller.signal, () => this.#leaveFlight(running)))
       .then(() => running.isLost ? undefined : taskStore.release(task.id))
       .catch((err: unknown) => {
         if (stopping.signal.aborted) this.#releaseErrors.push(err)
@@ -144,9 +149,18 @@ export class JobRunner {
       })
       .finally(() => {
         if (this.#running.get(task.id) === running) this.#running.delete(task.id)
+        if (running.isInFlight) this.#inFlight--
         this.wake()
       })
     this.#running.set(task.id, running)
+  }
+
+  /** A video that cannot be stored yet does not keep other tasks from the provider. */
+  #leaveFlight (running: RunningJob): void {
+    if (!running.isInFlight) return
+    running.isInFlight = false
+    this.#inFlight--
+    this.wake()
   }
 
   /**
@@ -154,8 +168,8 @@ export class JobRunner {
    * whose end cannot be written is released after some attempts, because another instance or a later attempt may succeed.
    * The log has one error line for it.
    */
-  async #runToEnd (claimed: Task, signal: AbortSignal): Promise<void> {
-    const { job, failOverdue, taskStore, now, log } = this.#options
+  async #runToEnd (claimed: Task, signal: AbortSignal, leaveFlight: () => void): Promise<void> {
+    const { job, endOverdue, taskStore, now, log } = this.#options
     const { id } = claimed
     let task: Task | undefined = claimed
     let failedEnds = 0
@@ -165,7 +179,7 @@ export class JobRunner {
         task = attempt === 0 ? task : await taskStore.get(id)
         if (task === undefined || !isOpen(task)) return this.#forgetStuck(id)
         isLate = now() >= task.deadlineAt && (attempt > 0 || this.#stuck.has(id))
-        await (isLate ? failOverdue(task, signal) : job(task, signal))
+        await (isLate ? endOverdue(task, signal) : job(task, signal, leaveFlight))
         return this.#forgetStuck(id)
       } catch (err) {
         if (signal.aborted) return

@@ -12,6 +12,7 @@ const maxValues = 1_000
 const maxUrlLength = 2_048
 
 const preferredExtensions = ['mp4', 'webm', 'mov']
+const posterExtensions = new Set(['jpg', 'jpeg', 'png', 'webp'])
 const nonVideoExtensions = new Set([
   'png', 'jpg', 'jpeg', 'webp', 'gif', 'bmp', 'svg', 'avif', 'heic', 'tif', 'tiff', 'ico',
   'wav', 'mp3', 'ogg', 'oga', 'opus', 'flac', 'm4a', 'aac',
@@ -27,11 +28,17 @@ const nonVideoExtensions = new Set([
  */
 export function findVideo (output: unknown, apiUrl: string): FoundVideo {
   const videos = collectUrls(output).filter((url) => !nonVideoExtensions.has(extension(url)))
-  const trusted = videos.filter((url) => isTrusted(url, new URL(apiUrl)))
+  const trusted = videos.filter((url) => isTrustedFile(url, new URL(apiUrl)))
   const best = trusted.sort((a, b) => rank(a) - rank(b))[0]
   if (best !== undefined) return { found: 'video', url: best.href }
   const [untrusted] = videos
   return untrusted === undefined ? { found: 'nothing' } : { found: 'untrusted', url: untrusted.href }
+}
+
+/** @returns the address of the first picture beside the video, on a trusted host; null if there is none */
+export function findPoster (output: unknown, apiUrl: string): string | null {
+  const api = new URL(apiUrl)
+  return collectUrls(output).find((url) => posterExtensions.has(extension(url)) && isTrustedFile(url, api))?.href ?? null
 }
 
 /** The URLs of an output, of which `findVideo` returns the same result as of the output. */
@@ -60,12 +67,18 @@ function parseUrl (text: string): URL[] {
   return url.protocol === 'https:' || url.protocol === 'http:' ? [url] : []
 }
 
-function isTrusted (url: URL, api: URL): boolean {
+/** Whether files at this address are the provider's. @param api the address of the API */
+export function isTrustedFile (url: URL, api: URL): boolean {
   if (url.username !== '' || url.password !== '') return false
-  if (api.hostname !== 'api.replicate.com' && url.origin === api.origin) return true
+  if (!isReplicate(api) && url.origin === api.origin) return true
   if (url.protocol !== 'https:' || url.port !== '') return false
   if (url.hostname === 'api.replicate.com') return /^\/v1\/files\/./.test(url.pathname)
   return url.hostname === 'replicate.delivery' || url.hostname.endsWith('.replicate.delivery')
+}
+
+/** Whether this is Replicate's own API, and not a replacement. */
+export function isReplicate (api: URL): boolean {
+  return api.hostname === 'api.replicate.com'
 }
 
 function extension ({ pathname }: URL): string {

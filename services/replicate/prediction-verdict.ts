@@ -1,5 +1,5 @@
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
-import { findVideo } from './prediction-output.ts'
+import { findPoster, findVideo } from './prediction-output.ts'
 import { parseProgress } from './prediction-progress.ts'
 import type { Prediction } from './prediction.ts'
 import { truncateMessage, classifyMessage } from './replicate-failure.ts'
@@ -7,7 +7,7 @@ import { truncateMessage, classifyMessage } from './replicate-failure.ts'
 /** What a prediction means for its task. `message` is the provider's or ours, for the log only. */
 export type PredictionVerdict =
   | { verdict: 'running', progress: number | null }
-  | { verdict: 'succeeded', videoUrl: string }
+  | { verdict: 'succeeded', videoUrl: string, posterUrl: string | null }
   | { verdict: 'failed', code: TaskFailureCode, message: string }
 
 export interface VerdictContext {
@@ -39,7 +39,7 @@ function judgeSuccess ({ output, dataRemoved }: Prediction, { apiUrl }: VerdictC
   if (dataRemoved) return failed('no_output', 'Succeeded, but its files are removed')
   const video = findVideo(output, apiUrl)
   switch (video.found) {
-    case 'video': return { verdict: 'succeeded', videoUrl: video.url }
+    case 'video': return { verdict: 'succeeded', videoUrl: video.url, posterUrl: findPoster(output, apiUrl) }
     case 'untrusted': return failed('provider_error', `Succeeded with a file on a host that is not trusted: ${video.url}`)
     case 'nothing': return failed('no_output', 'Succeeded without a video')
   }

@@ -6,9 +6,9 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { Readable } from 'node:stream'
 import { StartError } from '../runtime/start-error.ts'
-import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type StoreOptions, type VideoArchive } from './video-archive.ts'
 import { createArchiveName, isArchiveName, ownerFile } from './archive-name.ts'
 import { uploadObject, type S3Object } from './s3-upload.ts'
+import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type SignOptions, type StoreOptions, type VideoArchive } from './video-archive.ts'
 
 export interface S3ArchiveOptions {
   bucket: string
@@ -118,10 +118,11 @@ export class S3Archive implements VideoArchive {
     }
   }
 
-  async signUrl (name: string, { expiresInSeconds, download }: { expiresInSeconds: number, download?: string | undefined }): Promise<string> {
+  async signUrl (name: string, { method, expiresInSeconds, download }: SignOptions): Promise<string> {
     const input: GetObjectCommandInput = this.#object(name)
     if (download !== undefined) input.ResponseContentDisposition = `attachment; filename="${download}"`
-    return getSignedUrl(this.#client, new GetObjectCommand(input), { expiresIn: expiresInSeconds })
+    const command = method === 'HEAD' ? new HeadObjectCommand(input) : new GetObjectCommand(input)
+    return getSignedUrl(this.#client, command, { expiresIn: expiresInSeconds })
   }
 
   async remove (name: string): Promise<void> {

@@ -16,6 +16,12 @@ export interface StoreOptions {
   signal: AbortSignal
 }
 
+export interface SignOptions {
+  method: 'GET' | 'HEAD'
+  expiresInSeconds: number
+  download?: string | undefined
+}
+
 /**
  * Where finished videos are kept. Every backend gives these guarantees, and one suite of tests checks them:
  *
@@ -49,10 +55,11 @@ export interface VideoArchive {
   read (name: string, span?: ByteSpan): Promise<Readable | undefined>
   /**
    * An address that anybody can read the video from until it expires.
-   * @param download a file name that the browser is asked to save it under
+   * @param options.method of the request that the address is for
+   * @param options.download a file name that the browser is asked to save it under
    * @returns undefined where the archive has no addresses of its own
    */
-  signUrl (name: string, options: { expiresInSeconds: number, download?: string | undefined }): Promise<string | undefined>
+  signUrl (name: string, options: SignOptions): Promise<string | undefined>
   /** Removes a video; one that is not there is no error. @throws ArchiveUnavailableError */
   remove (name: string): Promise<void>
   /** Every video, in no order. @throws ArchiveUnavailableError */

@@ -1,8 +1,8 @@
 import { Semaphore } from '../runtime/semaphore.ts'
+import type { StoredVideo } from '../tasks/task.ts'
 import { DownloadFailedError, VideoRefusedError } from './download-errors.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type VideoArchive } from './video-archive.ts'
 import type { VideoDownloader } from './video-download.ts'
-import type { VideoFormat } from './video-format.ts'
 import { InspectionFailedError, VideoInspector } from './video-inspector.ts'
 
 export interface VideoCopierOptions {
@@ -10,13 +10,6 @@ export interface VideoCopierOptions {
   downloader: VideoDownloader
   /** how many videos are copied at once; the others wait */
   maxConcurrent: number
-}
-
-/** A video in the archive. */
-export interface StoredVideo extends VideoFormat {
-  bytes: number
-  /** ms since the epoch */
-  storedAt: number
 }
 
 /** `unavailable`: the provider or the archive cannot do its part now, and copying again may succeed. */

@@ -19,7 +19,10 @@ t.test('a prediction that has not ended is running, also with an unknown status'
 })
 
 t.test('a succeeded prediction gives its video, or tells why it cannot', async (t) => {
-  t.same(verdictOf({ status: 'succeeded', output: [video] }), { verdict: 'succeeded', videoUrl: video })
+  t.same(verdictOf({ status: 'succeeded', output: [video] }), { verdict: 'succeeded', videoUrl: video, posterUrl: null })
+  const picture = 'https://replicate.delivery/a/thumbnail.jpg'
+  t.match(verdictOf({ status: 'succeeded', output: { video, thumbnail: picture } }), { verdict: 'succeeded', videoUrl: video, posterUrl: picture })
+  t.match(verdictOf({ status: 'succeeded', output: [video, 'https://evil.example/a.jpg'] }), { verdict: 'succeeded', posterUrl: null })
   t.match(verdictOf({ status: 'succeeded', output: null }), { verdict: 'failed', code: 'no_output' })
   t.match(verdictOf({ status: 'succeeded', output: 'https://replicate.delivery/a.png' }), { verdict: 'failed', code: 'no_output' })
   t.match(verdictOf({ status: 'succeeded', output: null, data_removed: true }), { verdict: 'failed', code: 'no_output' })

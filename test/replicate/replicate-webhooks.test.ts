@@ -222,19 +222,31 @@ t.test('one of several signatures is enough, as while a secret is being replaced
   t.equal((await post({ ...headers, 'webhook-signature': `${other} ${other}` })).statusCode, 401)
 })
 
+/** The address of a real video, that of another prediction. */
+async function endedVideo ({ emulator, apiUrl }: Service): Promise<unknown> {
+  const response = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
+    method: 'POST', headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' }, body: JSON.stringify({ input: { prompt: 'A video' } })
+  })
+  const { id } = await response.json() as { id: string }
+  const prediction = emulator.log.find(id)
+  if (prediction === undefined) throw new Error('The prediction is missing')
+  emulator.end(prediction, { status: 'succeeded' })
+  return emulator.predictions.find((view) => view.id === id)?.output
+}
+
 t.test('duplicates, disorder and a replay to the address of another task do no harm', async (t) => {
   const service = await startService(t, { generationMs: 600_000 })
   const { app, emulator } = service
   const taskIds = [await processing(service, 'First'), await processing(service, 'Second')]
   const [first = '', second = ''] = taskIds
   const running = JSON.stringify(emulator.predictions[0])
-  const succeeded = JSON.stringify({ ...emulator.predictions[0], status: 'succeeded', output: 'https://replicate.delivery/a/out.mp4' })
+  const succeeded = JSON.stringify({ ...emulator.predictions[0], status: 'succeeded', output: await endedVideo(service) })
   t.equal(await deliver(service, second, succeeded), 204)
   t.equal(await deliver(service, 'unknown', succeeded), 204)
   t.equal(await deliver(service, first, running), 204)
   t.equal(await deliver(service, first, succeeded), 204)
   const completed = await ended(app, first)
-  t.match(completed, { status: 'completed', video_url: 'https://replicate.delivery/a/out.mp4' })
+  t.match(completed, { status: 'completed', video_url: /\/videos\/[\w-]{22}\.mp4$/ })
   for (const late of [running, succeeded, succeeded.replace('succeeded', 'failed')]) t.equal(await deliver(service, first, late), 204)
   t.same(await statusOf(app, first), completed)
   t.equal((await statusOf(app, second)).status, 'processing')

@@ -30,7 +30,7 @@ export async function createStoredVideo (app: FastifyInstance, { style = 'Animat
 }
 
 /** A task whose video is being stored. Nothing of it is in the archive. */
-export async function createStoringTask (app: FastifyInstance, videoName: string, style: Style = 'Animated', sourceUrl = 'https://replicate.delivery/x/out.mp4'): Promise<Task> {
+export async function createStoringTask (app: FastifyInstance, videoName: string, style: Style = 'Animated', sourceUrl = 'http://127.0.0.1:9/x/out.mp4'): Promise<Task> {
   const created = await app.taskStore.create(newTask('A whale in the clouds', style, 600, Date.now()))
   const generating = await apply(app, created, { type: 'attach_prediction', predictionId: randomUUID(), predictionCreatedAt: null })
   return await apply(app, generating, { type: 'store', sourceUrl, posterSourceUrl: null, videoName })

@@ -179,7 +179,8 @@ async function taskFactory (store: TaskStore, apiUrl: string) {
     const generating = await apply(submitted, { type: 'attach_prediction', predictionId, predictionCreatedAt: now() })
     if (state === 'generating') return generating
     const storing = await apply(generating, { type: 'store', sourceUrl: 'https://replicate.delivery/video.mp4', posterSourceUrl: null, videoName: `video-${index}` })
-    return apply(storing, { type: 'complete', videoFile: null, videoWork: 'store' })
+    const videoFile = { contentType: 'video/mp4', bytes: 1_000, storedAt: now(), seconds: 5, width: 640, height: 480 }
+    return apply(storing, { type: 'complete', videoFile, videoWork: null })
   }
 }
 

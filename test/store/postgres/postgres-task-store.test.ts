@@ -172,7 +172,7 @@ t.test('if no job can be put ahead of others, all are claimed in their order', a
   const jobs = new JobRunner({
     taskStore: store,
     job: end,
-    failOverdue: end,
+    endOverdue: end,
     maxInFlight: 10,
     capacity: () => 10,
     claimIntervalMs: 20,

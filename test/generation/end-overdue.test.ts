@@ -1,5 +1,5 @@
 import t from 'tap'
-import { failOverdue } from '../../services/generation/generate-video.ts'
+import { endOverdue } from '../../services/generation/generate-video.ts'
 import type { GenerationOptions } from '../../services/generation/held-task.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask, type Transition } from '../../services/tasks/task.ts'
@@ -24,10 +24,24 @@ for (const { state, transitions, failure } of cases) {
       if (result.outcome === 'applied') task = result.task
     }
     t.equal(task.state, state)
-    await failOverdue(task, withoutReplicate({ taskStore, log }), new AbortController().signal)
+    await endOverdue(task, withoutReplicate({ taskStore, log }), new AbortController().signal)
     t.match(await taskStore.get(task.id), { state: 'failed', failure })
   })
 }
+
+t.test('an overdue task whose video is being stored is completed, and the copy is left to the backlog', async (t) => {
+  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
+  t.teardown(() => taskStore.close())
+  let task = await taskStore.create(newTask('A dream', 'Cursed', 840, Date.now()))
+  for (const transition of [...toGenerating, { type: 'store', sourceUrl: 'https://replicate.delivery/a.mp4', posterSourceUrl: null, videoName: 'video-1' } as const]) {
+    const result = await taskStore.applyTransition(task, transition)
+    if (result.outcome === 'applied') task = result.task
+  }
+  let wakes = 0
+  await endOverdue(task, { ...withoutReplicate({ taskStore, log }), videoBacklog: { wake: () => { wakes++ } } }, new AbortController().signal)
+  t.match(await taskStore.get(task.id), { state: 'completed', videoFile: null, videoWork: 'store' })
+  t.equal(wakes, 1)
+})
 
 /** The boundary: a task that is only ended needs no more of the options than this. */
 function withoutReplicate (options: Pick<GenerationOptions, 'taskStore' | 'log'>): GenerationOptions {

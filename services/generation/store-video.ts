@@ -1,0 +1,106 @@
+import { backoffDelay, wait } from '../runtime/backoff.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
+import type { Task } from '../tasks/task.ts'
+import { createArchiveName, videoExtension } from '../videos/archive-name.ts'
+import type { CopyOutcome } from '../videos/video-copier.ts'
+import { failTask, remainingMs, transitionTask, type GenerationContext } from './held-task.ts'
+import { TaskChangedError, watchTaskChange } from './task-change-signal.ts'
+
+/** What came of the copy of a task's video. `late`: it was not possible before the deadline. */
+type StoreOutcome = Exclude<CopyOutcome, { outcome: 'unavailable' }> | { outcome: 'changed' | 'late' }
+
+const copyBackoff = { firstMs: 1_000, maxMs: 30_000 }
+/** A file that is not there is asked for once more, after this time: a delivery network can be late with a new file. */
+const goneConfirmationMs = 2_000
+
+/** Commits where the finished video of a task is, and the name that it has in the archive from now on. */
+export async function beginStoring (task: Task, sourceUrl: string, posterSourceUrl: string | null, context: GenerationContext): Promise<Task | undefined> {
+  const videoName = createArchiveName(videoExtension(sourceUrl))
+  return (await transitionTask(task, { type: 'store', sourceUrl, posterSourceUrl, videoName }, context)).task
+}
+
+/**
+ * Copies the video of a task that is being stored into the archive, and completes the task. While the provider or the archive
+ * is unavailable it tries again; at the deadline the task is completed all the same, and the copy is left to the backlog.
+ * @throws the signal's reason when the instance stops
+ */
+export async function storeVideo (task: Task, context: GenerationContext): Promise<Task | undefined> {
+  const result = await copyBeforeDeadline(task, context)
+  switch (result.outcome) {
+    case 'stored': return completeTask(task, result.file, context)
+    case 'late': return completeUnstored(task, context)
+    case 'changed': return await context.taskStore.get(task.id)
+    case 'refused': return failTask(task, result.reason === 'no_video' ? 'no_output' : 'storage_failed', context, result)
+  }
+}
+
+/** Completes a task whose video could not be stored before the deadline. */
+export async function completeUnstored (task: Task, context: GenerationContext): Promise<Task | undefined> {
+  const completed = await transitionTask(task, { type: 'complete', videoFile: null, videoWork: 'store' }, context)
+  if (completed.applied) {
+    context.log.warn({ task_id: task.id, prediction_id: task.predictionId }, 'Video completed, but it could not be stored before the deadline; storing it goes on')
+    context.videoBacklog.wake()
+  }
+  return completed.task
+}
+
+/** Makes one attempt to copy a video, and another one if the file is not there. @throws the signal's reason */
+export async function copyVideo (task: Task, { videoCopier }: Pick<GenerationContext, 'videoCopier'>, signal: AbortSignal): Promise<CopyOutcome> {
+  const { sourceUrl, videoName } = requireVideo(task)
+  const first = await videoCopier.copy(sourceUrl, videoName, signal)
+  if (first.outcome !== 'refused' || first.reason !== 'gone') return first
+  await wait(goneConfirmationMs, signal)
+  return await videoCopier.copy(sourceUrl, videoName, signal)
+}
+
+async function copyBeforeDeadline (task: Task, context: GenerationContext): Promise<StoreOutcome> {
+  if (remainingMs(task, context) === 0) return { outcome: 'late' }
+  const taskChange = watchTaskChange(task, context)
+  const inTime = createDeadlineSignal(taskChange.signal, remainingMs(task, context))
+  try {
+    return await copyUntilDecided(task, context, inTime.signal)
+  } catch (error) {
+    context.signal.throwIfAborted()
+    if (error instanceof TaskChangedError) return { outcome: 'changed' }
+    if (inTime.signal.aborted) return { outcome: 'late' }
+    throw error
+  } finally {
+    inTime.dispose()
+    taskChange.stop()
+  }
+}
+
+async function copyUntilDecided (task: Task, context: GenerationContext, signal: AbortSignal): Promise<StoreOutcome> {
+  for (let attempt = 0; ; attempt++) {
+    const copied = await copyVideo(task, context, signal)
+    if (copied.outcome !== 'unavailable') return copied
+    const details = { err: copied.error, task_id: task.id, prediction_id: task.predictionId }
+    if (attempt === 0) context.log.warn(details, 'A video cannot be stored at the moment; trying again until it can')
+    await wait(backoffDelay(attempt, copyBackoff), signal)
+  }
+}
+
+/** If the task has ended meanwhile, its video is not wanted any more. */
+async function completeTask (task: Task, videoFile: NonNullable<Task['videoFile']>, context: GenerationContext): Promise<Task | undefined> {
+  const videoWork = context.hasPosterSource(task) ? 'poster' : null
+  const completed = await transitionTask(task, { type: 'complete', videoFile, videoWork }, context)
+  if (completed.applied) {
+    context.log.info({ task_id: task.id, prediction_id: task.predictionId, bytes: videoFile.bytes }, 'Video completed')
+    if (videoWork !== null) context.videoBacklog.wake()
+  } else if (completed.task?.state !== 'completed') {
+    await removeUnwanted(task, context)
+  }
+  return completed.task
+}
+
+/** If this fails, the sweep over the archive finds the file later. */
+export async function removeUnwanted (task: Task, { videoArchive, log }: Pick<GenerationContext, 'videoArchive' | 'log'>): Promise<void> {
+  await videoArchive.remove(requireVideo(task).videoName).catch((err: unknown) => {
+    log.debug({ err, task_id: task.id }, 'The video of a task that has ended could not be removed')
+  })
+}
+
+function requireVideo ({ id, sourceUrl, videoName }: Task): { sourceUrl: string, videoName: string } {
+  if (sourceUrl === null || videoName === null) throw new Error(`Task ${id} has no video`)
+  return { sourceUrl, videoName }
+}
