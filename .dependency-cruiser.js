@@ -13,6 +13,7 @@ const rooms = {
   replicate: ['tasks', 'rate-limit', 'net', 'runtime'],
   videos: ['store', 'tasks', 'net', 'runtime'],
   generation: ['store', 'replicate', 'videos', 'tasks', 'runtime'],
+  retention: ['store', 'videos', 'tasks', 'runtime'],
   callbacks: ['store', 'tasks', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
   http: ['store', 'videos', 'tasks', 'runtime']

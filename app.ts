@@ -11,6 +11,7 @@ import problemDetails from './plugins/problem-details.ts'
 import replicateClient from './plugins/replicate-client.ts'
 import replicateWebhooks from './plugins/replicate-webhooks.ts'
 import requestLog from './plugins/request-log.ts'
+import retention from './plugins/retention.ts'
 import taskStore from './plugins/task-store.ts'
 import taskView from './plugins/task-view.ts'
 import videoArchive from './plugins/video-archive.ts'
@@ -30,7 +31,8 @@ import { isLoopback } from './services/net/ip-address.ts'
 import { styleModels } from './services/replicate/models.ts'
 import { StyleSchema, TaskFailureCodeSchema, TaskSchema, TaskStatusSchema } from './services/tasks/task-view.ts'
 
-const msPerDay = 24 * 60 * 60 * 1_000
+const msPerMinute = 60 * 1_000
+const msPerDay = 24 * 60 * msPerMinute
 
 /**
  * Builds the whole service, ready to listen. It works on open tasks from `ready` until it is closed.
@@ -51,8 +53,10 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
   const { now } = app.taskStore
-  await app.register(taskView, { publicUrl: config.PUBLIC_URL, retentionMs: config.RETENTION_DAYS === 0 ? null : config.RETENTION_DAYS * msPerDay })
+  const retentionMs = config.RETENTION_DAYS === 0 ? null : config.RETENTION_DAYS * msPerDay
+  await app.register(taskView, { publicUrl: config.PUBLIC_URL, retentionMs })
   await app.register(videoArchive, { s3: s3Options(config), dataDir: config.DATA_DIR, isStoreShared: config.DATABASE_URL !== undefined })
+  await app.register(retention, { retentionMs, orphanAgeMs: config.VIDEO_ORPHAN_AGE_MINUTES * msPerMinute })
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(videoDownloader, { apiUrl: config.REPLICATE_API_URL, apiToken: config.REPLICATE_API_TOKEN, maxBytes: config.MAX_VIDEO_BYTES })

@@ -158,7 +158,13 @@ export const ConfigSchema = Type.Object({
     default: 30,
     minimum: 0,
     maximum: 36_500,
-    description: 'Days after its end for which a task is kept, with its video; 0 keeps tasks for ever'
+    description: 'Days after its end for which a task is kept, with its video; 0 keeps tasks for ever. A task with a `callback_url` is kept for a day at least'
+  }),
+  VIDEO_ORPHAN_AGE_MINUTES: Type.Integer({
+    default: 1440,
+    minimum: 0,
+    maximum: 525_600,
+    description: 'Minutes for which a stored file that no task names is kept. Such files are left behind by crashes. With less than a few minutes, a poster can be removed that was just made'
   }),
   MAX_IN_FLIGHT: Type.Integer({
     default: 1000,

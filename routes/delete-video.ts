@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { problem, problemResponses } from '../errors.ts'
-import { deleteVideo } from '../services/generation/delete-video.ts'
+import { deleteVideo } from '../services/retention/delete-video.ts'
 import { isOpen } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'

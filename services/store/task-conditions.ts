@@ -1,4 +1,4 @@
-import { openStates } from '../tasks/task.ts'
+import { openStates, retentionOf } from '../tasks/task.ts'
 
 /** Conditions on the table `task` that mean the same in both databases. A table that is joined to it may have a column `state` too. */
 export const openCondition = `task.state in (${openStates.map((state) => `'${state}'`).join(', ')})`
@@ -11,3 +11,11 @@ export const unresolvedCondition = `submission is not null and prediction_id is 
 export const keepsFilesCondition = "state in ('storing', 'completed')"
 
 export const endedCondition = "state in ('completed', 'failed')"
+
+/**
+ * The latest `updated_at` of tasks that have expired, without a callback address and with one.
+ * @param now ms since the epoch
+ */
+export function expiryBounds (retentionMs: number, now: number): [number, number] {
+  return [Math.floor(now - retentionOf({ callbackUrl: null }, retentionMs)), Math.floor(now - retentionOf({ callbackUrl: '' }, retentionMs))]
+}

@@ -57,8 +57,8 @@ export interface TaskStore {
   filterFileNames (names: string[]): Promise<Set<string>>
   /** Completed tasks with `videoWork`, in the order of their ids. @param after only tasks whose id is after this one's */
   listVideoWork (after: string | undefined, limit: number): Promise<Task[]>
-  /** Tasks that ended before `endedBefore` (ms since the epoch) and are past their deadline, the longest ended first. */
-  listEnded (endedBefore: number, limit: number): Promise<Task[]>
+  /** Ended tasks that are past their `expiryOf`, the longest ended first. @param retentionMs as given there */
+  listExpired (retentionMs: number, limit: number): Promise<Task[]>
   /** Calls `listener` after each change of a task, here or on another instance. An event is only a hint to read again. */
   onEvent (listener: (event: TaskEvent) => void): void
   /** Asks the instances that hold these tasks to poll their predictions now. */

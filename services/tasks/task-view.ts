@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { styles, type Style } from './styles.ts'
 import { taskFailureCodes, taskFailureSentences, type TaskFailureCode } from './task-failure.ts'
-import { isOpen, maxDreamLength, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
+import { expiryOf, isOpen, maxDreamLength, statusOf, taskStatuses, type Task, type TaskStatus } from './task.ts'
 
 const nullableString = (description: string, format = {}) => Type.Unsafe<string | null>({ type: ['string', 'null'], ...format, description })
 const time = (description: string) => Type.String({
@@ -92,7 +92,7 @@ export function presentTask (task: Task, { origin, retentionMs }: ViewOptions): 
     progress: task.progress,
     revision: task.revision,
     poster_url: task.posterName && fileUrl(origin, task.posterName),
-    expires_at: retentionMs === null || isOpen(task) ? null : new Date(task.updatedAt + retentionMs).toISOString()
+    expires_at: retentionMs === null || isOpen(task) ? null : new Date(expiryOf(task, retentionMs)).toISOString()
   }
 }
 

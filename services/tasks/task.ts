@@ -210,6 +210,25 @@ function isVisibleChange (before: Task, after: Task): boolean {
   return statusOf(before) !== statusOf(after) || before.progress !== after.progress || before.posterName !== after.posterName
 }
 
+/** The messages to a callback address take 18 hours if none is accepted. They need the task, so it is kept for a day at least. */
+const minCallbackRetentionMs = 24 * 60 * 60 * 1000
+
+/**
+ * How long an ended task is kept after its last change, in ms.
+ * @param retentionMs for a task without a callback address
+ */
+export function retentionOf ({ callbackUrl }: Pick<Task, 'callbackUrl'>, retentionMs: number): number {
+  return callbackUrl === null ? retentionMs : Math.max(retentionMs, minCallbackRetentionMs)
+}
+
+/**
+ * When an ended task is removed, in ms since the epoch. It is kept until its deadline in any case: until then, a prediction can be
+ * found that belongs to it.
+ */
+export function expiryOf (task: Task, retentionMs: number): number {
+  return Math.max(task.deadlineAt, task.updatedAt + retentionOf(task, retentionMs))
+}
+
 export function statusOf (task: Task): TaskStatus {
   switch (task.state) {
     case 'queued': case 'submitting': return 'pending'

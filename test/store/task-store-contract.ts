@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { until } from '../../harness/until.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
-import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
+import { expiryOf, newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import { matchList } from '../support/match-list.ts'
 
 /** A backend under test: stores opened with the same `t` share one body of data. */
@@ -256,13 +256,32 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     await t.rejects(store.applyTransition(await store.get(first.id) ?? first, { type: 'record_video', videoFile, videoWork: null }), { name: 'IllegalTransitionError' })
   })
 
-  scenario('ended tasks are listed from the time on when they ended, if their deadline is over', async (t, store) => {
-    const now = Date.now()
-    const early = await apply(store, await store.create(aTask({ deadlineAt: now - 1, updatedAt: now - 5_000 })), fail)
-    await store.create(aTask({ deadlineAt: now - 1, updatedAt: now - 5_000 }))
-    await apply(store, await store.create(aTask({ deadlineAt: now + 60_000, updatedAt: now - 5_000 })), fail)
-    t.same(await store.listEnded(early.updatedAt, 10), [])
-    t.strictSame(await store.listEnded(early.updatedAt + 60_000, 10), [early])
+  scenario('ended tasks are listed when they have expired: not before their deadline, and with a callback address not for a day', async (t, store, backend) => {
+    const hour = 3_600_000
+    // After the clock of the store that ends them.
+    const now = Date.now() + 60_000
+    const end = async (overrides: Partial<Task>) => apply(store, await store.create(aTask({ deadlineAt: now - 1, ...overrides })), fail)
+    const created = [
+      await end({ updatedAt: now + 1_000 }), await end({ updatedAt: now + 2_000, callbackUrl: 'https://app.example/' }), await end({ updatedAt: now + 3_000 }),
+      await end({ updatedAt: now + 4_000, deadlineAt: now + 10 * hour })
+    ]
+    await store.create(aTask({ deadlineAt: now - 1, updatedAt: now }))
+    const listed = async (later: number, retentionMs: number, limit = 10) => {
+      await store.close()
+      store = await backend.open(() => now + later)
+      t.teardown(() => store.close())
+      const tasks = await store.listExpired(retentionMs, limit)
+      t.strictSame(tasks, created.filter((task) => expiryOf(task, retentionMs) <= now + later).slice(0, limit))
+      return tasks.map(({ id }) => created.findIndex((task) => task.id === id))
+    }
+    t.same(await listed(1_000, 2_000.5), [])
+    t.same(await listed(3_000, 2_000), [0])
+    t.same(await listed(5_000, 2_000), [0, 2])
+    t.same(await listed(5_000, 2_000, 1), [0])
+    t.same(await listed(10 * hour, 2_000), [0, 2, 3])
+    t.same(await listed(24 * hour + 1_000, 2_000), [0, 2, 3])
+    t.same(await listed(24 * hour + 2_000, 2_000), [0, 1, 2, 3])
+    t.same(await listed(24 * hour + 2_000, 25 * hour), [])
   })
 
   scenario('a lease of one kind of work says nothing about another, and is free once it is released', async (t, store, backend) => {

@@ -9,7 +9,7 @@ import { needsCallback } from '../callback-deliveries.ts'
 import { databaseAddress } from '../database-address.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest, type StoredKey } from '../idempotency-key.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
-import { endedCondition, keepsFilesCondition, unresolvedCondition } from '../task-conditions.ts'
+import { endedCondition, expiryBounds, keepsFilesCondition, unresolvedCondition } from '../task-conditions.ts'
 import type { TaskEvent } from '../task-event.ts'
 import type { CallKind, InFlightPrediction, LeasedWork, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './database-retry.ts'
@@ -165,9 +165,10 @@ class PostgresTaskStore implements TaskStore {
     return rows.map(postgresRowToTask)
   }
 
-  async listEnded (endedBefore: number, limit: number): Promise<Task[]> {
-    const rows = await this.#database.query(`select ${taskColumnList} from task where ${endedCondition} and updated_at < $1 and deadline_at <= $2
-      order by updated_at limit $3`, [endedBefore, this.now(), limit])
+  async listExpired (retentionMs: number, limit: number): Promise<Task[]> {
+    const now = Math.floor(this.now())
+    const rows = await this.#database.query(`select ${taskColumnList} from task where ${endedCondition} and updated_at <= $1
+      and (callback_url is null or updated_at <= $2) and deadline_at <= $3 order by updated_at limit $4`, [...expiryBounds(retentionMs, now), now, limit])
     return rows.map(postgresRowToTask)
   }
 

@@ -119,8 +119,8 @@ class SqliteTaskStore implements TaskStore {
     return this.#read(() => this.#table.listVideoWork(after, limit))
   }
 
-  async listEnded (endedBefore: number, limit: number): Promise<Task[]> {
-    return this.#read(() => this.#table.listEnded(endedBefore, this.now(), limit))
+  async listExpired (retentionMs: number, limit: number): Promise<Task[]> {
+    return this.#read(() => this.#table.listExpired(retentionMs, this.now(), limit))
   }
 
   async list (query: TaskListQuery): Promise<Task[]> {

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Task } from '../../tasks/task.ts'
-import { endedCondition, keepsFilesCondition, openCondition, unresolvedCondition } from '../task-conditions.ts'
+import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, unresolvedCondition } from '../task-conditions.ts'
 import { rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
 import type { TaskListQuery } from '../task-store.ts'
 
@@ -40,7 +40,8 @@ export class SqliteTaskTable {
       keepsFile: prepare(`select 1 from task where video_name = ?1 and ${keepsFilesCondition}
         union all select 1 from task where poster_name = ?1 and ${keepsFilesCondition}`),
       videoWork: prepare('select * from task where video_work is not null and id > ? order by id limit ?'),
-      ended: prepare(`select * from task where ${endedCondition} and updated_at < ? and deadline_at <= ? order by updated_at limit ?`),
+      expired: prepare(`select * from task where ${endedCondition} and updated_at <= ? and (callback_url is null or updated_at <= ?)
+        and deadline_at <= ? order by updated_at limit ?`),
       unresolved: prepare(`select * from task indexed by task_unresolved where ${unresolvedCondition} and deadline_at > ?`)
     }
   }
@@ -119,8 +120,8 @@ export class SqliteTaskTable {
     return Array.from(iterateRows(this.#statements.videoWork, after ?? '', limit), rowToTask)
   }
 
-  listEnded (endedBefore: number, now: number, limit: number): Task[] {
-    return Array.from(iterateRows(this.#statements.ended, endedBefore, now, limit), rowToTask)
+  listExpired (retentionMs: number, now: number, limit: number): Task[] {
+    return Array.from(iterateRows(this.#statements.expired, ...expiryBounds(retentionMs, now), now, limit), rowToTask)
   }
 
   clearCache (): void {
