@@ -40,7 +40,7 @@ export class Environment {
   async #startInstance (name: string, env: Record<string, string>): Promise<Instance> {
     const instance = new Instance(await freePort(), {
       ...env,
-      DATA_DIR: join(this.folder, name),
+      DATA_DIR: join(this.folder, 'data'),
       REPLICATE_API_TOKEN: 'test-token',
       REPLICATE_CREATES_PER_MINUTE: '100000',
       REPLICATE_READS_PER_MINUTE: '100000',
