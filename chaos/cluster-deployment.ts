@@ -32,7 +32,7 @@ export async function deployCluster ({ plan, folder, log, logEvent, randoms, env
       logEvent: (event) => logEvent(`${port}: ${event}`),
       random,
       nextEnv: () => ({
-        ...env, PORT: String(port), DATABASE_URL: postgres.url, ...webhookEnv(envRandom, () => envRandom.pick(urls), webhookSecret)
+        ...env, PORT: String(port), DATABASE_URL: postgres.url, DATA_DIR: join(folder, 'data'), ...webhookEnv(envRandom, () => envRandom.pick(urls), webhookSecret)
       }),
       plan,
       clock: clock && { instance: clock, maxOffsetMs },

@@ -30,10 +30,13 @@ function watchWrites (): void {
     // The row is not written yet, so that nothing of it is on disk.
     requested: ({ state }) => {
       if (state === 'submitting') pass('before_intent')
+      if (state === 'storing') pass('before_storing')
       if (isEnd(state)) pass('before_finish')
     },
     // The delivery of the callback is committed together with the end of the task.
     committed: ({ state, callback_url: address }) => {
+      // The name of the video is committed, and not a byte of it is stored.
+      if (state === 'storing') pass('after_storing')
       if (isEnd(state) && address !== null) pass('after_finish')
     }
   })

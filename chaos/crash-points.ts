@@ -1,6 +1,6 @@
 /** Where a process kills itself with `kill -9`: between two steps of the life of a task, or of the delivery of a callback. */
 export const killPoints = [
-  'before_intent', 'after_intent', 'after_post_sent', 'after_answer', 'before_finish', 'after_finish',
+  'before_intent', 'after_intent', 'after_post_sent', 'after_answer', 'before_storing', 'after_storing', 'before_finish', 'after_finish',
   'before_callback', 'after_callback_answer'
 ] as const
 /** Where a process freezes itself: the submission intent is on disk, and the POST is requested, or about to be written. */

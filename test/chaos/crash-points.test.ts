@@ -16,7 +16,9 @@ const expected: Record<KillPoint, { state: string, hasIntent: boolean, hasPredic
   after_intent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 0, callbacks: 0 },
   after_post_sent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
   after_answer: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
-  before_finish: { state: 'generating', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
+  before_storing: { state: 'generating', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
+  after_storing: { state: 'storing', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
+  before_finish: { state: 'storing', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
   after_finish: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
   before_callback: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
   after_callback_answer: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 1 }

@@ -41,6 +41,11 @@ async function storing ({ app }: Service, taskId: string) {
   }, 'the video to be stored')
 }
 
+/** The files of copies that are under way. */
+async function copiesIn (folder: string): Promise<string[]> {
+  return (await readdir(join(folder, 'unfinished'))).filter((name) => /^[\w-]{22}\.mp4/.test(name))
+}
+
 /** What `readdir` finds, without the folder of unfinished files. */
 async function videosIn (folder: string): Promise<string[]> {
   return (await readdir(folder)).filter((name) => /\.(mp4|webm|mov)$/.test(name))
@@ -80,7 +85,7 @@ t.test('a file that cannot be stored as a video fails the task', (t) => {
       if (isGone) service.emulator.addFault({ call: 'file', kind: 'status', status: 404, share: 1 })
       t.match(await ended(service.app, await postDream(service.app)), { status: 'failed', error_code: errorCode, video_url: null, poster_url: null })
       t.same(await videosIn(service.folder), [])
-      t.same(await readdir(join(service.folder, 'unfinished')), [])
+      t.same(await copiesIn(service.folder), [])
     })
   }
   t.end()
@@ -133,10 +138,10 @@ t.test('a task that is canceled while its video is copied leaves no file behind'
   const { app, emulator, folder } = service
   emulator.addFault({ call: 'file', kind: 'slow', ms: 60_000 })
   const taskId = await postDream(app)
-  await until(async () => (await readdir(join(folder, 'unfinished'))).length === 1 || undefined, 'the copy to begin')
+  await until(async () => (await copiesIn(folder)).length === 1 || undefined, 'the copy to begin')
   const canceled = (await app.inject({ method: 'POST', url: `/video-status/${taskId}/cancel` })).json()
   t.match(canceled, { status: 'failed', error_code: 'canceled' })
-  await until(async () => (await readdir(join(folder, 'unfinished'))).length === 0 || undefined, 'the unfinished file to be removed')
+  await until(async () => (await copiesIn(folder)).length === 0 || undefined, 'the unfinished file to be removed')
   t.same(await videosIn(folder), [])
   t.same(emulator.predictions.map(({ status }) => status), ['succeeded'], 'there is nothing to cancel at the provider')
 })
@@ -150,7 +155,7 @@ t.test('after a kill in the middle of a copy the next process copies the video, 
   const first = await runService(t, env)
   const url = await first.listeningUrl()
   const { task_id: taskId } = await (await fetch(`${url}/generate-video?dream=A%20whale&style=Animated`, { method: 'POST' })).json() as { task_id: string }
-  await until(async () => (await readdir(join(dataDir, 'videos/unfinished'))).length === 1 || undefined, 'the copy to begin')
+  await until(async () => (await copiesIn(join(dataDir, 'videos'))).length === 1 || undefined, 'the copy to begin')
   await first.kill()
   t.same(await videosIn(join(dataDir, 'videos')), [], 'nothing can be seen of half a file')
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { createHash, randomBytes } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
@@ -251,7 +251,7 @@ t.test('a video that is not stored yet is passed on from the provider, as long a
   const { bytes, sha256: hash } = await emulator.files.digest(prediction, 'video')
   const name = createArchiveName('mp4')
   // Without its folder the archive cannot store the video meanwhile.
-  await rm(join(dataDir, 'videos'), { recursive: true })
+  await rename(join(dataDir, 'videos'), join(dataDir, 'elsewhere'))
   const storing = await createStoringTask(app, name, 'Animated', `${new URL(apiUrl).origin}/files/${id}/output.mp4`)
   const pending = await apply(app, storing, { type: 'complete', videoFile: null, videoWork: 'store' })
   t.equal(pending.state, 'completed')
