@@ -69,8 +69,11 @@ export class S3Server {
   /** Starts it again with the same data and ports. */
   async resume (): Promise<void> {
     this.#spawn('memcached', ['-l', '127.0.0.1', '-p', String(this.#cachePort), '-u', 'root', '-m', '16'])
-    for (const name of [...storageServers, 'proxy']) this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
-    await this.#untilItAnswers()
+    for (const name of storageServers) this.#spawnServer(name)
+    // Without them the proxy says that a bucket does not exist, and remembers this.
+    await this.#untilAnswered(this.#storagePorts.map((port) => `http://127.0.0.1:${port}/`))
+    this.#spawnServer('proxy')
+    await this.#untilAnswered([`${this.endpoint}/healthcheck`])
   }
 
   async stop (): Promise<void> {
@@ -97,14 +100,17 @@ export class S3Server {
     this.#processes.push(child)
   }
 
-  async #untilItAnswers (): Promise<void> {
+  #spawnServer (name: typeof storageServers[number] | 'proxy'): void {
+    this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
+  }
+
+  /** Waits until each address is answered with any status. */
+  async #untilAnswered (addresses: string[]): Promise<void> {
     const giveUpAt = performance.now() + startTimeoutMs
-    // A storage server that has not started makes the first uploads fail, although the proxy answers.
-    const addresses = [`${this.endpoint}/healthcheck`, ...this.#storagePorts.map((port) => `http://127.0.0.1:${port}/`)]
     for (;;) {
       const answers = await Promise.all(addresses.map((address) => fetch(address).catch(() => undefined)))
       for (const answer of answers) await answer?.arrayBuffer()
-      if (answers[0]?.status === 200 && !answers.includes(undefined)) return
+      if (!answers.includes(undefined)) return
       const ended = this.#processes.find(({ exitCode, pid }) => exitCode !== null || pid === undefined)
       if (ended !== undefined) throw new Error(`It has ended or cannot be started: ${ended.spawnargs.join(' ')}. Is OpenStack Swift installed?`)
       if (performance.now() > giveUpAt) throw new Error(`The S3 server has not answered within ${startTimeoutMs} ms`)
@@ -141,6 +147,8 @@ pipeline = catch_errors healthcheck cache s3api tempauth slo dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+# Otherwise a storage server that has failed a few times is not asked for a minute.
+error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:healthcheck]
