@@ -80,8 +80,9 @@ export class Emulator {
     this.faults.add(fault)
   }
 
-  clearFaults (): void {
-    this.faults.clear()
+  /** Removes the faults that match from the script; all of them by default. */
+  clearFaults (matches?: (fault: Fault) => boolean): void {
+    this.faults.clear(matches)
   }
 
   /** Sets how the next predictions end. Throws a TypeError if it does not match `OutcomeSchema`. */

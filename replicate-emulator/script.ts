@@ -40,8 +40,9 @@ export class Script<T extends Repetition> {
     this.#entries.push({ value: { ...value }, left })
   }
 
-  clear (): void {
-    this.#entries = []
+  /** Removes the entries that match; all of them by default. */
+  clear (matches: (value: T) => boolean = () => true): void {
+    this.#entries = this.#entries.filter(({ value }) => !matches(value))
   }
 
   /** The entry that applies now; undefined if none matches, or if `share` selects none. */
