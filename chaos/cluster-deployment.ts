@@ -5,7 +5,7 @@ import { queryPostgres } from '../harness/postgres-client.ts'
 import { PostgresServer } from '../harness/postgres-server.ts'
 import { ClusterSupervisor } from './cluster-supervisor.ts'
 import { DatabaseFaults } from './database-faults.ts'
-import { instanceClock, webhookEnv, type Deployment, type DeploymentOptions } from './deployment.ts'
+import { deliveryEnv, instanceClock, webhookEnv, type Deployment, type DeploymentOptions } from './deployment.ts'
 import { InstanceSupervisor } from './instance-supervisor.ts'
 
 /** Within the five minutes in which callbacks and webhooks are accepted. */
@@ -32,7 +32,11 @@ export async function deployCluster ({ plan, folder, log, logEvent, randoms, env
       logEvent: (event) => logEvent(`${port}: ${event}`),
       random,
       nextEnv: () => ({
-        ...env, PORT: String(port), DATABASE_URL: postgres.url, DATA_DIR: join(folder, 'data'), ...webhookEnv(envRandom, () => envRandom.pick(urls), webhookSecret)
+        ...env,
+        PORT: String(port),
+        DATABASE_URL: postgres.url,
+        ...webhookEnv(envRandom, () => envRandom.pick(urls), webhookSecret),
+        ...deliveryEnv(envRandom, plan)
       }),
       plan,
       clock: clock && { instance: clock, maxOffsetMs },

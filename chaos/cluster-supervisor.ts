@@ -41,6 +41,10 @@ export class ClusterSupervisor implements ProcessSupervisor {
     return this.#options.instances.reduce((sum, { kills }) => sum + kills, 0)
   }
 
+  get isFrozen (): boolean {
+    return this.#options.instances.some(({ isFrozen }) => isFrozen)
+  }
+
   get hasDied (): boolean {
     return this.#options.instances.some(({ hasDied }) => hasDied)
   }

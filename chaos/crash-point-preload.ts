@@ -22,6 +22,7 @@ function pass (point: CrashPoint): void {
 if (trigger !== undefined) {
   watchWrites()
   watchCreates()
+  watchCopies()
   watchCallbacks()
 }
 
@@ -61,6 +62,15 @@ function watchCreates (): void {
   })
 }
 
+/** Only a part of a video is in the archive, or all of it and the archive has not completed it. */
+function watchCopies (): void {
+  onCopy('undici:request:bodyChunkReceived', () => {
+    pass('while_copying')
+    pass('freeze_while_copying')
+  })
+  onCopy('undici:request:trailers', () => pass('after_copying'))
+}
+
 function watchCallbacks (): void {
   onCallback('undici:client:sendHeaders', () => pass('before_callback'))
   // The service gets the answer after this event, so that nothing of it is on disk.
@@ -77,6 +87,12 @@ interface UndiciEvent {
 function onCreate (channel: string, act: (event: UndiciEvent) => void): void {
   onRequest(channel, (event) => {
     if (event.request.method === 'POST' && event.request.path.endsWith('/predictions')) act(event)
+  })
+}
+
+function onCopy (channel: string, act: (event: UndiciEvent) => void): void {
+  onRequest(channel, (event) => {
+    if (event.request.method === 'GET' && event.request.path.includes('/files/')) act(event)
   })
 }
 

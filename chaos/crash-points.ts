@@ -1,10 +1,13 @@
 /** Where a process kills itself with `kill -9`: between two steps of the life of a task, or of the delivery of a callback. */
 export const killPoints = [
-  'before_intent', 'after_intent', 'after_post_sent', 'after_answer', 'before_storing', 'after_storing', 'before_finish', 'after_finish',
-  'before_callback', 'after_callback_answer'
+  'before_intent', 'after_intent', 'after_post_sent', 'after_answer', 'before_storing', 'after_storing', 'while_copying', 'after_copying',
+  'before_finish', 'after_finish', 'before_callback', 'after_callback_answer'
 ] as const
-/** Where a process freezes itself: the submission intent is on disk, and the POST is requested, or about to be written. */
-export const freezePoints = ['freeze_after_intent', 'freeze_before_sending'] as const
+/**
+ * Where a process freezes itself: the submission intent is on disk, and the POST is requested, or about to be written; a part of a
+ * video has been received.
+ */
+export const freezePoints = ['freeze_after_intent', 'freeze_before_sending', 'freeze_while_copying'] as const
 
 export type KillPoint = typeof killPoints[number]
 export type FreezePoint = typeof freezePoints[number]

@@ -14,7 +14,7 @@ export interface DeploymentOptions {
   /** writes an event into the log */
   logEvent: (event: string) => void
   randoms: { supervisor: SeededRandom, env: SeededRandom }
-  /** the settings that are the same for both, such as `REPLICATE_API_URL` */
+  /** the settings that are the same for both, such as `REPLICATE_API_URL`, and where the data are */
   env: Record<string, string>
   webhookSecret: string
 }
@@ -31,6 +31,11 @@ export interface Deployment {
 export function webhookEnv (random: SeededRandom, publicUrl: () => string, secret: string): Record<string, string> {
   if (random.happens(0.5)) return { REPLICATE_WEBHOOKS: 'off' }
   return { REPLICATE_WEBHOOKS: 'on', ...(random.happens(0.5) && { REPLICATE_WEBHOOK_SECRET: secret }), PUBLIC_URL: publicUrl() }
+}
+
+/** Half of the processes send clients to the bucket, if there is one. */
+export function deliveryEnv (random: SeededRandom, { archive }: Plan): Record<string, string> {
+  return archive === 's3' && random.happens(0.5) ? { VIDEO_DELIVERY: 'redirect' } : {}
 }
 
 /** @returns undefined if the clocks of a run are not to step, or if this machine cannot do it */

@@ -7,9 +7,15 @@
  * - `list-lag`, `list-maimed`: the list is late, or its items lack members;
  * - `list-broken`: the list fails while single reads succeed, or the other way round;
  * - `foreign`: other clients of the account make predictions of the same input;
+ * - `downloads`: downloads of files break off, stall, are slow, refused or redirected, or have no ranges;
+ * - `no-videos`: the file of some predictions is no video;
+ * - `wiped`: the data and files of some predictions are removed within seconds after their end;
  * - `paid-in-vain`: the run fails if a prediction was paid for and not used; without it the figure is only printed.
  */
-export const extras = ['same-dreams', 'cancel', 'clock-steps', 'list-lag', 'list-maimed', 'list-broken', 'foreign', 'paid-in-vain'] as const
+export const extras = [
+  'same-dreams', 'cancel', 'clock-steps', 'list-lag', 'list-maimed', 'list-broken', 'foreign', 'downloads', 'no-videos', 'wiped',
+  'paid-in-vain'
+] as const
 export type Extra = typeof extras[number]
 export type Extras = ReadonlySet<Extra>
 

@@ -3,11 +3,13 @@ import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Fault } from '../replicate-emulator/fault.ts'
 import type { Outcome } from '../replicate-emulator/outcome.ts'
 import type { Extras } from './extras.ts'
+import { isOfFile } from './file-faults.ts'
 import { ProviderFaults } from './provider-faults.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
 /** The calls that faults apply to, more often to the create because it costs money. */
-const calls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret', 'any', 'any'] as const
+const apiCalls = ['create', 'create', 'create', 'get', 'get', 'list', 'list', 'cancel', 'secret'] as const
+const calls = [...apiCalls, 'any', 'any'] as const
 
 /**
  * The faults of single calls. No create that had its effect is answered with a definite refusal (a 4xx other than 408): no
@@ -45,6 +47,8 @@ export interface FaultScheduleOptions {
   emulator: Emulator
   random: SeededRandom
   extras: Extras
+  /** whether a process of the service is frozen */
+  isFrozen: () => boolean
   /** writes an event into the log */
   logEvent: (event: string) => void
 }
@@ -63,11 +67,11 @@ export class FaultSchedule {
   /** Each kind occurs once before any occurs again. */
   #upcoming: MakeFault[] = []
 
-  constructor ({ emulator, random, extras, logEvent }: FaultScheduleOptions) {
+  constructor ({ emulator, random, extras, isFrozen, logEvent }: FaultScheduleOptions) {
     this.#emulator = emulator
     this.#random = random
     this.#logEvent = logEvent
-    this.providerFaults = new ProviderFaults({ emulator, random, extras, logEvent })
+    this.providerFaults = new ProviderFaults({ emulator, random, extras, isFrozen, logEvent })
     this.#countFaults()
     this.#varyTiming()
   }
@@ -97,13 +101,15 @@ export class FaultSchedule {
     if (this.#upcoming.length === 0) this.#upcoming = this.#random.shuffled(callFaults)
     const made = this.#upcoming.pop()?.(this.#random)
     if (made === undefined) return
-    const fault = { ...this.#repetition(), ...made, call: this.#random.pick(calls) }
+    // A download that is empty looks like a file that is no video.
+    const call = this.#random.pick(made.kind === 'empty' ? apiCalls : calls)
+    const fault = { ...this.#repetition(), ...made, call }
     this.#emulator.addFault(fault)
     this.#logEvent(`fault ${JSON.stringify(fault)}`)
   }
 
   #clear (): void {
-    this.#emulator.clearFaults()
+    this.#emulator.clearFaults((fault) => !isOfFile(fault))
     this.#logEvent('faults cleared')
   }
 

@@ -28,6 +28,8 @@ export interface InstanceSupervisorOptions {
 
 const crashPointTimeoutMs = 4_000
 const graceMs = 30_000
+/** A process that was frozen has had an answer of Replicate again after this time. */
+const thawingMs = 2_000
 const startRetryMs = 500
 
 /** Runs one process after another on the same data, each with one fault. */
@@ -38,6 +40,8 @@ export class InstanceSupervisor implements ProcessSupervisor {
   #current: InstanceProcess | undefined
   /** ms since the epoch; no process starts before. */
   #downUntil = 0
+  /** ms since the epoch; infinite while the process is frozen. */
+  #frozenUntil = 0
 
   constructor (options: InstanceSupervisorOptions) {
     this.#options = options
@@ -47,6 +51,10 @@ export class InstanceSupervisor implements ProcessSupervisor {
 
   get kills (): number {
     return [...this.counts].reduce((sum, [name, count]) => name.startsWith('kill') ? sum + count : sum, 0)
+  }
+
+  get isFrozen (): boolean {
+    return Date.now() < this.#frozenUntil
   }
 
   get hasDied (): boolean {
@@ -139,6 +147,9 @@ export class InstanceSupervisor implements ProcessSupervisor {
       case 'frozen at a crash point':
         if (await reachesPoint()) await this.#thaw(fault.point, instance, wait)
         break
+      case 'disk full at a crash point':
+        if (await reachesPoint()) await this.#fillDisk('disk full while copying', instance, wait)
+        break
       case 'frozen':
         await wait(runDuration.killed)
         instance.freeze()
@@ -146,7 +157,7 @@ export class InstanceSupervisor implements ProcessSupervisor {
         break
       case 'disk full':
         await wait(runDuration.afterFault)
-        await this.#fillDisk(instance, wait)
+        await this.#fillDisk(fault.kind, instance, wait)
         break
       case 'clock stepped':
         await wait(runDuration.afterFault)
@@ -167,16 +178,22 @@ export class InstanceSupervisor implements ProcessSupervisor {
     const { plan, logEvent } = this.#options
     this.#count(name)
     logEvent(`process ${instance.pid}: ${name}`)
-    await wait(plan.freezeDuration)
+    this.#frozenUntil = Infinity
+    try {
+      await wait(plan.freezeDuration)
+    } finally {
+      this.#frozenUntil = Date.now() + thawingMs
+    }
     instance.thaw()
     logEvent(`process ${instance.pid} thawed`)
   }
 
-  /** One process in three is killed while its disk is full. */
-  async #fillDisk (instance: InstanceProcess, wait: (span: Span) => Promise<void>): Promise<void> {
+  /** A frozen process continues when its disk is full. One process in three is killed while it is. */
+  async #fillDisk (name: string, instance: InstanceProcess, wait: (span: Span) => Promise<void>): Promise<void> {
     await instance.setDisk('full')
-    this.#count('disk full')
-    this.#options.logEvent('disk full')
+    instance.thaw()
+    this.#count(name)
+    this.#options.logEvent(name)
     await wait([1_000, 3_000])
     if (this.#options.random.happens(1 / 3)) await instance.kill()
     await instance.setDisk('free')

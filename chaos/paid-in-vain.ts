@@ -1,8 +1,8 @@
 import type { Emulator } from '../replicate-emulator/emulator.ts'
 import { endingOutput } from '../replicate-emulator/outcome.ts'
-import type { Prediction } from '../replicate-emulator/prediction.ts'
-import type { TaskView } from '../services/tasks/task-view.ts'
-import { findKey } from './observations.ts'
+import { isWiped, type Prediction } from '../replicate-emulator/prediction.ts'
+import { dreamKey } from './observations.ts'
+import type { TaskEnd } from './task-ends.ts'
 
 /** What the accounts need to know of a prediction. */
 export interface PaidPrediction {
@@ -11,27 +11,38 @@ export interface PaidPrediction {
   key: string
   /** by another client of the account: the service has not paid for it */
   isForeign: boolean
-  /** It has a video, or was cancelled after it began: either a task has to use it, or a client has cancelled a task. */
+  /** What its output is: an address with a video, an address with something else, or nothing of use. */
+  output: 'video' | 'no video' | 'nothing'
+  /** its data and files are removed */
+  isWiped: boolean
+  /** It has a video that is kept, or was cancelled after it began: either a task has to use it, or a client has cancelled a task. */
   isPaid: boolean
 }
 
-/** The key of predictions whose prompt has none. */
-const noKey = 'a dream without a key'
-
-/** @param cancelled  the ids of the predictions that a call has ended */
-export function describePredictions ({ log }: Emulator, cancelled: ReadonlySet<string>): PaidPrediction[] {
-  return log.all.map((prediction) => ({
-    id: prediction.id,
-    key: findKey(prediction.input.prompt) ?? noKey,
-    isForeign: prediction.isForeign,
-    isPaid: prediction.startsAt < prediction.endsAt && (cancelled.has(prediction.id) || hasVideo(prediction))
-  }))
+/** The predictions as they are now. @param cancelled  the ids of the predictions that a call has ended */
+export function describePredictions ({ log, now }: Emulator, cancelled: ReadonlySet<string>): PaidPrediction[] {
+  return log.all.map((prediction) => {
+    const described = {
+      id: prediction.id,
+      key: dreamKey(prediction.input.prompt),
+      isForeign: prediction.isForeign,
+      output: outputOf(prediction),
+      isWiped: isWiped(prediction, now())
+    }
+    const isOfUse = cancelled.has(prediction.id) || (described.output === 'video' && !described.isWiped)
+    return { ...described, isPaid: prediction.startsAt < prediction.endsAt && isOfUse }
+  })
 }
 
-/** Whether its output is the address of its video, now or at its end. */
-function hasVideo ({ id, ending }: Prediction): boolean {
-  return ending.status === 'succeeded' && JSON.stringify(endingOutput(ending, { video: id, apiVideo: id, thumbnail: '' }))?.includes(id)
+function outputOf ({ id, ending }: Prediction): PaidPrediction['output'] {
+  const output = JSON.stringify(endingOutput(ending, { video: id, apiVideo: id, thumbnail: '' }))
+  if (ending.status !== 'succeeded' || output?.includes(id) !== true) return 'nothing'
+  const { content = 'video', bytes = Infinity } = ending.video ?? {}
+  return content === 'video' && bytes >= minVideoBytes ? 'video' : 'no video'
 }
+
+/** Shorter files end within the index of the sample. */
+const minVideoBytes = 5_000
 
 /** The account of all tasks and predictions of one dream. */
 export interface Account {
@@ -39,46 +50,40 @@ export interface Account {
   /** The predictions that no task used, and how many of them were paid in vain. */
   unused: PaidPrediction[]
   inVain: number
-  /** How many more tasks failed with a verdict than predictions gave one. */
+  /** How many more tasks failed with a verdict, or have lost their video, than predictions gave a reason for. */
   failedForNothing: number
 }
 
 /** The error codes that the prediction of a task can give. */
-const verdicts: unknown[] = ['content_policy', 'provider_error', 'no_output']
+const verdicts: unknown[] = ['content_policy', 'provider_error', 'no_output', 'storage_failed']
 
 /**
  * Compares the tasks and the predictions of each dream. A video that no task was given, and a prediction that was cancelled,
  * are paid in vain, unless a client has cancelled a task of the dream: each cancelled task excuses one prediction. A
- * prediction that ended without a video is in vain if no failed task is left that may have had it.
+ * prediction that ended without a video, or that was wiped, is in vain if no task is left that failed or lost its video, so that it
+ * may have had this prediction.
  *
  * @param tasks  every task of the service, also those that no client knows
  */
-export function reconcile (tasks: TaskView[], predictions: PaidPrediction[]): Account[] {
-  const tasksByKey = Map.groupBy(tasks, ({ dream }) => findKey(dream) ?? noKey)
+export function reconcile (tasks: TaskEnd[], predictions: PaidPrediction[]): Account[] {
+  const tasksByKey = Map.groupBy(tasks, ({ key }) => key)
   return [...Map.groupBy(predictions, ({ key }) => key)].map(([key, ofDream]) => reconcileDream(key, tasksByKey.get(key) ?? [], ofDream))
 }
 
-function reconcileDream (key: string, tasks: TaskView[], predictions: PaidPrediction[]): Account {
-  const given = new Set(tasks.map(videoPrediction))
+function reconcileDream (key: string, tasks: TaskEnd[], predictions: PaidPrediction[]): Account {
+  const given = new Set(tasks.map((task) => task.given))
   const left = predictions.filter(({ id, isForeign }) => !isForeign && !given.has(id))
   const [paid, free] = [left.filter(({ isPaid }) => isPaid), left.filter(({ isPaid }) => !isPaid)]
-  const failed = tasks.filter(({ status }) => status === 'failed')
-  const cancelled = failed.filter(isCancelled).length
+  const without = tasks.filter(({ error, isVideoLost }) => error !== null || isVideoLost)
+  const cancelled = tasks.filter(({ error }) => error === 'canceled').length
   const excusedPaid = Math.min(paid.length, cancelled)
-  const excusedFree = Math.min(free.length, failed.length - excusedPaid)
+  const excusedFree = Math.min(free.length, without.length - excusedPaid)
+  const judged = without.filter(({ error, isVideoLost }) => isVideoLost || verdicts.includes(error)).length
+  const foreignReasons = predictions.filter(({ id, isForeign, isPaid }) => isForeign && !isPaid && !given.has(id)).length
   return {
     key,
     unused: [...(excusedPaid < paid.length ? paid : []), ...(excusedFree < free.length ? free : [])],
     inVain: left.length - excusedPaid - excusedFree,
-    failedForNothing: Math.max(0, failed.filter(({ error_code: code }) => verdicts.includes(code)).length - free.length)
+    failedForNothing: Math.max(0, judged - free.length - foreignReasons)
   }
-}
-
-function isCancelled ({ error_code: code }: TaskView): boolean {
-  return code === 'canceled'
-}
-
-/** The id of the prediction whose file at the emulator a task was given. */
-export function videoPrediction ({ video_url: url }: Pick<TaskView, 'video_url'>): string | undefined {
-  return /\/files\/(\w+)\//.exec(url ?? '')?.[1]
 }

@@ -8,6 +8,8 @@ export interface ProcessSupervisor {
   readonly crashes: InstanceEnd[]
   /** How many processes were killed with `kill -9`, at crash points and at random moments. */
   readonly kills: number
+  /** Whether a process is frozen, or was frozen until a moment ago. */
+  readonly isFrozen: boolean
   /** Whether a process that should run has ended by itself. */
   readonly hasDied: boolean
   /** Injects one fault after another until the signal. No fault lasts beyond the returned promise. */

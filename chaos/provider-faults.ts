@@ -1,12 +1,15 @@
 import { pause } from '../harness/until.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { Extra, Extras } from './extras.ts'
+import { isOfFile } from './file-faults.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
 export interface ProviderFaultsOptions {
   emulator: Emulator
   random: SeededRandom
   extras: Extras
+  /** whether a process of the service is frozen */
+  isFrozen: () => boolean
   /** writes an event into the log */
   logEvent: (event: string) => void
 }
@@ -67,8 +70,10 @@ export class ProviderFaults {
     emulator.clearForeign()
   }
 
+  /** The service learns of a step with the next answer. A process that is frozen gets none, and may create predictions before. */
   #stepClock (): void {
-    const { emulator, random, logEvent } = this.#options
+    const { emulator, random, isFrozen, logEvent } = this.#options
+    if (isFrozen()) return logEvent('Replicate’s clock does not step: a process is frozen')
     emulator.clock.skewMs = Math.round(random.between(-maxSkewMs, maxSkewMs))
     logEvent(`Replicate's clock is ${emulator.clock.skewMs} ms ahead`)
   }
@@ -88,11 +93,12 @@ export class ProviderFaults {
   async #breakAlone (call: 'list' | 'get', signal: AbortSignal): Promise<void> {
     const { emulator, random, logEvent } = this.#options
     const kind = random.pick(['status', 'html', 'hang', 'reset_before'] as const)
-    emulator.clearFaults()
+    const clear = () => emulator.clearFaults((fault) => !isOfFile(fault))
+    clear()
     emulator.addFault({ call, kind, share: 1 })
     logEvent(`${call} alone is broken: ${kind}`)
     await pause(random.between(...brokenForMs), signal)
-    emulator.clearFaults()
+    clear()
     logEvent(`${call} works again`)
   }
 

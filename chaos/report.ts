@@ -1,12 +1,27 @@
+import type { ArchiveUnderTest } from './archive-under-test.ts'
 import type { FaultSchedule } from './fault-schedule.ts'
 import type { FaultyCallbackReceiver } from './faulty-callback-receiver.ts'
+import type { FileFaults } from './file-faults.ts'
 import type { ProcessSupervisor } from './process-supervisor.ts'
+import type { ServedFile } from './served-files.ts'
+import type { TaskEnd } from './task-ends.ts'
 import type { Verdict } from './verdict.ts'
 
 /** How many tasks or predictions are named for each finding. */
 const maxNamed = 20
 
-export function printReport (verdict: Verdict, supervisor: ProcessSupervisor, faultSchedule: FaultSchedule, receiver: FaultyCallbackReceiver): void {
+export interface Report {
+  verdict: Verdict
+  supervisor: ProcessSupervisor
+  faultSchedule: FaultSchedule
+  fileFaults: FileFaults
+  archive: ArchiveUnderTest
+  receiver: FaultyCallbackReceiver
+  ends: TaskEnd[]
+  posters: Map<string, ServedFile>
+}
+
+export function printReport ({ verdict, supervisor, faultSchedule, fileFaults, archive, receiver, ends, posters }: Report): void {
   print('Clients', [
     ['creates sent', verdict.creates],
     ['tasks accepted', verdict.accepted],
@@ -18,6 +33,13 @@ export function printReport (verdict: Verdict, supervisor: ProcessSupervisor, fa
   print('Faults of processes and the database', [...indented(supervisor.counts)])
   print('Faults of calls to Replicate', [...indented(faultSchedule.injected)])
   if (faultSchedule.providerFaults.isEnabled) print('Other faults of Replicate', [...indented(faultSchedule.providerFaults.counts)])
+  print('Files of predictions', [...indented(fileFaults.counts)])
+  print('Videos', [
+    ['served from the archive', ends.filter(({ given }) => given !== undefined).length],
+    ['lost', ends.filter(({ isVideoLost }) => isVideoLost).length],
+    ['posters', posters.size],
+    ...indented(archive.counts)
+  ])
   print('Callbacks', [...indented(receiver.counts)])
   print('Must be 0', verdict.findings.map(({ what, affected }) => [what, affected.length]))
 }

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
 import { judgeCallbacks, undelivered } from './callback-verdict.ts'
 import { createEnvironment, type Environment } from './environment.ts'
@@ -8,12 +9,16 @@ import type { AcceptedTask } from './observations.ts'
 import { describePredictions } from './paid-in-vain.ts'
 import { readPlan, type Plan } from './plan.ts'
 import { printFindings, printReport } from './report.ts'
+import { readPosters, readVideos } from './served-files.ts'
+import { settleArchive, type ArchiveState } from './settled-archive.ts'
+import { describeEnds } from './task-ends.ts'
 import { reachVerdict } from './verdict.ts'
+import { judgeVideos } from './video-verdict.ts'
 
 /**
- * Shows that no task is lost, nothing is paid for twice, and every callback is delivered. Real processes of the service are
- * killed, frozen and deprived of disk space, or several of them share a PostgreSQL that restarts and crashes. The emulator of
- * Replicate fails in every way, and clients record what they receive. The exit code is 0 only if there are no findings. The
+ * Shows that no task is lost, nothing is paid for twice, every callback is delivered, and every video stays. Real processes of the
+ * service are killed, frozen and deprived of disk space, or several of them share a PostgreSQL that restarts and crashes. The
+ * emulator of Replicate fails in every way, the S3 server too, and clients record what they receive. The exit code is 0 only if there are no findings. The
  * run is bounded, uses 127.0.0.1 only, and leaves nothing behind.
  */
 /** The time without creates at the end of the faults. */
@@ -34,8 +39,8 @@ const environment = await createEnvironment(plan)
 process.on('exit', () => { environment.supervisor.killAll() })
 let outcome: 'passed' | 'FAILED' | 'interrupted' = 'FAILED'
 try {
-  await run(environment, plan, interrupted.signal)
-  if (await judge(environment, plan, interrupted.signal)) outcome = 'passed'
+  const archiveState = await run(environment, plan, interrupted.signal)
+  if (await judge(environment, plan, archiveState, interrupted.signal)) outcome = 'passed'
 } catch (error) {
   if (interrupted.signal.aborted) outcome = 'interrupted'
   else console.error(error)
@@ -57,13 +62,14 @@ function readArguments (): Plan {
 
 /**
  * First the fault phase: creates, faults of the processes and faults of Replicate at once. Then the recovery: the service
- * runs without faults until every task has ended and every callback is delivered, or until they should be.
+ * runs without faults until every task has ended, every callback is delivered, and the archive has the videos and nothing else, or
+ * until this should be so.
  */
 async function run (
-  { supervisor, faultSchedule, clients, receiver, observations }: Environment,
-  { faultPhaseMs, deadlineSeconds, maxCallbackMs }: Plan,
+  { supervisor, faultSchedule, fileFaults, archive, clients, receiver, observations, urls }: Environment,
+  { faultPhaseMs, deadlineSeconds, maxCallbackMs, maxSettleMs, isCluster }: Plan,
   stop: AbortSignal
-): Promise<void> {
+): Promise<ArchiveState | undefined> {
   const within = (ms: number) => bounded(stop, ms)
   const over = new AbortController()
   const polling = clients.pollTasks(over.signal)
@@ -71,6 +77,8 @@ async function run (
     await Promise.all([
       supervisor.injectFaults(within(faultPhaseMs)),
       faultSchedule.run(within(faultPhaseMs)),
+      fileFaults.run(within(faultPhaseMs)),
+      archive.injectFaults(within(faultPhaseMs)),
       clients.createTasks(within(faultPhaseMs - withoutCreatesMs))
     ])
     stop.throwIfAborted()
@@ -79,6 +87,7 @@ async function run (
     await waitWhile(() => observations.open.length > 0 && !supervisor.hasDied, deadlineSeconds * 1000 + marginMs, stop)
     await waitWhile(async () => !supervisor.hasDied && (await clients.listTasks())?.every(hasTaskEnded) !== true, deadlineSeconds * 1000, stop)
     await waitWhile(() => undelivered(observations, receiver.callbacks).length > 0 && !supervisor.hasDied, maxCallbackMs, stop)
+    return await settleArchive({ archive, withoutUnfinished: !isCluster, urls, listTasks: () => clients.listTasks(), maxMs: maxSettleMs, stop })
   } finally {
     over.abort()
     await polling
@@ -92,24 +101,29 @@ async function waitWhile (condition: () => boolean | Promise<boolean>, maxMs: nu
 }
 
 async function judge (
-  { supervisor, faultSchedule, clients, receiver, observations, emulator, cancelled }: Environment,
+  { supervisor, faultSchedule, fileFaults, archive, clients, receiver, observations, emulator, cancelled, urls }: Environment,
   { extras }: Plan,
+  archiveState: ArchiveState | undefined,
   stop: AbortSignal
 ): Promise<boolean> {
   const answersPolls = await pollAll([...observations.tasks.values()], clients, stop)
-  const allTasks = await clients.listTasks()
-  const ends = await supervisor.stop()
-  const verdict = reachVerdict({
-    observations, allTasks: allTasks ?? [], predictions: describePredictions(emulator, cancelled), mustBeUsed: extras.has('paid-in-vain')
-  })
+  const { tasks, files, unfinished } = archiveState ?? { tasks: [], files: [], unfinished: [] }
+  const predictions = describePredictions(emulator, cancelled)
+  // What is served from now on comes from the archive.
+  emulator.wipe()
+  const [videos, posters] = [await readVideos(tasks, urls), await readPosters(tasks, urls)]
+  const processEnds = await supervisor.stop()
+  const ends = describeEnds(tasks, videos, await digestVideos(emulator))
+  const verdict = reachVerdict({ observations, ends, predictions, mustBeUsed: extras.has('paid-in-vain') })
   verdict.findings.push(
+    ...judgeVideos({ tasks, ends, videos, posters, predictions, files, unfinished }),
     ...judgeCallbacks(observations, receiver.callbacks),
     { what: 'process ended by itself', affected: supervisor.crashes.map((crash) => JSON.stringify(crash)) },
-    { what: 'process failed when it was stopped', affected: ends.filter(({ code }) => code !== 0).map((end) => JSON.stringify(end)) },
-    { what: 'service without an answer at the end', affected: answersPolls && allTasks !== undefined ? [] : [JSON.stringify(ends)] },
-    { what: 'part of the run that did not take place', affected: missingParts(verdict.accepted, supervisor.kills, receiver.callbacks.length) }
+    { what: 'process failed when it was stopped', affected: processEnds.filter(({ code }) => code !== 0).map((end) => JSON.stringify(end)) },
+    { what: 'service without an answer at the end', affected: answersPolls && archiveState !== undefined ? [] : [JSON.stringify(processEnds)] },
+    { what: 'part of the run that did not take place', affected: missingParts(verdict.accepted, supervisor.kills, receiver.callbacks.length, ends.filter(({ given }) => given !== undefined).length) }
   )
-  printReport(verdict, supervisor, faultSchedule, receiver)
+  printReport({ verdict, supervisor, faultSchedule, fileFaults, archive, receiver, ends, posters })
   printFindings(verdict)
   return verdict.findings.every(({ affected }) => affected.length === 0)
 }
@@ -129,10 +143,20 @@ function hasTaskEnded ({ status }: TaskView): boolean {
   return status === 'completed' || status === 'failed'
 }
 
-/** A run without tasks, kills or callbacks proves nothing. */
-function missingParts (accepted: number, kills: number, callbacks: number): string[] {
+/** The id of each prediction by the SHA-256 of its file. */
+async function digestVideos ({ log, files }: Emulator): Promise<Map<string, string>> {
+  const digests = new Map<string, string>()
+  for (const prediction of log.all) digests.set((await files.digest(prediction, 'video')).sha256, prediction.id)
+  return digests
+}
+
+/** A run without tasks, kills, callbacks or videos proves nothing. */
+function missingParts (accepted: number, kills: number, callbacks: number, videos: number): string[] {
   return [
-    accepted === 0 && 'no task was accepted', kills === 0 && 'no process was killed', callbacks === 0 && 'no callback was received'
+    accepted === 0 && 'no task was accepted',
+    kills === 0 && 'no process was killed',
+    callbacks === 0 && 'no callback was received',
+    videos === 0 && 'no video was served'
   ].filter((what) => what !== false)
 }
 

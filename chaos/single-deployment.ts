@@ -1,6 +1,5 @@
-import { join } from 'node:path'
 import { freePort } from '../harness/free-port.ts'
-import { instanceClock, webhookEnv, type Deployment, type DeploymentOptions } from './deployment.ts'
+import { deliveryEnv, instanceClock, webhookEnv, type Deployment, type DeploymentOptions } from './deployment.ts'
 import { InstanceSupervisor } from './instance-supervisor.ts'
 
 /** Ahead only: tasks that are written while the clock is behind would be past their deadline for the next process. */
@@ -17,7 +16,7 @@ export async function deploySingle ({ plan, folder, log, logEvent, randoms, env,
     logEvent,
     random: randoms.supervisor,
     nextEnv: () => ({
-      ...env, PORT: String(port), DATA_DIR: join(folder, 'data'), ...webhookEnv(randoms.env, () => url, webhookSecret)
+      ...env, PORT: String(port), ...webhookEnv(randoms.env, () => url, webhookSecret), ...deliveryEnv(randoms.env, plan)
     }),
     plan,
     clock: clock && { instance: clock, maxOffsetMs },

@@ -1,6 +1,6 @@
-import type { TaskView } from '../services/tasks/task-view.ts'
-import { hasEnded, type AcceptedTask, type Observations } from './observations.ts'
-import { reconcile, videoPrediction, type Account, type PaidPrediction } from './paid-in-vain.ts'
+import type { AcceptedTask, Observations } from './observations.ts'
+import { reconcile, type Account, type PaidPrediction } from './paid-in-vain.ts'
+import type { TaskEnd } from './task-ends.ts'
 
 /** Something that must not happen, and the tasks or predictions that it happened to. */
 export interface Finding { what: string, affected: string[] }
@@ -20,18 +20,18 @@ export interface Verdict {
 
 export interface Evidence {
   observations: Observations
-  /** Every task of the service, also those whose id no client has received. */
-  allTasks: TaskView[]
+  /** Of every task of the service, also of those whose id no client has received. */
+  ends: TaskEnd[]
   predictions: PaidPrediction[]
   /** Whether a prediction that was paid for and not used is a finding. */
   mustBeUsed: boolean
 }
 
 /** Compares what the clients saw with the predictions of the emulator, once everything has ended. */
-export function reachVerdict ({ observations, allTasks, predictions, mustBeUsed }: Evidence): Verdict {
+export function reachVerdict ({ observations, ends, predictions, mustBeUsed }: Evidence): Verdict {
   const tasks = [...observations.tasks.values()]
   const byKey = Map.groupBy(predictions, ({ key }) => key)
-  const accounts = reconcile(allTasks, predictions)
+  const accounts = reconcile(ends, predictions)
   return {
     accepted: tasks.length,
     creates: [...observations.creates.values()].reduce((sum, count) => sum + count, 0),
@@ -44,8 +44,8 @@ export function reachVerdict ({ observations, allTasks, predictions, mustBeUsed 
       { what: 'task without an end', affected: observations.open.map(({ id }) => id) },
       { what: 'dream with more predictions than creates', affected: madeTwice(observations, byKey) },
       { what: 'task with a forbidden change', affected: tasks.flatMap(({ id, violations }) => violations.map((violation) => `${id} ${violation}`)) },
-      { what: 'task with the video of another dream', affected: tasks.filter((task) => hasVideoOfAnotherDream(task, byKey)).map(({ id }) => id) },
-      { what: 'video given to several tasks', affected: sharedVideos(tasks) },
+      { what: 'task with the video of another dream', affected: ends.filter((end) => hasVideoOfAnotherDream(end, byKey)).map(({ id }) => id) },
+      { what: 'video given to several tasks', affected: sharedVideos(ends) },
       { what: 'unexpected answer', affected: [...observations.unexpectedAnswers].map(([answer, count]) => `${answer}: ${count} times`) },
       ...(mustBeUsed ? unusedFindings(accounts) : [])
     ]
@@ -79,18 +79,13 @@ function unusedFindings (accounts: Account[]): Finding[] {
 }
 
 /** Tasks of the same dream may have exchanged their predictions; the prediction of any other dream is wrong. */
-function hasVideoOfAnotherDream (task: AcceptedTask, byKey: Map<string, PaidPrediction[]>): boolean {
-  const id = givenVideo(task)
-  return id !== undefined && byKey.get(task.key)?.some((prediction) => prediction.id === id) !== true
+function hasVideoOfAnotherDream ({ key, given }: TaskEnd, byKey: Map<string, PaidPrediction[]>): boolean {
+  return given !== undefined && byKey.get(key)?.some(({ id }) => id === given) !== true
 }
 
-function sharedVideos (tasks: AcceptedTask[]): string[] {
-  const given = Map.groupBy(tasks.filter((task) => givenVideo(task) !== undefined), givenVideo)
-  return [...given].filter(([, owners]) => owners.length > 1).map(([id, owners]) => `${id}: ${owners.map((task) => task.id).join(' ')}`)
-}
-
-function givenVideo (task: AcceptedTask): string | undefined {
-  return hasEnded(task) && task.last !== undefined ? videoPrediction(task.last) : undefined
+function sharedVideos (ends: TaskEnd[]): string[] {
+  const byVideo = Map.groupBy(ends.filter(({ given }) => given !== undefined), ({ given }) => given)
+  return [...byVideo].filter(([, owners]) => owners.length > 1).map(([id, owners]) => `${id}: ${owners.map((end) => end.id).join(' ')}`)
 }
 
 function countBy (names: string[]): Map<string, number> {

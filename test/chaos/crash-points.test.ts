@@ -1,4 +1,4 @@
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, globSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
@@ -10,18 +10,34 @@ import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { startReceiver } from '../support/callback-receiver.ts'
 import { startEmulator, testEnvironment } from '../support/service.ts'
 
-/** The task's row, the number of deliveries on disk, of predictions at the emulator, and of callbacks that were received. */
-const expected: Record<KillPoint, { state: string, hasIntent: boolean, hasPrediction: boolean, deliveries: number, predictions: number, callbacks: number }> = {
-  before_intent: { state: 'queued', hasIntent: false, hasPrediction: false, deliveries: 0, predictions: 0, callbacks: 0 },
-  after_intent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 0, callbacks: 0 },
-  after_post_sent: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
-  after_answer: { state: 'submitting', hasIntent: true, hasPrediction: false, deliveries: 0, predictions: 1, callbacks: 0 },
-  before_storing: { state: 'generating', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
-  after_storing: { state: 'storing', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
-  before_finish: { state: 'storing', hasIntent: true, hasPrediction: true, deliveries: 0, predictions: 1, callbacks: 0 },
-  after_finish: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
-  before_callback: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 0 },
-  after_callback_answer: { state: 'completed', hasIntent: true, hasPrediction: true, deliveries: 1, predictions: 1, callbacks: 1 }
+/** The task's row, the number of videos and deliveries on disk, of predictions at the emulator, and of callbacks that were received. */
+interface Expected {
+  state: string
+  hasIntent: boolean
+  hasPrediction: boolean
+  videos: number
+  deliveries: number
+  predictions: number
+  callbacks: number
+}
+const queued: Expected = { state: 'queued', hasIntent: false, hasPrediction: false, videos: 0, deliveries: 0, predictions: 0, callbacks: 0 }
+const submitting: Expected = { ...queued, state: 'submitting', hasIntent: true }
+const generating: Expected = { ...submitting, state: 'generating', hasPrediction: true, predictions: 1 }
+const storing: Expected = { ...generating, state: 'storing' }
+const completed: Expected = { ...storing, state: 'completed', videos: 1, deliveries: 1 }
+const expected: Record<KillPoint, Expected> = {
+  before_intent: queued,
+  after_intent: submitting,
+  after_post_sent: { ...submitting, predictions: 1 },
+  after_answer: { ...submitting, predictions: 1 },
+  before_storing: generating,
+  after_storing: storing,
+  while_copying: storing,
+  after_copying: storing,
+  before_finish: { ...storing, videos: 1 },
+  after_finish: completed,
+  before_callback: completed,
+  after_callback_answer: { ...completed, callbacks: 1 }
 }
 
 for (const point of killPoints) {
@@ -36,7 +52,7 @@ for (const point of killPoints) {
   })
 }
 
-for (const point of freezePoints) {
+for (const point of freezePoints.filter((point) => point !== 'freeze_while_copying')) {
   t.test(`a process that is frozen at ${point} has its submission intent on disk and has sent nothing`, async (t) => {
     const { emulator, service, dataDir } = await createOneTask(t, point)
     await service.atCrashPoint
@@ -45,6 +61,13 @@ for (const point of freezePoints) {
     t.match(readTask(dataDir), { state: 'submitting', hasPrediction: false })
   })
 }
+
+t.test('a process that is frozen while it copies a video has stored nothing that can be read', async (t) => {
+  const { service, dataDir } = await createOneTask(t, 'freeze_while_copying')
+  await service.atCrashPoint
+  await service.kill()
+  t.match(readTask(dataDir), { state: 'storing', videos: 0 })
+})
 
 async function createOneTask (t: Test, point: CrashPoint) {
   const { emulator, apiUrl } = await startEmulator(t)
@@ -74,5 +97,6 @@ function readTask (dataDir: string) {
   const row = database.prepare('select state, submission, prediction_id from task').get()
   const deliveries = database.prepare('select * from callback_delivery').all().length
   database.close()
-  return { state: row?.state, hasIntent: row?.submission !== null, hasPrediction: row?.prediction_id !== null, deliveries }
+  const videos = globSync('videos/*.mp4', { cwd: dataDir }).length
+  return { state: row?.state, hasIntent: row?.submission !== null, hasPrediction: row?.prediction_id !== null, videos, deliveries }
 }

@@ -1,24 +1,27 @@
 import t from 'tap'
 import { extras, readExtras } from '../../chaos/extras.ts'
 import { reconcile, describePredictions, type PaidPrediction } from '../../chaos/paid-in-vain.ts'
-import type { TaskView } from '../../services/tasks/task-view.ts'
+import type { TaskEnd } from '../../chaos/task-ends.ts'
 import { startEmulator } from '../support/service.ts'
 
 const dream = '[dream u1] a whale'
 
-/** @param end  the id of the prediction whose video the task was given, or the error code with which it failed */
-function task (end: { video: string } | { error: string }): TaskView {
-  // The boundary: only the members that `reconcile` reads.
-  return ('video' in end
-    ? { dream, status: 'completed', video_url: `http://127.0.0.1/files/${end.video}/output.mp4`, error_code: null }
-    : { dream, status: 'failed', video_url: null, error_code: end.error }) as TaskView
+/** @param end  the id of the prediction whose video the task was given, the error code with which it failed, or `lost` for its video */
+function task (end: { video: string } | { error: string } | 'lost'): TaskEnd {
+  return {
+    id: 't',
+    key: 'u1',
+    error: end !== 'lost' && 'error' in end ? end.error : null,
+    given: end !== 'lost' && 'video' in end ? end.video : undefined,
+    isVideoLost: end === 'lost'
+  }
 }
 
 function prediction (id: string, traits: Partial<PaidPrediction> = {}): PaidPrediction {
-  return { id, key: 'u1', isForeign: false, isPaid: true, ...traits }
+  return { id, key: 'u1', isForeign: false, output: 'video', isWiped: false, isPaid: true, ...traits }
 }
 
-function reconcileOne (tasks: TaskView[], predictions: PaidPrediction[]) {
+function reconcileOne (tasks: TaskEnd[], predictions: PaidPrediction[]) {
   const [{ inVain, unused, failedForNothing } = { inVain: NaN, unused: [], failedForNothing: NaN }] = reconcile(tasks, predictions)
   return { inVain, unused: unused.map(({ id }) => id), failedForNothing }
 }
@@ -55,6 +58,14 @@ t.test('a task that failed with a verdict that no prediction gave has failed for
   t.same(reconcileOne([task({ error: 'canceled' }), task({ error: 'provider_error' })], [prediction('a')]), { inVain: 0, unused: [], failedForNothing: 1 })
 })
 
+t.test('a prediction that was wiped is used by a task that lost its video, and by no other', async (t) => {
+  const wiped = prediction('a', { isWiped: true, isPaid: false })
+  t.same(reconcileOne([task('lost')], [wiped]), nothing)
+  t.same(reconcileOne([task({ error: 'storage_failed' })], [wiped]), nothing)
+  t.same(reconcileOne([task('lost')], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 1 })
+  t.match(reconcileOne([task('lost'), task('lost')], [wiped]), { failedForNothing: 1 })
+})
+
 t.test('a prediction is paid for if it has a video, or if it was cancelled after it began', async (t) => {
   const { emulator } = await startEmulator(t, { generationMs: 60_000, startingMs: 0 })
   const create = () => emulator.create({ model: 'm/m', version: 'hidden', input: { prompt: dream }, webhook: undefined, webhookEvents: undefined, cancelAfterMs: undefined }, '')
@@ -73,8 +84,23 @@ t.test('a prediction is paid for if it has a video, or if it was cancelled after
   cancelled.add(unbegun.id)
   emulator.settings.startingMs = 0
   emulator.makeForeign(stopped, { ms: -1 })
-  t.same(describePredictions(emulator, cancelled).map(({ key, isPaid, isForeign }) => [key, isPaid, isForeign]), [
-    ['u1', true, false], ['u1', false, false], ['u1', false, false], ['u1', true, false], ['u1', false, false], ['u1', true, true]
+  emulator.addOutcome({ status: 'succeeded', video: { content: 'html' } })
+  create()
+  emulator.addOutcome({ status: 'succeeded', video: { bytes: 100 } })
+  create()
+  const wiped = create()
+  wiped.endsAt = emulator.now()
+  wiped.keptMs = 0
+  t.same(describePredictions(emulator, cancelled).map(({ key, isPaid, isForeign, output, isWiped }) => [key, isPaid, isForeign, output, isWiped]), [
+    ['u1', true, false, 'video', false],
+    ['u1', false, false, 'nothing', false],
+    ['u1', false, false, 'nothing', false],
+    ['u1', true, false, 'video', false],
+    ['u1', false, false, 'nothing', false],
+    ['u1', true, true, 'video', false],
+    ['u1', false, false, 'no video', false],
+    ['u1', false, false, 'no video', false],
+    ['u1', false, false, 'video', true]
   ])
 })
 
