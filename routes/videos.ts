@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { extname } from 'node:path'
 import { problem, problemResponses } from '../errors.ts'
-import { parseByteRange } from '../services/http/byte-range.ts'
+import { isSingleRange, parseByteRange } from '../services/http/byte-range.ts'
 import { evaluatePreconditions, isRangeCurrent, type Validators } from '../services/http/conditional-request.ts'
 import { findTaskFile } from '../services/tasks/task-file.ts'
 import type { StoredFile, Task } from '../services/tasks/task.ts'
@@ -47,7 +47,11 @@ const contentHeaders = {
 }
 const binary = { schema: Type.String({ format: 'binary' }) }
 const content = Object.fromEntries(['video/mp4', 'video/webm', 'video/quicktime', 'image/jpeg', 'image/png', 'image/webp'].map((type) => [type, binary]))
-const problems = problemResponses('video_not_found', 'video_gone', 'precondition_failed', 'range_not_satisfiable', 'validation_failed', 'store_unavailable', 'archive_unavailable')
+const problems = problemResponses('video_not_found', 'video_gone', 'precondition_failed', 'validation_failed', 'store_unavailable', 'archive_unavailable')
+const unsatisfiable = {
+  ...problemResponses('range_not_satisfiable')[416],
+  headers: { 'Content-Range': Type.String({ description: 'The size of the file, such as `bytes */1048576`' }) }
+}
 
 /** Serves the files of the archive: videos and their posters. The name is the right to see them, so pages of any site may use them. */
 const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { delivery }) => {
@@ -85,6 +89,7 @@ const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { deli
           headers: { Location: Type.String({ description: 'That address' }), 'Cache-Control': Type.String({ description: '`no-store`' }) }
         },
         304: { ...Type.Null(), description: 'The client’s copy is still the same', headers: validatorHeaders },
+        416: unsatisfiable,
         ...problems
       }
     }
@@ -142,8 +147,9 @@ const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { deli
     if (passedThrough >= maxPassedThrough) throw problem('archive_unavailable', { detail: 'The video is not stored yet; try again in a few seconds' })
     passedThrough++
     reply.raw.once('close', () => { passedThrough-- })
-    const range = request.method === 'GET' ? request.headers.range : undefined
-    const source = await videoDownloader.openRange(sourceUrl, range, request.signal).catch(throwAsProblem)
+    const source = await videoDownloader.openRange(sourceUrl, passedRangeOf(request), request.signal).catch((error: unknown) => {
+      throw request.signal.aborted ? problem('archive_unavailable') : toProblem(error)
+    })
     if (request.method === 'HEAD' || source.status === 416) source.body.destroy()
     const contentRange = source.contentRange === undefined ? {} : { 'content-range': source.contentRange }
     if (source.status === 416) throw problem('range_not_satisfiable', { headers: contentRange })
@@ -165,11 +171,17 @@ function rangeOf ({ method, headers }: FastifyRequest, bytes: number, validators
   return method === 'GET' && isRangeCurrent(headers, validators) ? parseByteRange(headers.range, bytes) : undefined
 }
 
+/** The range to ask the provider for. `If-Range` cannot name a file that has no validators, so then it is the whole file. */
+function passedRangeOf ({ method, headers }: FastifyRequest): string | undefined {
+  const { range, 'if-range': ifRange } = headers
+  return method === 'GET' && ifRange === undefined && range !== undefined && isSingleRange(range) ? range : undefined
+}
+
 /** The provider's file is gone, or cannot be had at the moment. */
-function throwAsProblem (error: unknown): never {
-  if (error instanceof VideoRefusedError) throw problem('video_gone', { cause: error })
-  if (error instanceof DownloadFailedError) throw problem('archive_unavailable', { cause: error })
-  throw error
+function toProblem (error: unknown): unknown {
+  if (error instanceof VideoRefusedError) return problem('video_gone', { cause: error })
+  if (error instanceof DownloadFailedError) return problem('archive_unavailable', { cause: error })
+  return error
 }
 
 function describeFile (name: string, task: Task, request: FastifyRequest): Record<string, string> {

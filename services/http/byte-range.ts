@@ -14,5 +14,11 @@ export function parseByteRange (header: string | undefined, bytes: number): Byte
   return first ?? 'unsatisfiable'
 }
 
+/** Whether a `Range` header asks for one range of bytes, whatever the size of the file is. */
+export function isSingleRange (header: string): boolean {
+  const range = parseByteRange(header, Number.MAX_SAFE_INTEGER)
+  return range !== undefined && range !== 'unsatisfiable'
+}
+
 /** A bit of the parser's `code`. */
 const isMalformed = 1

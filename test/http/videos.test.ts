@@ -2,9 +2,11 @@ import type { FastifyInstance } from 'fastify'
 import { createHash, randomBytes } from 'node:crypto'
 import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { until } from '../../harness/until.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
 import { createDatabase } from '../support/postgres.ts'
+import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
 import { slow } from '../support/quick.ts'
 import { startService } from '../support/service.ts'
 import { apply, createStoredVideo, createStoringTask, storedAt } from '../support/stored-video.ts'
@@ -42,7 +44,7 @@ t.test('a stored video is sent whole, with everything that players and caches wa
   t.match(head.headers, headers, 'HEAD has the headers of GET')
   const lines = logLines.filter((line) => line.includes('"route":"/videos/:name"'))
   t.match(lines.map((line) => JSON.parse(line)), [{ task_id: task.id, status: 200 }, { task_id: task.id, status: 200 }])
-  t.notMatch(logLines.join(), name, 'whoever reads the log must not see the video')
+  t.notMatch(logLines.join(), name, 'a reader of the log must not find the video')
 })
 
 t.test('HEAD does not read the file', async (t) => {
@@ -168,7 +170,7 @@ t.test('a name that leads to no file is 404, also one that leaves the archive', 
     t.match(response.json(), { status: 404, code: 'video_not_found' }, wrong.slice(0, 50))
     t.equal(response.headers['cache-control'], 'no-store')
   }
-  for (const wrong of ['/videos/', '/videos/../dreamreel.db', `/videos/x/${name}`]) t.equal((await app.inject(wrong)).statusCode, 404, wrong)
+  for (const wrong of ['/videos/', '/videos/%2e%2e', '/videos/../dreamreel.db', `/videos/x/${name}`]) t.equal((await app.inject(wrong)).statusCode, 404, wrong)
   t.match((await app.inject({ method: 'POST', url: `/videos/${name}` })).headers, { allow: 'GET, HEAD' })
 })
 
@@ -177,7 +179,7 @@ t.test('a video is served from the end of its task to its deletion, and 410 if i
   const name = createArchiveName('mp4')
   const storing = await createStoringTask(app, name)
   const codeOf = async (file: string) => (await get(app, file)).json().code
-  t.equal(await codeOf(name), 'video_not_found', 'nobody was given the address yet')
+  t.equal(await codeOf(name), 'video_not_found', 'clients are not given the address yet')
   const completed = await apply(app, storing, { type: 'complete', videoFile: null, videoWork: 'store' })
   await apply(app, completed, { type: 'lose_video' })
   t.equal(await codeOf(name), 'video_gone')
@@ -238,9 +240,10 @@ t.test('a video is served from PostgreSQL’s tasks, too', slow, async (t) => {
   t.equal((await get(app, posterName)).headers['content-type'], 'image/jpeg')
 })
 
-t.test('a video that is not stored yet is passed on from the provider, as long as it has it', async (t) => {
+/** A completed task whose video only the provider has. The archive cannot store it, because its folder is missing. */
+async function createPendingVideo (t: Test) {
   const dataDir = t.testdir()
-  const { app, emulator, apiUrl } = await startService(t, { env: { DATA_DIR: dataDir } })
+  const { app, emulator, apiUrl, logLines } = await startService(t, { env: { DATA_DIR: dataDir } })
   const response = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
     method: 'POST', headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' }, body: JSON.stringify({ input: { prompt: 'A whale' } })
   })
@@ -250,11 +253,14 @@ t.test('a video that is not stored yet is passed on from the provider, as long a
   emulator.end(prediction, { status: 'succeeded' })
   const { bytes, sha256: hash } = await emulator.files.digest(prediction, 'video')
   const name = createArchiveName('mp4')
-  // Without its folder the archive cannot store the video meanwhile.
   await rename(join(dataDir, 'videos'), join(dataDir, 'elsewhere'))
   const storing = await createStoringTask(app, name, 'Animated', `${new URL(apiUrl).origin}/files/${id}/output.mp4`)
-  const pending = await apply(app, storing, { type: 'complete', videoFile: null, videoWork: 'store' })
-  t.equal(pending.state, 'completed')
+  await apply(app, storing, { type: 'complete', videoFile: null, videoWork: 'store' })
+  return { app, emulator, name, bytes, hash, logLines }
+}
+
+t.test('a video that is not stored yet is passed on from the provider, as long as it has it', async (t) => {
+  const { app, emulator, name, bytes, hash } = await createPendingVideo(t)
   const whole = await get(app, name)
   t.match({ ...whole.headers, status: whole.statusCode }, { status: 200, 'content-length': String(bytes), 'content-type': 'video/mp4', 'cache-control': 'no-store' })
   t.equal(whole.headers.etag, undefined)
@@ -270,6 +276,33 @@ t.test('a video that is not stored yet is passed on from the provider, as long a
   t.match((await get(app, name)).json(), { status: 503, code: 'archive_unavailable' })
   emulator.wipe()
   t.match((await get(app, name)).json(), { status: 410, code: 'video_gone' })
+})
+
+t.test('of a video that is not stored yet, too, only single ranges are sent', async (t) => {
+  const { app, name, bytes, hash } = await createPendingVideo(t)
+  for (const headers of [{ range: 'bytes=0-1,5-6' }, { range: 'bytes=5-2' }, { range: 'items=0-1' }, { range: 'bytes=0-1', 'if-range': lastModified }]) {
+    const response = await get(app, name, headers)
+    t.equal(response.statusCode, 200, JSON.stringify(headers))
+    t.equal(sha256(response.rawPayload), hash)
+  }
+  const last = await get(app, name, { range: 'bytes=-7' })
+  t.match({ ...last.headers, status: last.statusCode }, { status: 206, 'content-range': `bytes ${bytes - 7}-${bytes - 1}/${bytes}` })
+})
+
+t.test('a limited number of videos is passed on at a time, and a client that leaves makes room', async (t) => {
+  const { app, emulator, name, logLines } = await createPendingVideo(t)
+  const open = await listenRaw(t, app)
+  const request = `GET /videos/${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+  emulator.addFault({ call: 'file', kind: 'hang', times: 1_000 })
+  const sockets = await Promise.all(Array.from({ length: 65 }, open))
+  for (const socket of sockets) socket.write(request)
+  const refused = await Promise.race(sockets.map(readAnswer))
+  t.equal(refused.status, 503)
+  t.equal(refused.headers.get('retry-after'), '5')
+  emulator.clearFaults()
+  for (const socket of sockets) socket.destroy()
+  await until(async () => (await get(app, name, { range: 'bytes=0-1' })).statusCode === 206 || undefined, 'room for another one')
+  t.notOk(logLines.some((line) => line.includes('"level":50') && line.includes('request failed')), 'a client that leaves is no error')
 })
 
 function sha256 (bytes: Buffer): string {
