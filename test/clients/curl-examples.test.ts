@@ -26,11 +26,13 @@ t.test('each line of docs/api.md about one task or many gets a response', async 
   const { app } = await startService(t)
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const response = await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' } })
-  const { task_id: taskId, revision } = await ended(app, response.json().task_id)
+  const { task_id: taskId, revision, video_url: videoUrl } = await ended(app, response.json().task_id)
   const document = await readFile(new URL('../../docs/api.md', import.meta.url), 'utf8')
-  const [one = '', many = ''] = blocksIn(document, 'sh')
+  const [one = '', video = '', many = ''] = blocksIn(document, 'sh')
   const statusesOf = async (script: string) => (await run(script.replaceAll('curl ', 'curl --silent --output /dev/null --write-out "%{http_code} " '))).trim().split(' ')
 
+  const ownUrl = `${url}${new URL(videoUrl ?? '').pathname}`
+  t.same(await statusesOf(video.replaceAll('$video_url', ownUrl).replaceAll(/ -OJ?/g, '')), ['200', '206', '200'])
   const oneTask = one.replace(documentedUrl, url).replace(documentedId, taskId).replace('"2"', `"${revision}"`)
   // The task has ended, so it cannot be canceled any more.
   t.same(await statusesOf(oneTask), ['200', '200', '304', '200', '409', '204'])
