@@ -12,6 +12,8 @@ export interface StartLineConfig extends ModelChoice {
   CALLBACK_SECRET?: string | undefined
   DATABASE_URL?: string | undefined
   DATA_DIR: string
+  S3_BUCKET?: string | undefined
+  S3_PREFIX: string
 }
 
 /**
@@ -23,6 +25,7 @@ export function startLine (config: StartLineConfig, areWebhooksOn: boolean, addr
     version: packageJson.version,
     node: process.version,
     store: describeStore(config),
+    videos: describeArchive(config),
     models: styleModels(config),
     // The origin leaves out a user name and a password.
     replicate: new URL(config.REPLICATE_API_URL).origin,
@@ -41,6 +44,11 @@ function formatAddress (listening: AddressInfo | string): string {
 function describeStore ({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir }: StartLineConfig): string {
   if (databaseUrl !== undefined) return `PostgreSQL ${databaseAddress(databaseUrl)}`
   return dataDir === ':memory:' ? 'SQLite in memory: tasks are lost at the end' : `SQLite in ${resolve(dataDir)}`
+}
+
+function describeArchive ({ S3_BUCKET: bucket, S3_PREFIX: prefix, DATA_DIR: dataDir }: StartLineConfig): string {
+  if (bucket !== undefined) return `bucket ${bucket}/${prefix}`
+  return dataDir === ':memory:' ? 'temporary folder: videos are lost at the end' : `folder ${resolve(dataDir, 'videos')}`
 }
 
 function explainWebhooksOff ({ REPLICATE_WEBHOOKS: mode, PUBLIC_URL: publicUrl }: StartLineConfig): string {

@@ -37,6 +37,10 @@ t.test('the line of the start contains no secret, and says why a feature is off'
   const line = (env: Record<string, string>, areOn = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), areOn, [])
   t.equal(line({ DATABASE_URL: 'postgres://u:secret@db.example.com:5433/dreams' }).store, 'PostgreSQL db.example.com:5433/dreams')
   t.match(line({ DATA_DIR: './tasks' }).store, /^SQLite in \/.*\/tasks$/)
+  t.match(line({ DATA_DIR: './tasks' }).videos, /^folder \/.*\/tasks\/videos$/)
+  const bucket = { S3_BUCKET: 'dreams', S3_PREFIX: 'videos/', S3_ACCESS_KEY_ID: 'key', S3_SECRET_ACCESS_KEY: 'a-secret-word' }
+  t.equal(line(bucket).videos, 'bucket dreams/videos/')
+  t.notMatch(JSON.stringify(line(bucket)), /a-secret-word/)
   t.equal(line({ REPLICATE_API_URL: 'https://u:secret@proxy.example.com/v1' }).replicate, 'https://proxy.example.com')
   t.match(line({ REPLICATE_MODEL_CURSED: 'minimax/video-01' }).models, { Animated: 'luma/ray', Cursed: 'minimax/video-01' })
   t.equal(line({ REPLICATE_WEBHOOKS: 'off', PUBLIC_URL: 'https://x.example' }).webhooks, 'off: REPLICATE_WEBHOOKS')
