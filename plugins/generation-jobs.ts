@@ -7,6 +7,7 @@ import { SubmissionSearch } from '../services/generation/submission-search.ts'
 import { VideoBacklog } from '../services/generation/video-backlog.ts'
 import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
 import type { StyleModels } from '../services/replicate/models.ts'
+import { RepeatedFailure } from '../services/runtime/repeated-failure.ts'
 import { VideoCopier } from '../services/videos/video-copier.ts'
 
 declare module 'fastify' {
@@ -42,7 +43,7 @@ const backlogIntervalMs = 5_000
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
 export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesAtOnce, pollIntervalMs, sweepThreshold, ...options }) => {
   const { createTimeoutMs, now } = options
-  const { taskStore, replicate, replicateWebhooks, providerClock, videoArchive, log } = app
+  const { taskStore, replicate, replicateWebhooks, providerClock, videoArchive, videoDownloader, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
   const fallbackPollMs = Math.max(pollIntervalMs, minFallbackPollMs)
@@ -52,12 +53,13 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   const submissionSearch = new SubmissionSearch({ ...options, taskStore, replicate, providerClock, intentTtlMs, log, signal })
   const taskChanges = new TaskSubscriptions()
   const webhookFor = (taskId: string) => replicateWebhooks.urlFor(taskId)
-  const videoCopier = new VideoCopier({ archive: videoArchive, downloader: app.videoDownloader, maxConcurrent: videoCopiesAtOnce })
-  const hasPosterSource = () => false
-  const makePoster = async () => undefined
-  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, makePoster, hasPosterSource, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
+  const videoCopier = new VideoCopier({ archive: videoArchive, downloader: videoDownloader, maxConcurrent: videoCopiesAtOnce })
+  const copyFailure = new RepeatedFailure(log, {
+    failed: 'A video cannot be stored at the moment; trying again until it can', succeeded: 'Videos can be stored again'
+  })
+  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, videoDownloader, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
   const generation = {
-    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, hasPosterSource, intentTtlMs, webhookFor, log
+    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, copyFailure, intentTtlMs, webhookFor, log
   }
   const jobs = new JobRunner({
     taskStore,

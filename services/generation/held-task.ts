@@ -6,6 +6,7 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
+import type { RepeatedFailure } from '../runtime/repeated-failure.ts'
 import { StoreUnavailableError } from '../store/store-errors.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
@@ -36,8 +37,8 @@ export interface GenerationOptions {
   videoArchive: VideoArchive
   /** Does what is left for the video of a completed task. */
   videoBacklog: { wake (): void }
-  /** whether a poster can be made of the task's video once it is stored */
-  hasPosterSource: (task: Task) => boolean
+  /** The copies of all tasks fail for the same few reasons, so an outage is one warning. */
+  copyFailure: RepeatedFailure
   providerClock: Pick<ProviderClock, 'now'>
   models: StyleModels
   /** The address of Replicate's API: besides Replicate's own file hosts, videos are accepted from its origin only. */

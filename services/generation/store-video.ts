@@ -1,6 +1,6 @@
 import { backoffDelay, wait } from '../runtime/backoff.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
-import type { Task } from '../tasks/task.ts'
+import type { Task, VideoWork } from '../tasks/task.ts'
 import { createArchiveName, videoExtension } from '../videos/archive-name.ts'
 import type { CopyOutcome } from '../videos/video-copier.ts'
 import { failTask, remainingMs, transitionTask, type GenerationContext } from './held-task.ts'
@@ -29,7 +29,7 @@ export async function storeVideo (task: Task, context: GenerationContext): Promi
   switch (result.outcome) {
     case 'stored': return completeTask(task, result.file, context)
     case 'late': return completeUnstored(task, context)
-    case 'changed': return await context.taskStore.get(task.id)
+    case 'changed': return await afterChange(task, context)
     case 'refused': return failTask(task, result.reason === 'no_video' ? 'no_output' : 'storage_failed', context, result)
   }
 }
@@ -73,31 +73,40 @@ async function copyBeforeDeadline (task: Task, context: GenerationContext): Prom
 async function copyUntilDecided (task: Task, context: GenerationContext, signal: AbortSignal): Promise<StoreOutcome> {
   for (let attempt = 0; ; attempt++) {
     const copied = await copyVideo(task, context, signal)
+    if (copied.outcome === 'stored') context.copyFailure.succeeded()
     if (copied.outcome !== 'unavailable') return copied
-    const details = { err: copied.error, task_id: task.id, prediction_id: task.predictionId }
-    if (attempt === 0) context.log.warn(details, 'A video cannot be stored at the moment; trying again until it can')
+    context.copyFailure.failed(copied.error, { task_id: task.id, prediction_id: task.predictionId })
     await wait(backoffDelay(attempt, copyBackoff), signal)
   }
 }
 
-/** If the task has ended meanwhile, its video is not wanted any more. */
 async function completeTask (task: Task, videoFile: NonNullable<Task['videoFile']>, context: GenerationContext): Promise<Task | undefined> {
-  const videoWork = context.hasPosterSource(task) ? 'poster' : null
+  const videoWork = workAfterStoring(task)
   const completed = await transitionTask(task, { type: 'complete', videoFile, videoWork }, context)
   if (completed.applied) {
     context.log.info({ task_id: task.id, prediction_id: task.predictionId, bytes: videoFile.bytes }, 'Video completed')
     if (videoWork !== null) context.videoBacklog.wake()
-  } else if (completed.task?.state !== 'completed') {
-    await removeUnwanted(task, context)
+    return completed.task
   }
-  return completed.task
+  return await afterChange(task, context)
 }
 
-/** If this fails, the sweep over the archive finds the file later. */
-export async function removeUnwanted (task: Task, { videoArchive, log }: Pick<GenerationContext, 'videoArchive' | 'log'>): Promise<void> {
-  await videoArchive.remove(requireVideo(task).videoName).catch((err: unknown) => {
-    log.debug({ err, task_id: task.id }, 'The video of a task that has ended could not be removed')
-  })
+/** Another writer has changed the task. If it has ended the task without the video, the file is not wanted any more. */
+async function afterChange (task: Task, context: GenerationContext): Promise<Task | undefined> {
+  const current = await context.taskStore.get(task.id)
+  if (current?.videoName !== task.videoName || current.state === 'failed') await removeUnwanted(task.videoName, context)
+  return current
+}
+
+/** What is left to do for a video once it is stored. */
+export function workAfterStoring ({ posterSourceUrl }: Task): VideoWork | null {
+  return posterSourceUrl === null ? null : 'poster'
+}
+
+/** Removes a file that no task names. If this fails, the sweep for orphans finds it later. */
+export async function removeUnwanted (name: string | null, { videoArchive, log }: Pick<GenerationContext, 'videoArchive' | 'log'>): Promise<void> {
+  if (name === null) return
+  await videoArchive.remove(name).catch((err: unknown) => log.debug({ err }, 'A file of the archive that no task names could not be removed'))
 }
 
 function requireVideo ({ id, sourceUrl, videoName }: Task): { sourceUrl: string, videoName: string } {

@@ -1,18 +1,16 @@
 import { ClaimLoop } from '../runtime/claim-loop.ts'
+import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import type { Log } from '../runtime/log.ts'
+import { RepeatedFailure } from '../runtime/repeated-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
-import type { StoredFile, Task, Transition } from '../tasks/task.ts'
-import type { VideoArchive } from '../videos/video-archive.ts'
+import type { Task, Transition } from '../tasks/task.ts'
+import { storePoster, type StorePosterOptions } from '../videos/store-poster.ts'
 import type { VideoCopier } from '../videos/video-copier.ts'
-import { copyVideo, removeUnwanted } from './store-video.ts'
+import { copyVideo, removeUnwanted, workAfterStoring } from './store-video.ts'
 
-export interface VideoBacklogOptions {
+export interface VideoBacklogOptions extends StorePosterOptions {
   taskStore: Pick<TaskStore, 'listVideoWork' | 'acquireLease' | 'releaseLease' | 'applyTransition' | 'get'>
   videoCopier: VideoCopier
-  videoArchive: VideoArchive
-  /** Makes the poster of a stored video. @returns undefined if none can be made */
-  makePoster: (task: Task, signal: AbortSignal) => Promise<{ name: string, file: StoredFile } | undefined>
-  hasPosterSource: (task: Task) => boolean
   /** how many videos are worked on at a time */
   maxConcurrent: number
   /** ms from one reading of the backlog to the next */
@@ -22,6 +20,8 @@ export interface VideoBacklogOptions {
 
 /** Longer than several intervals, so that a holder that works keeps it. */
 const leaseTtlMs = 30_000
+/** A file that arrives more slowly does not keep the others waiting. */
+const timeLimitMs = 15 * 60_000
 
 /**
  * Does the work that is left for the videos of completed tasks: copies that were not possible before the deadline, and
@@ -35,11 +35,15 @@ export class VideoBacklog {
   #stopping = new AbortController()
   /** The pass over the backlog continues after this task. */
   #after: string | undefined
-  #isFailing = false
+  #failure
 
   constructor (options: VideoBacklogOptions) {
     this.#options = options
     const { intervalMs, log } = options
+    this.#failure = new RepeatedFailure(log, {
+      failed: 'The work that is left for a video cannot be done at the moment; trying again until it can',
+      succeeded: 'The work that is left for videos goes on'
+    })
     this.#loop = new ClaimLoop({ claim: () => this.#claim(), claimIntervalMs: intervalMs, log })
   }
 
@@ -87,52 +91,46 @@ export class VideoBacklog {
 
   /** Never rejects. @returns whether the work was done */
   async #finish (task: Task): Promise<boolean> {
-    const { log } = this.#options
-    const { signal } = this.#stopping
+    const inTime = createDeadlineSignal(this.#stopping.signal, timeLimitMs)
     try {
-      const transition = task.videoWork === 'store' ? await this.#store(task, signal) : await this.#makePoster(task, signal)
-      if (transition === undefined) return false
-      await this.#record(task, transition)
-      if (this.#isFailing) log.info({}, 'The work that is left for videos goes on')
-      this.#isFailing = false
+      await (task.videoWork === 'store' ? this.#store(task, inTime.signal) : this.#storePoster(task, inTime.signal))
+      this.#failure.succeeded()
       return true
-    } catch (err) {
-      if (!signal.aborted) this.#logFailure(err, task)
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) this.#failure.failed(error, { task_id: task.id })
       return false
+    } finally {
+      inTime.dispose()
     }
   }
 
-  async #store (task: Task, signal: AbortSignal): Promise<Transition | undefined> {
+  async #store (task: Task, signal: AbortSignal): Promise<void> {
+    const { taskStore, log } = this.#options
     const copied = await copyVideo(task, this.#options, signal)
     switch (copied.outcome) {
-      case 'stored': return { type: 'record_video', videoFile: copied.file, videoWork: this.#options.hasPosterSource(task) ? 'poster' : null }
-      case 'unavailable': return this.#logFailure(copied.error, task)
-      case 'refused':
-        this.#options.log.error({ task_id: task.id, prediction_id: task.predictionId, reason: copied.message }, 'A video is lost: it could not be stored while the provider had it')
-        return { type: 'lose_video' }
+      case 'unavailable': throw copied.error
+      case 'stored': {
+        const isRecorded = await this.#record(task, { type: 'record_video', videoFile: copied.file, videoWork: workAfterStoring(task) })
+        // A task that was deleted meanwhile takes no files.
+        if (!isRecorded && await taskStore.get(task.id) === undefined) await removeUnwanted(task.videoName, this.#options)
+        break
+      }
+      case 'refused': {
+        const details = { task_id: task.id, prediction_id: task.predictionId, reason: copied.message }
+        if (await this.#record(task, { type: 'lose_video' })) log.error(details, 'A video is lost: it could not be stored while the provider had it')
+      }
     }
   }
 
-  async #makePoster (task: Task, signal: AbortSignal): Promise<Transition> {
-    return { type: 'record_poster', poster: await this.#options.makePoster(task, signal) ?? null }
+  async #storePoster (task: Task, signal: AbortSignal): Promise<void> {
+    const poster = task.posterSourceUrl === null ? undefined : await storePoster(task.posterSourceUrl, this.#options, signal)
+    const isRecorded = await this.#record(task, { type: 'record_poster', poster: poster ?? null })
+    // No other attempt has used this name.
+    if (!isRecorded && poster !== undefined) await removeUnwanted(poster.name, this.#options)
   }
 
-  /** A task that was deleted meanwhile takes no files. */
-  async #record (task: Task, transition: Transition): Promise<void> {
-    const { taskStore, videoArchive, log } = this.#options
-    const { outcome } = await taskStore.applyTransition(task, transition)
-    if (outcome === 'applied' || await taskStore.get(task.id) !== undefined) return
-    if (transition.type === 'record_video') await removeUnwanted(task, this.#options)
-    if (transition.type === 'record_poster' && transition.poster !== null) {
-      await videoArchive.remove(transition.poster.name).catch((err: unknown) => log.debug({ err, task_id: task.id }, 'The poster of a deleted task could not be removed'))
-    }
-  }
-
-  #logFailure (err: unknown, task: Task): undefined {
-    const { log } = this.#options
-    const message = 'The work that is left for a video cannot be done at the moment; trying again until it can'
-    if (this.#isFailing) log.debug({ err, task_id: task.id }, message)
-    else log.warn({ err, task_id: task.id }, message)
-    this.#isFailing = true
+  /** @returns false if the task was deleted or changed meanwhile */
+  async #record (task: Task, transition: Transition): Promise<boolean> {
+    return (await this.#options.taskStore.applyTransition(task, transition)).outcome === 'applied'
   }
 }

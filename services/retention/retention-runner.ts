@@ -1,12 +1,12 @@
 import { wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
+import { RepeatedFailure } from '../runtime/repeated-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import { ownerFile } from '../videos/archive-name.ts'
 import type { VideoArchive } from '../videos/video-archive.ts'
 import { checkArchiveOwner, type ArchiveOwnership } from './archive-owner.ts'
 import { sweepOrphans } from './orphan-sweep.ts'
 import { removeExpired } from './remove-expired.ts'
-import { RepeatedFailure } from './repeated-failure.ts'
 
 export interface RetentionRunnerOptions {
   taskStore: TaskStore

@@ -1,13 +1,25 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { until } from '../../harness/until.ts'
 import type { Outcome } from '../../replicate-emulator/outcome.ts'
+import type { GenerationContext } from '../../services/generation/held-task.ts'
+import { storeVideo } from '../../services/generation/store-video.ts'
+import { TaskSubscriptions } from '../../services/live-status/task-subscriptions.ts'
+import { RepeatedFailure } from '../../services/runtime/repeated-failure.ts'
+import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
+import { newTask, type Task, type Transition } from '../../services/tasks/task.ts'
+import { createArchiveName } from '../../services/videos/archive-name.ts'
+import { FolderArchive } from '../../services/videos/folder-archive.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { ended, postDream, startEmulator, startService, statusOf } from '../support/service.ts'
+
+const silent = () => {}
+const log = { debug: silent, info: silent, warn: silent, error: silent }
 
 type Service = Awaited<ReturnType<typeof startService>>
 
@@ -144,6 +156,70 @@ t.test('a task that is canceled while its video is copied leaves no file behind'
   await until(async () => (await copiesIn(folder)).length === 0 || undefined, 'the unfinished file to be removed')
   t.same(await videosIn(folder), [])
   t.same(emulator.predictions.map(({ status }) => status), ['succeeded'], 'there is nothing to cancel at the provider')
+})
+
+t.test('the picture that a model made of its video becomes its poster, after the end of the task', async (t) => {
+  const service = await startWithFolder(t)
+  const { app, emulator } = service
+  emulator.addOutcome({ status: 'succeeded', output: { video: '$VIDEO', thumbnail: '$THUMBNAIL' } })
+  const taskId = await postDream(app)
+  const { revision } = await ended(app, taskId)
+  const task = await until(async () => {
+    const task = await statusOf(app, taskId)
+    return task.poster_url === null ? undefined : task
+  }, 'the poster')
+  t.equal(task.status, 'completed')
+  t.ok(task.revision >= revision)
+  const response = await app.inject(new URL(task.poster_url ?? '').pathname)
+  t.match({ ...response.headers, status: response.statusCode }, { status: 200, 'content-type': 'image/jpeg' })
+  const [prediction] = emulator.log.all
+  if (prediction === undefined) throw new Error('There is no prediction')
+  t.equal(createHash('sha256').update(response.rawPayload).digest('hex'), (await emulator.files.digest(prediction, 'thumbnail')).sha256)
+  t.match(await app.taskStore.get(taskId), { videoWork: null })
+})
+
+t.test('a picture that is none or is gone leaves a task without a poster', async (t) => {
+  for (const fault of [undefined, { call: 'thumbnail', kind: 'status', status: 404, share: 1 }] as const) {
+    const service = await startService(t)
+    service.emulator.addOutcome({ status: 'succeeded', output: { video: '$VIDEO', thumbnail: '$THUMBNAIL' }, thumbnail: { content: 'html', type: 'image/jpeg' } })
+    if (fault !== undefined) service.emulator.addFault(fault)
+    const { task_id: taskId } = await ended(service.app, await postDream(service.app))
+    await until(async () => (await service.app.taskStore.get(taskId))?.videoWork === null || undefined, 'the poster to be given up')
+    t.match(await statusOf(service.app, taskId), { status: 'completed', poster_url: null })
+  }
+})
+
+t.test('a task that is canceled just after its video was stored leaves no file behind', async (t) => {
+  const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
+  t.teardown(() => taskStore.close())
+  const folder = join(t.testdir(), 'videos')
+  const videoArchive = new FolderArchive(folder)
+  const apply = async (task: Task, ...transitions: Transition[]): Promise<Task> => {
+    for (const transition of transitions) {
+      const result = await taskStore.applyTransition(task, transition)
+      if (result.outcome !== 'applied') throw new Error(result.outcome)
+      task = result.task
+    }
+    return task
+  }
+  const name = createArchiveName('mp4')
+  const task = await apply(await taskStore.create(newTask('A whale', 'Cursed', 840, Date.now())),
+    { type: 'attach_prediction', predictionId: 'p', predictionCreatedAt: null }, { type: 'store', sourceUrl: 'http://127.0.0.1:9/', posterSourceUrl: null, videoName: name })
+  const { signal } = new AbortController()
+  const file = { contentType: 'video/mp4', bytes: 10, storedAt: 1, seconds: 1, width: 1, height: 1 }
+  const videoCopier = {
+    copy: async () => {
+      await videoArchive.store(name, Readable.from([Buffer.alloc(10)]), { contentType: 'video/mp4', signal })
+      await apply(task, { type: 'fail', failure: 'canceled' })
+      return { outcome: 'stored', file }
+    }
+  }
+  const copyFailure = new RepeatedFailure(log, { failed: '', succeeded: '' })
+  const taskChanges = new TaskSubscriptions()
+  // The boundary: a task that is only stored needs no more of the context than this.
+  const context = { taskStore, videoArchive, videoCopier, copyFailure, taskChanges, signal, now: Date.now, log } as unknown as GenerationContext
+  t.match(await storeVideo(task, context), { state: 'failed', failure: 'canceled' })
+  t.same(await videosIn(folder), [])
 })
 
 t.test('after a kill in the middle of a copy the next process copies the video, and nothing is paid twice', slow, async (t) => {
