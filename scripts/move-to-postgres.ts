@@ -1,27 +1,41 @@
-import { inspect } from 'node:util'
-import { readConfig, collectSecrets } from '../config.ts'
+import { inspect, parseArgs } from 'node:util'
+import { readConfig, collectSecrets, s3Options, type Config } from '../config.ts'
 import { createRedactor } from '../services/runtime/redact-secrets.ts'
 import { StartError } from '../services/runtime/start-error.ts'
 import { importTasks, importKeys } from '../services/store/postgres/import-tasks.ts'
-import { openPostgres, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
+import { openPostgres, readStoreId, type PostgresDatabase } from '../services/store/postgres/postgres-database.ts'
 import { sqliteResultCode } from '../services/store/sqlite/sqlite-database.ts'
 import { openTaskFolder, type TaskFolder } from '../services/store/sqlite/task-folder.ts'
 import { StoreUnavailableError } from '../services/store/store-errors.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
+import { ArchiveUnavailableError } from '../services/videos/video-archive.ts'
+import { VideoMove, type CopiedVideos } from '../services/videos/video-move.ts'
 
 /**
- * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where work on open tasks continues at once. If it was
- * interrupted, run it again: it copies the missing tasks and does not change those that are already in PostgreSQL.
+ * Copies the tasks of DATA_DIR into the PostgreSQL of DATABASE_URL, where work on open tasks continues at once. The videos are copied
+ * before, into the bucket of S3_BUCKET or the folder of --new-data-dir; otherwise they stay where they are. If it was interrupted, run
+ * it again: it copies what is missing, and does not change tasks that are already in PostgreSQL.
  */
 const batchSize = 500
+const maxNamed = 10
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }
 
 try {
-  const { dataDir, databaseUrl } = readSettings()
-  const folder = openTaskFolder(dataDir)
+  const { config, databaseUrl, newDataDir, skipMissing } = readSettings()
+  const folder = openTaskFolder(config.DATA_DIR)
   const database = await openPostgres({ databaseUrl, log })
-  report(dataDir, await moveAll(folder, database).finally(() => database.close()))
+  try {
+    const videos = await beginVideoMove(folder, database, config, newDataDir)
+    reportVideos(await copyVideos(folder, videos), skipMissing)
+    const summary = await moveAll(folder, database)
+    // The videos of a task that was not moved would be removed as orphans.
+    if (summary.conflicting.length === 0) await videos.finish()
+    videos.close()
+    report(config.DATA_DIR, summary)
+  } finally {
+    await database.close()
+  }
   folder.close()
 } catch (error) {
   console.error(createRedactor(collectSecrets(process.env))(toMessage(error)))
@@ -30,11 +44,52 @@ try {
 }
 
 /** Needs no other setting of the service. */
-function readSettings (): { dataDir: string, databaseUrl: string } {
-  const { DATA_DIR, DATABASE_URL } = process.env
-  const config = readConfig({ REPLICATE_API_TOKEN: 'none', DATA_DIR, DATABASE_URL })
+function readSettings (): { config: Config, databaseUrl: string, newDataDir: string | undefined, skipMissing: boolean } {
+  const { 'new-data-dir': newDataDir, 'skip-missing': skipMissing } = readArguments()
+  const needed = Object.entries(process.env).filter(([name]) => ['DATA_DIR', 'DATABASE_URL'].includes(name) || name.startsWith('S3_'))
+  const config = readConfig({ ...Object.fromEntries(needed), REPLICATE_API_TOKEN: 'none' })
   if (config.DATABASE_URL === undefined) throw new StartError('DATABASE_URL must name the PostgreSQL that the tasks are moved to')
-  return { dataDir: config.DATA_DIR, databaseUrl: config.DATABASE_URL }
+  if (newDataDir !== undefined && config.S3_BUCKET !== undefined) throw new StartError('Videos can be moved either to S3_BUCKET or to --new-data-dir')
+  return { config, databaseUrl: config.DATABASE_URL, newDataDir, skipMissing }
+}
+
+function readArguments () {
+  try {
+    return parseArgs({ options: { 'new-data-dir': { type: 'string' }, 'skip-missing': { type: 'boolean', default: false } } }).values
+  } catch (error) {
+    throw new StartError(`${errorText(error)} The options are --new-data-dir FOLDER and --skip-missing.`)
+  }
+}
+
+async function beginVideoMove (folder: TaskFolder, database: PostgresDatabase, config: Config, newDataDir = config.DATA_DIR): Promise<VideoMove> {
+  const s3 = s3Options(config)
+  return await VideoMove.begin({
+    dataDir: config.DATA_DIR,
+    target: s3 === undefined ? { dataDir: newDataDir } : { s3 },
+    storeIds: { from: folder.storeId, to: await readStoreId(database) },
+    onProgress: (copied) => console.log(`Copied ${describe(copied)} so far`)
+  })
+}
+
+async function copyVideos (folder: TaskFolder, videos: VideoMove): Promise<CopiedVideos> {
+  let copied = await videos.copy([])
+  for (const batch of folder.tasks(batchSize)) copied = await videos.copy(batch)
+  return copied
+}
+
+function describe ({ copied, bytes, present }: CopiedVideos): string {
+  return `${copied} videos and posters, ${Math.ceil(bytes / 1_000_000)} MB; ${present} were there before`
+}
+
+function reportVideos (copied: CopiedVideos, skipMissing: boolean): void {
+  console.log(`Copied ${describe(copied)}.`)
+  const { missing } = copied
+  if (missing.length === 0) return
+  const names = `${missing.slice(0, maxNamed).join(', ')}${missing.length > maxNamed ? ', …' : ''}`
+  if (!skipMissing) {
+    throw new StartError(`${missing.length} videos and posters are missing, and no task was moved: ${names}. Name the bucket that has them in S3_BUCKET, or run this with --skip-missing`)
+  }
+  console.log(`${missing.length} videos and posters are missing: ${names}`)
 }
 
 interface MoveSummary { imported: number, open: number, existing: number, conflicting: Task[] }
@@ -66,6 +121,7 @@ function report (dataDir: string, { imported, open, existing, conflicting }: Mov
 function toMessage (error: unknown): string {
   if (error instanceof StartError) return error.message
   if (error instanceof StoreUnavailableError) return `The tasks could not be copied to PostgreSQL (${errorText(error.cause)}). Run this again: it copies the tasks that are missing.`
+  if (error instanceof ArchiveUnavailableError) return `The videos could not be copied (${errorText(error.cause)}). Run this again: it copies the videos that are missing.`
   return sqliteResultCode(error) === undefined ? inspect(error) : `The database in DATA_DIR cannot be read: ${errorText(error)}`
 }
 

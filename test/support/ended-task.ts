@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { createArchiveName, type ArchiveExtension } from '../../services/videos/archive-name.ts'
@@ -29,12 +30,9 @@ export async function createEndedTask (taskStore: TaskStore, videoArchive: Video
   })
 }
 
-/** A file of ten bytes. @returns its name */
-export async function storeFile (videoArchive: VideoArchive, extension: ArchiveExtension, name = createArchiveName(extension)): Promise<string> {
+/** Stores a file, by default of ten random bytes. @returns its name */
+export async function storeFile (videoArchive: VideoArchive, extension: ArchiveExtension, name = createArchiveName(extension), bytes: Buffer = randomBytes(10)): Promise<string> {
+  async function * content () { yield bytes }
   await videoArchive.store(name, content(), { contentType: extension === 'mp4' ? 'video/mp4' : 'image/jpeg', signal: new AbortController().signal })
   return name
-}
-
-async function * content (): AsyncGenerator<Uint8Array> {
-  yield Buffer.alloc(10, 'dream')
 }

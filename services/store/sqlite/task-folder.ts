@@ -6,7 +6,7 @@ import type { DueDelivery } from '../callback-deliveries.ts'
 import type { KeyRow } from '../idempotency-key.ts'
 import { rowToTask } from '../task-row.ts'
 import { readDeliveries } from './sqlite-callback-deliveries.ts'
-import { openDatabase } from './sqlite-database.ts'
+import { openDatabase, readStoreId } from './sqlite-database.ts'
 import { asKeyRow } from './sqlite-idempotency-keys.ts'
 import { asTaskRow } from './sqlite-task-table.ts'
 
@@ -14,6 +14,8 @@ const databaseFile = 'dreamreel.db'
 
 /** Reads everything that a `DATA_DIR` holds, for an import into another store. */
 export interface TaskFolder {
+  /** the random id of the store */
+  storeId: string
   /** All tasks, ended ones too, in the order of their creation. */
   tasks: (batchSize: number) => Generator<Task[]>
   /** All callback deliveries that are not finished. */
@@ -33,6 +35,7 @@ export function openTaskFolder (dataDir: string): TaskFolder {
   const next = database.prepare('select * from task where seq > ? order by seq limit ?')
   const nextKeys = database.prepare('select * from idempotency_key where (scope, key) > (?, ?) order by scope, key limit ?')
   return {
+    storeId: readStoreId(database),
     * tasks (batchSize) {
       let seq = 0
       for (let found = next.all(seq, batchSize); found.length > 0; found = next.all(seq, batchSize)) {
