@@ -33,6 +33,9 @@ CMD ["node", "replicate-emulator/server.ts"]
 
 # The service comes last, so that it is built if no target is named.
 FROM base AS service
+# With --build-arg POSTERS=true the image has ffmpeg, which makes posters of videos (FFMPEG_PATH=/usr/bin/ffmpeg).
+ARG POSTERS=false
+RUN if [ "$POSTERS" = true ]; then apk add --no-cache ffmpeg; fi
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
 COPY --from=dependencies /app/node_modules node_modules
 COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts start-line.ts ./

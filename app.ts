@@ -3,6 +3,7 @@ import { collectSecrets, s3Options, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import callbacks from './plugins/callbacks.ts'
 import crossSiteGuard from './plugins/cross-site-guard.ts'
+import frameExtractor from './plugins/frame-extractor.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import lifecycle from './plugins/lifecycle.ts'
 import liveStatus from './plugins/live-status.ts'
@@ -60,6 +61,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(liveStatus)
   await app.register(replicateClient, config)
   await app.register(videoDownloader, { apiUrl: config.REPLICATE_API_URL, apiToken: config.REPLICATE_API_TOKEN, maxBytes: config.MAX_VIDEO_BYTES })
+  await app.register(frameExtractor, { ffmpegPath: config.FFMPEG_PATH })
   await app.register(replicateWebhooks, config)
   // Registered before the jobs, so that the jobs stop first, while the responses of callback receivers are awaited.
   const allowPrivate = config.ALLOW_PRIVATE_CALLBACKS

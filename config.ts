@@ -154,6 +154,11 @@ export const ConfigSchema = Type.Object({
     maximum: 1_000,
     description: 'The maximum number of videos that this instance copies from Replicate at a time; the others wait'
   }),
+  FFMPEG_PATH: Type.Optional(Type.String({
+    minLength: 1,
+    description: 'The ffmpeg that makes a poster of a video of up to 50 MB whose model gives none. Without it, such videos have no poster. An image that was built with `--build-arg POSTERS=true` has it at `/usr/bin/ffmpeg`',
+    examples: ['/usr/bin/ffmpeg']
+  })),
   RETENTION_DAYS: Type.Number({
     default: 30,
     minimum: 0,

@@ -43,7 +43,7 @@ const backlogIntervalMs = 5_000
 /** Generates the videos of all open tasks in the background, from the moment the instance is ready until it closes. */
 export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesAtOnce, pollIntervalMs, sweepThreshold, ...options }) => {
   const { createTimeoutMs, now } = options
-  const { taskStore, replicate, replicateWebhooks, providerClock, videoArchive, videoDownloader, log } = app
+  const { taskStore, replicate, replicateWebhooks, providerClock, videoArchive, videoDownloader, frameExtractor, log } = app
   const stopping = new AbortController()
   const { signal } = stopping
   const fallbackPollMs = Math.max(pollIntervalMs, minFallbackPollMs)
@@ -57,9 +57,9 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   const copyFailure = new RepeatedFailure(log, {
     failed: 'A video cannot be stored at the moment; trying again until it can', succeeded: 'Videos can be stored again'
   })
-  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, videoDownloader, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
+  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, videoDownloader, frameExtractor, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
   const generation = {
-    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, copyFailure, intentTtlMs, webhookFor, log
+    ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, frameExtractor, copyFailure, intentTtlMs, webhookFor, log
   }
   const jobs = new JobRunner({
     taskStore,
@@ -89,4 +89,4 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   let stopped: Promise<unknown> = Promise.resolve()
   app.addHook('preClose', async () => { stopped = Promise.all([jobs.stop(), submissionSearch.stop(), videoBacklog.stop()]) })
   app.addHook('onClose', () => app.shutdownTimer.waitFor('tasks to reach a safe point', stopped, safePointTime))
-}, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks', 'video-archive', 'video-downloader'] })
+}, { name: 'generation-jobs', dependencies: ['lifecycle', 'task-store', 'replicate-client', 'replicate-webhooks', 'video-archive', 'video-downloader', 'frame-extractor'] })

@@ -11,6 +11,7 @@ import { StoreUnavailableError } from '../store/store-errors.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { Task, Transition } from '../tasks/task.ts'
+import type { FrameExtractor } from '../videos/frame-extractor.ts'
 import type { VideoArchive } from '../videos/video-archive.ts'
 import type { VideoCopier } from '../videos/video-copier.ts'
 import type { PredictionWatch } from './prediction-watch.ts'
@@ -37,6 +38,8 @@ export interface GenerationOptions {
   videoArchive: VideoArchive
   /** Does what is left for the video of a completed task. */
   videoBacklog: { wake (): void }
+  /** Undefined where no posters are made of videos. */
+  frameExtractor: Pick<FrameExtractor, 'extract'> | undefined
   /** The copies of all tasks fail for the same few reasons, so an outage is one warning. */
   copyFailure: RepeatedFailure
   providerClock: Pick<ProviderClock, 'now'>

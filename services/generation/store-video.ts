@@ -81,7 +81,7 @@ async function copyUntilDecided (task: Task, context: GenerationContext, signal:
 }
 
 async function completeTask (task: Task, videoFile: NonNullable<Task['videoFile']>, context: GenerationContext): Promise<Task | undefined> {
-  const videoWork = workAfterStoring(task)
+  const videoWork = workAfterStoring(task, context)
   const completed = await transitionTask(task, { type: 'complete', videoFile, videoWork }, context)
   if (completed.applied) {
     context.log.info({ task_id: task.id, prediction_id: task.predictionId, bytes: videoFile.bytes }, 'Video completed')
@@ -99,8 +99,8 @@ async function afterChange (task: Task, context: GenerationContext): Promise<Tas
 }
 
 /** What is left to do for a video once it is stored. */
-export function workAfterStoring ({ posterSourceUrl }: Task): VideoWork | null {
-  return posterSourceUrl === null ? null : 'poster'
+export function workAfterStoring ({ posterSourceUrl }: Task, { frameExtractor }: Pick<GenerationContext, 'frameExtractor'>): VideoWork | null {
+  return posterSourceUrl === null && frameExtractor === undefined ? null : 'poster'
 }
 
 /** Removes a file that no task names. If this fails, the sweep for orphans finds it later. */

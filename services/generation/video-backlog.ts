@@ -110,7 +110,7 @@ export class VideoBacklog {
     switch (copied.outcome) {
       case 'unavailable': throw copied.error
       case 'stored': {
-        const isRecorded = await this.#record(task, { type: 'record_video', videoFile: copied.file, videoWork: workAfterStoring(task) })
+        const isRecorded = await this.#record(task, { type: 'record_video', videoFile: copied.file, videoWork: workAfterStoring(task, this.#options) })
         // A task that was deleted meanwhile takes no files.
         if (!isRecorded && await taskStore.get(task.id) === undefined) await removeUnwanted(task.videoName, this.#options)
         break
@@ -123,7 +123,7 @@ export class VideoBacklog {
   }
 
   async #storePoster (task: Task, signal: AbortSignal): Promise<void> {
-    const poster = task.posterSourceUrl === null ? undefined : await storePoster(task.posterSourceUrl, this.#options, signal)
+    const poster = await storePoster(task, this.#options, signal)
     const isRecorded = await this.#record(task, { type: 'record_poster', poster: poster ?? null })
     // No other attempt has used this name.
     if (!isRecorded && poster !== undefined) await removeUnwanted(poster.name, this.#options)

@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream'
-import type { StoredFile } from '../tasks/task.ts'
-import { createArchiveName } from './archive-name.ts'
+import type { StoredFile, Task } from '../tasks/task.ts'
+import { createArchiveName, type ArchiveExtension } from './archive-name.ts'
 import { VideoRefusedError } from './download-errors.ts'
+import type { FrameExtractor } from './frame-extractor.ts'
 import type { VideoArchive } from './video-archive.ts'
 import type { VideoDownloader } from './video-download.ts'
 
@@ -10,22 +11,43 @@ export interface Poster { name: string, file: StoredFile }
 export interface StorePosterOptions {
   videoArchive: VideoArchive
   videoDownloader: Pick<VideoDownloader, 'fetchImage'>
+  /** undefined: no frames of videos are taken */
+  frameExtractor: Pick<FrameExtractor, 'extract'> | undefined
 }
 
+/** A larger video has no poster: the frame is taken from a temporary file, and containers have little room for those. */
+const maxFramedBytes = 50_000_000
+
+interface Picture { contentType: string, extension: ArchiveExtension, content: Buffer }
+
 /**
- * Copies the picture that a model made of its video into the archive, under a new name.
- * @param sourceUrl the provider's address of the picture
- * @returns undefined if the picture is gone, too large or no image
+ * Puts a picture of a stored video into the archive, under a new name: the one that the model made, or else a frame of the video.
+ * @returns undefined if neither can be had
  * @throws DownloadFailedError or ArchiveUnavailableError, after which it may be tried again, or the signal's reason
  */
-export async function storePoster (sourceUrl: string, { videoArchive, videoDownloader }: StorePosterOptions, signal: AbortSignal): Promise<Poster | undefined> {
+export async function storePoster (task: Task, options: StorePosterOptions, signal: AbortSignal): Promise<Poster | undefined> {
+  const picture = await fetchPicture(task, options, signal) ?? await takeFrame(task, options, signal)
+  if (picture === undefined) return undefined
+  const { contentType, extension, content } = picture
+  const name = createArchiveName(extension)
+  const bytes = await options.videoArchive.store(name, Readable.from([content]), { contentType, signal })
+  return { name, file: { contentType, bytes, storedAt: Date.now() } }
+}
+
+/** A picture that is gone, too large or no image is none. */
+async function fetchPicture ({ posterSourceUrl }: Task, { videoDownloader }: StorePosterOptions, signal: AbortSignal): Promise<Picture | undefined> {
+  if (posterSourceUrl === null) return undefined
   try {
-    const { contentType, extension, content } = await videoDownloader.fetchImage(sourceUrl, signal)
-    const name = createArchiveName(extension)
-    const bytes = await videoArchive.store(name, Readable.from([content]), { contentType, signal })
-    return { name, file: { contentType, bytes, storedAt: Date.now() } }
+    return await videoDownloader.fetchImage(posterSourceUrl, signal)
   } catch (error) {
     if (error instanceof VideoRefusedError) return undefined
     throw error
   }
+}
+
+async function takeFrame ({ videoName, videoFile }: Task, { videoArchive, frameExtractor }: StorePosterOptions, signal: AbortSignal): Promise<Picture | undefined> {
+  if (frameExtractor === undefined || videoName === null || videoFile === null || videoFile.bytes > maxFramedBytes) return undefined
+  const content = await videoArchive.read(videoName)
+  const frame = content && await frameExtractor.extract({ ...videoFile, content }, signal)
+  return frame && { contentType: 'image/jpeg', extension: 'jpg', content: frame }
 }
