@@ -33,7 +33,7 @@ CMD ["node", "replicate-emulator/server.ts"]
 
 # The service comes last, so that it is built if no target is named.
 FROM base AS service
-# With --build-arg POSTERS=true the image has ffmpeg, which makes posters of videos (FFMPEG_PATH=/usr/bin/ffmpeg).
+# With --build-arg POSTERS=true the image has ffmpeg, which makes posters of videos.
 ARG POSTERS=false
 RUN if [ "$POSTERS" = true ]; then apk add --no-cache ffmpeg; fi
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache

@@ -156,8 +156,8 @@ export const ConfigSchema = Type.Object({
   }),
   FFMPEG_PATH: Type.Optional(Type.String({
     minLength: 1,
-    description: 'The ffmpeg that makes a poster of a video of up to 50 MB whose model gives none. Without it, such videos have no poster. An image that was built with `--build-arg POSTERS=true` has it at `/usr/bin/ffmpeg`',
-    examples: ['/usr/bin/ffmpeg']
+    description: 'The ffmpeg that makes a poster of a video of up to 50 MB whose model gives none. If it is not set, an `ffmpeg` in a standard folder such as `/usr/bin` is used where there is one; `off` makes no such posters',
+    examples: ['/opt/ffmpeg/bin/ffmpeg']
   })),
   RETENTION_DAYS: Type.Number({
     default: 30,

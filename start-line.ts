@@ -18,18 +18,19 @@ export interface StartLineConfig extends ModelChoice {
 
 /**
  * Describes the started service for the log.
- * @param areWebhooksOn whether Replicate is asked to send webhooks to this service
+ * @param features whether Replicate is asked to send webhooks to this service, and whether there is an ffmpeg that makes posters
  */
-export function startLine (config: StartLineConfig, areWebhooksOn: boolean, addresses: Array<AddressInfo | string>) {
+export function startLine (config: StartLineConfig, features: { webhooks: boolean, ffmpeg: boolean }, addresses: Array<AddressInfo | string>) {
   return {
     version: packageJson.version,
     node: process.version,
     store: describeStore(config),
     videos: describeArchive(config),
+    posters: features.ffmpeg ? 'of the model, or by ffmpeg' : 'of the model only: no ffmpeg',
     models: styleModels(config),
     // The origin leaves out a user name and a password.
     replicate: new URL(config.REPLICATE_API_URL).origin,
-    webhooks: areWebhooksOn ? 'on' : `off: ${explainWebhooksOff(config)}`,
+    webhooks: features.webhooks ? 'on' : `off: ${explainWebhooksOff(config)}`,
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
     addresses: addresses.map(formatAddress)
   }

@@ -56,6 +56,7 @@ export function startService (
       PORT: String(port),
       DATA_DIR: join(folder, 'data'),
       REPLICATE_API_TOKEN: 'bench',
+      FFMPEG_PATH: 'off',
       REPLICATE_CREATES_PER_MINUTE: '1000000',
       REPLICATE_API_URL: `${urlAt(ports.emulator)}/v1`,
       ...env

@@ -42,6 +42,7 @@ export async function createEnvironment (plan: Plan) {
     ...archive.env,
     REPLICATE_API_URL: apiUrl,
     REPLICATE_API_TOKEN: 'chaos',
+    FFMPEG_PATH: 'off',
     REPLICATE_CREATE_TIMEOUT_MS: '4000',
     REPLICATE_CREATES_PER_MINUTE: '100000',
     REPLICATE_READS_PER_MINUTE: '100000',

@@ -47,7 +47,6 @@ async function fetchPicture ({ posterSourceUrl }: Task, { videoDownloader }: Sto
 
 async function takeFrame ({ videoName, videoFile }: Task, { videoArchive, frameExtractor }: StorePosterOptions, signal: AbortSignal): Promise<Picture | undefined> {
   if (frameExtractor === undefined || videoName === null || videoFile === null || videoFile.bytes > maxFramedBytes) return undefined
-  const content = await videoArchive.read(videoName)
-  const frame = content && await frameExtractor.extract({ ...videoFile, content }, signal)
+  const frame = await frameExtractor.extract({ ...videoFile, read: () => videoArchive.read(videoName) }, signal)
   return frame && { contentType: 'image/jpeg', extension: 'jpg', content: frame }
 }

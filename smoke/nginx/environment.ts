@@ -42,6 +42,7 @@ export class Environment {
       ...env,
       DATA_DIR: join(this.folder, 'data'),
       REPLICATE_API_TOKEN: 'test-token',
+      FFMPEG_PATH: 'off',
       REPLICATE_CREATES_PER_MINUTE: '100000',
       REPLICATE_READS_PER_MINUTE: '100000',
       REPLICATE_POLL_INTERVAL_MS: '500',

@@ -4,11 +4,26 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { buildApp } from '../../app.ts'
+import { readConfig } from '../../config.ts'
 import { until } from '../../harness/until.ts'
 import { FrameExtractor } from '../../services/videos/frame-extractor.ts'
-import { ended, postDream, startService, statusOf } from '../support/service.ts'
+import { ended, postDream, startService, statusOf, testEnvironment } from '../support/service.ts'
 
 const sampleVideo = new URL('../../replicate-emulator/video/sample.mp4', import.meta.url)
+const video = { contentType: 'video/mp4', seconds: 3, read: async () => createReadStream(sampleVideo) }
+
+/** Sets variables of this process until the test ends. */
+function setVariables (t: Test, variables: Record<string, string>): void {
+  for (const [name, value] of Object.entries(variables)) {
+    const before = process.env[name]
+    process.env[name] = value
+    t.teardown(() => {
+      if (before === undefined) delete process.env[name]
+      else process.env[name] = before
+    })
+  }
+}
 
 /** A program that stands for ffmpeg. */
 async function createProgram (t: Test, script: string): Promise<string> {
@@ -38,39 +53,45 @@ t.test('a video whose model gives no picture has one of its frames as its poster
 })
 
 t.test('without ffmpeg, or where it fails, a task has no poster and is completed all the same', async (t) => {
-  t.match((await completed(t, {})).task, { status: 'completed', poster_url: null })
+  t.match((await completed(t, { FFMPEG_PATH: 'off' })).task, { status: 'completed', poster_url: null })
   t.match((await completed(t, { FFMPEG_PATH: await createProgram(t, 'exit 1') })).task, { status: 'completed', poster_url: null })
 })
 
-t.test('ffmpeg has no environment, a limit on memory and time, and leaves no file', async (t) => {
-  const folder = t.testdir()
-  const path = await createProgram(t, `{ env; ulimit -v; ulimit -t; echo "$@"; } > ${join(folder, 'seen')}; printf picture`)
-  process.env.A_SECRET_SETTING = 'x'
-  t.teardown(() => { delete process.env.A_SECRET_SETTING })
-  const video = { contentType: 'video/mp4', seconds: 3, content: createReadStream(sampleVideo) }
+t.test('ffmpeg has no environment, limits on memory and time, and a file without a name', async (t) => {
+  const temporary = t.testdir({ folder: {} })
+  const path = await createProgram(t, `{ env; ulimit -v; ulimit -t; echo "$@"; ls ${join(temporary, 'folder')}; cksum < /dev/fd/3; } > ${join(temporary, 'seen')}; printf picture`)
+  await mkdir(join(temporary, 'folder'))
+  setVariables(t, { A_SECRET_SETTING: 'x', TMPDIR: join(temporary, 'folder') })
   t.equal((await new FrameExtractor(path).extract(video, new AbortController().signal))?.toString(), 'picture')
-  const seen = await readFile(join(folder, 'seen'), 'utf8')
+  const seen = await readFile(join(temporary, 'seen'), 'utf8')
   t.notMatch(seen, 'A_SECRET_SETTING')
-  t.match(seen, /\n1500000\n20\n/)
-  t.match(seen, /-protocol_whitelist file -f mov -i file:/)
-  const file = /file:(\S+)/.exec(seen)?.[1] ?? ''
-  await t.rejects(stat(file), { code: 'ENOENT' })
+  t.match(seen, /\n1500000\n20\n-nostdin .* -protocol_whitelist file -f mov -i file:\/dev\/fd\/3 .*\n\d+ \d+\n$/, 'and nothing is in the folder of temporary files')
+  t.match(seen, `${(await stat(sampleVideo)).size}\n`, 'it reads the whole video')
 })
 
 t.test('ffmpeg is killed when it writes without an end, and when the instance stops', async (t) => {
   const { signal } = new AbortController()
-  const video = () => ({ contentType: 'video/mp4', seconds: 3, content: createReadStream(sampleVideo) })
-  t.equal(await new FrameExtractor(await createProgram(t, 'exec cat /dev/zero')).extract(video(), signal), undefined)
+  t.equal(await new FrameExtractor(await createProgram(t, 'exec cat /dev/zero')).extract(video, signal), undefined)
   const path = await createProgram(t, 'exit 0')
   const folder = join(dirname(path), 'process')
   await mkdir(folder)
   const stopping = new AbortController()
   await writeFile(path, `#!/bin/sh\necho > ${folder}/$$\nexec sleep 600\n`)
-  const extracting = new FrameExtractor(path).extract(video(), stopping.signal)
-  const pid = await until(async () => (await readdir(folder).catch(() => []))[0], 'the program to run')
+  const extracting = new FrameExtractor(path).extract(video, stopping.signal)
+  const pid = await until(async () => (await readdir(folder))[0], 'the program to run')
   stopping.abort(new Error('stopping'))
   await t.rejects(extracting, { message: 'stopping' })
   t.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' })
+})
+
+t.test('the ffmpeg of the machine is used unless that is turned off', async (t) => {
+  const extractorOf = async (env: Record<string, string>) => (await startService(t, { env })).app.frameExtractor
+  const { FFMPEG_PATH: _, ...environment } = testEnvironment
+  const app = await buildApp(readConfig(environment), { logStream: { write: () => {} } })
+  t.teardown(() => app.close())
+  await app.ready()
+  t.not(app.frameExtractor, undefined)
+  t.equal(await extractorOf({ FFMPEG_PATH: 'off' }), undefined)
 })
 
 t.test('the service does not start with an FFMPEG_PATH that is no ffmpeg', async (t) => {

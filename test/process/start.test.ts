@@ -34,9 +34,11 @@ t.test('each start logs one line about what runs, and one for each misspelt sett
 })
 
 t.test('the line of the start contains no secret, and says why a feature is off', async (t) => {
-  const line = (env: Record<string, string>, areOn = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), areOn, [])
+  const line = (env: Record<string, string>, areOn = false, ffmpeg = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), { webhooks: areOn, ffmpeg }, [])
   t.equal(line({ DATABASE_URL: 'postgres://u:secret@db.example.com:5433/dreams' }).store, 'PostgreSQL db.example.com:5433/dreams')
   t.match(line({ DATA_DIR: './tasks' }).store, /^SQLite in \/.*\/tasks$/)
+  t.equal(line({}).posters, 'of the model only: no ffmpeg')
+  t.equal(line({}, false, true).posters, 'of the model, or by ffmpeg')
   t.match(line({ DATA_DIR: './tasks' }).videos, /^folder \/.*\/tasks\/videos$/)
   const bucket = { S3_BUCKET: 'dreams', S3_PREFIX: 'videos/', S3_ACCESS_KEY_ID: 'key', S3_SECRET_ACCESS_KEY: 'a-secret-word' }
   t.equal(line(bucket).videos, 'bucket dreams/videos/')

@@ -19,6 +19,7 @@ export const testEnvironment = {
   REPLICATE_API_TOKEN: 'test-token',
   DATA_DIR: ':memory:',
   LOG_LEVEL: 'trace',
+  FFMPEG_PATH: 'off',
   REPLICATE_POLL_INTERVAL_MS: '20',
   REPLICATE_CREATE_TIMEOUT_MS: '3000',
   REPLICATE_LIST_LAG_MS: '0',
