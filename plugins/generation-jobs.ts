@@ -57,7 +57,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   const copyFailure = new RepeatedFailure(log, {
     failed: 'A video cannot be stored at the moment; trying again until it can', succeeded: 'Videos can be stored again'
   })
-  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, videoDownloader, frameExtractor, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, log })
+  const videoBacklog = new VideoBacklog({ taskStore, videoCopier, videoArchive, videoDownloader, frameExtractor, maxConcurrent: videoCopiesAtOnce, intervalMs: backlogIntervalMs, now, log })
   const generation = {
     ...options, taskStore, replicate, submissionGate, predictionWatch, submissionSearch, taskChanges, providerClock, videoCopier, videoArchive, videoBacklog, frameExtractor, copyFailure, intentTtlMs, webhookFor, log
   }

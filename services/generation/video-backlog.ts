@@ -15,6 +15,7 @@ export interface VideoBacklogOptions extends StorePosterOptions {
   maxConcurrent: number
   /** ms from one reading of the backlog to the next */
   intervalMs: number
+  now: () => number
   log: Log
 }
 
@@ -22,6 +23,8 @@ export interface VideoBacklogOptions extends StorePosterOptions {
 const leaseTtlMs = 30_000
 /** A file that arrives more slowly does not keep the others waiting. */
 const timeLimitMs = 15 * 60_000
+/** A poster that cannot be made is tried again for this time after the last change of its task. The provider keeps its files for an hour. */
+const posterRetryMs = 2 * 60 * 60_000
 
 /**
  * Does the work that is left for the videos of completed tasks: copies that were not possible before the deadline, and
@@ -123,10 +126,17 @@ export class VideoBacklog {
   }
 
   async #storePoster (task: Task, signal: AbortSignal): Promise<void> {
-    const poster = await storePoster(task, this.#options, signal)
+    const poster = await storePoster(task, this.#options, signal).catch((error: unknown) => this.#giveUpLatePoster(task, error))
     const isRecorded = await this.#record(task, { type: 'record_poster', poster: poster ?? null })
     // No other attempt has used this name.
     if (!isRecorded && poster !== undefined) await removeUnwanted(poster.name, this.#options)
+  }
+
+  /** @throws the error while the poster can be tried again */
+  #giveUpLatePoster ({ id, updatedAt }: Task, error: unknown): undefined {
+    const { now, log } = this.#options
+    if (this.#stopping.signal.aborted || now() - updatedAt < posterRetryMs) throw error
+    log.warn({ err: error, task_id: id }, 'A poster could not be made for two hours; the task keeps none')
   }
 
   /** @returns false if the task was deleted or changed meanwhile */
