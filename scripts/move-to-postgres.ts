@@ -27,7 +27,8 @@ try {
   const database = await openPostgres({ databaseUrl, log })
   try {
     const videos = await beginVideoMove(folder, database, config, newDataDir)
-    reportVideos(await copyVideos(folder, videos), skipMissing)
+    for (const batch of folder.tasks(batchSize)) await videos.copy(batch)
+    reportVideos(videos.copied, skipMissing)
     const summary = await moveAll(folder, database)
     // The videos of a task that was not moved would be removed as orphans.
     if (summary.conflicting.length === 0) await videos.finish()
@@ -69,12 +70,6 @@ async function beginVideoMove (folder: TaskFolder, database: PostgresDatabase, c
     storeIds: { from: folder.storeId, to: await readStoreId(database) },
     onProgress: (copied) => console.log(`Copied ${describe(copied)} so far`)
   })
-}
-
-async function copyVideos (folder: TaskFolder, videos: VideoMove): Promise<CopiedVideos> {
-  let copied = await videos.copy([])
-  for (const batch of folder.tasks(batchSize)) copied = await videos.copy(batch)
-  return copied
 }
 
 function describe ({ copied, bytes, present }: CopiedVideos): string {

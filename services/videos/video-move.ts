@@ -34,7 +34,8 @@ export class VideoMove {
   #options
   #source
   #target
-  #copied: CopiedVideos = { copied: 0, bytes: 0, present: 0, missing: [] }
+  /** so far */
+  readonly copied: CopiedVideos = { copied: 0, bytes: 0, present: 0, missing: [] }
   #reportedAt = performance.now()
 
   private constructor (options: VideoMoveOptions, source: VideoArchive, target: VideoArchive) {
@@ -59,7 +60,7 @@ export class VideoMove {
   }
 
   /** Copies the files of these tasks that are not there yet. @throws ArchiveUnavailableError */
-  async copy (tasks: Task[]): Promise<CopiedVideos> {
+  async copy (tasks: Task[]): Promise<void> {
     const { signal } = new AbortController()
     const files = tasks.flatMap(filesOf)
     await Promise.all(Array.from({ length: atOnce }, async () => {
@@ -67,7 +68,6 @@ export class VideoMove {
         this.#count(file, await transferFile(file, this.#source, this.#target, signal))
       }
     }))
-    return this.#copied
   }
 
   /** Call it when all tasks are in the new store: the archive belongs to that store from now on. @throws ArchiveUnavailableError */
@@ -81,14 +81,14 @@ export class VideoMove {
 
   #count ({ name, isStored }: MovedFile, { outcome, bytes }: TransferResult): void {
     if (outcome === 'missing') {
-      if (isStored) this.#copied.missing.push(name)
+      if (isStored) this.copied.missing.push(name)
       return
     }
-    this.#copied[outcome]++
-    if (outcome === 'copied') this.#copied.bytes += bytes
+    this.copied[outcome]++
+    if (outcome === 'copied') this.copied.bytes += bytes
     if (performance.now() - this.#reportedAt < progressIntervalMs) return
     this.#reportedAt = performance.now()
-    this.#options.onProgress(this.#copied)
+    this.#options.onProgress(this.copied)
   }
 }
 

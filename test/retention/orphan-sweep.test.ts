@@ -1,9 +1,7 @@
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { queryPostgres } from '../../harness/postgres-client.ts'
-import { S3Server } from '../../harness/s3-server.ts'
 import { checkArchiveOwner } from '../../services/retention/archive-owner.ts'
 import { sweepOrphans } from '../../services/retention/orphan-sweep.ts'
 import { createPostgresTaskStore } from '../../services/store/postgres/postgres-task-store.ts'
@@ -12,9 +10,9 @@ import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
 import { FolderArchive } from '../../services/videos/folder-archive.ts'
-import { S3Archive } from '../../services/videos/s3-archive.ts'
 import type { VideoArchive } from '../../services/videos/video-archive.ts'
 import { createEndedTask, hour, storeFile } from '../support/ended-task.ts'
+import { createBucket } from '../support/bucket.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow, slowOn } from '../support/quick.ts'
 
@@ -45,12 +43,7 @@ const scenes: Record<string, (t: Test) => Promise<Scene>> = {
   SQLite: async (t) => marked({ taskStore: openSqlite(t), videoArchive: new FolderArchive(join(t.testdirName, 'videos')) }),
   PostgreSQL: async (t) => marked({ taskStore: await openPostgres(t, await createDatabase(t)), videoArchive: openFolder(t) }),
   'PostgreSQL, with S3': async (t) => {
-    const server = await S3Server.start()
-    t.teardown(() => server.stop())
-    const { endpoint, region, credentials } = server
-    await new S3Client({ endpoint, region, credentials, forcePathStyle: true }).send(new CreateBucketCommand({ Bucket: 'videos' }))
-    const videoArchive = new S3Archive({ bucket: 'videos', prefix: 'dreamreel/', endpoint, region, credentials })
-    t.teardown(() => videoArchive.close())
+    const { archive: videoArchive } = await createBucket(t)
     return marked({ taskStore: await openPostgres(t, await createDatabase(t)), videoArchive })
   }
 }

@@ -1,16 +1,15 @@
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
-import { S3Server } from '../../harness/s3-server.ts'
 import { until } from '../../harness/until.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { FolderArchive } from '../../services/videos/folder-archive.ts'
 import type { VideoArchive } from '../../services/videos/video-archive.ts'
+import { createBucket } from '../support/bucket.ts'
 import { createEndedTask, hour } from '../support/ended-task.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow, slowOn } from '../support/quick.ts'
@@ -66,12 +65,7 @@ t.test('an ended task says when it expires, and with RETENTION_DAYS=0 that it do
 })
 
 t.test('while the archive is unavailable expired tasks are kept, with one warning, and they are removed when it is available', slow, async (t) => {
-  const server = await S3Server.start()
-  t.teardown(() => server.stop())
-  const { endpoint, region, credentials } = server
-  const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true })
-  await client.send(new CreateBucketCommand({ Bucket: 'videos' }))
-  const s3 = { S3_BUCKET: 'videos', S3_ENDPOINT: endpoint, S3_REGION: region, S3_ACCESS_KEY_ID: credentials.accessKeyId, S3_SECRET_ACCESS_KEY: credentials.secretAccessKey }
+  const { server, env: s3 } = await createBucket(t)
   const { app, logLines } = await startService(t, { env: { ...s3, ...retention } })
   const { taskStore, videoArchive } = app
   const logged = (message: string, level: number) => logLines.filter((line) => line.includes(message) && line.includes(`"level":${level}`)).length
