@@ -31,11 +31,11 @@ export interface OpenSubmission {
 export type Match =
   /** This is its prediction. */
   | { outcome: 'found', prediction: FoundPrediction }
-  /** A candidate could not be read yet. */
-  | { outcome: 'unread' }
+  /** A candidate that can be its prediction could not be read yet, or can belong to a submission that still awaits its answer. */
+  | { outcome: 'undecided' }
   /** There is no prediction, or only an unlikely one: older than the submission, or ended without a video. */
   | { outcome: 'absent', unlikely: FoundPrediction | undefined }
-  /** The provider has removed the data of a candidate, so it cannot be recognised any more. */
+  /** The provider has removed the data of a candidate that can be its prediction, so it cannot be recognised any more. */
   | { outcome: 'wiped' }
 
 export interface Matching {
@@ -65,7 +65,8 @@ export function canMatch ({ prediction, isRead }: Candidate, { model, input, web
  * Assigns predictions that belong to no task to submissions, one to one and always the same way for the same arguments.
  * A webhook address that names the task and an input with a seed are certain. Predictions of the same input are assigned
  * in the order of their creation to the submissions in the order of their start, those that still wait for an answer
- * included: of two submissions of one dream each gets a prediction that one of the two has made.
+ * included: of two submissions of one dream each gets a prediction that one of the two has made. A prediction that cannot
+ * be recognised is assigned to none, but counts for all that can have made it.
  * @param candidates all that belong to no task
  */
 export function matchSubmissions (submissions: OpenSubmission[], candidates: Candidate[]): Matching {
@@ -88,31 +89,36 @@ function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, 
   const [first] = own.filter(({ status }) => !isFailed(status)).sort(byCreation)
   if (submission.state === 'in_doubt' && first !== undefined) matches.set(submission.taskId, { outcome: 'found', prediction: first })
   // No other task can take them. One that has failed is left, as the last resort of this submission.
-  for (const prediction of own) if (!isFailed(prediction.status)) pool.take(prediction)
+  for (const prediction of own) if (!isFailed(prediction.status)) pool.take(prediction, 'taken')
 }
 
+/** A submission that awaits its answer can turn out to have made none, so the prediction is only reserved for it. */
 function takeLikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): boolean {
   const isOlder = ({ createdAt }: FoundPrediction): number => Number((createdAt ?? 0) < submission.startedAt)
   const [first] = pool.candidatesFor(submission).filter((candidate) => isLikely(candidate, submission))
-    .sort(({ prediction: a }, { prediction: b }) => isOlder(a) - isOlder(b) || byCreation(a, b))
+    .sort((a, b) => Number(b.isRead) - Number(a.isRead) || isOlder(a.prediction) - isOlder(b.prediction) || byCreation(a.prediction, b.prediction))
   if (first === undefined) return false
-  pool.take(first.prediction)
-  if (submission.state === 'in_doubt') {
-    matches.set(submission.taskId, first.isRead ? { outcome: 'found', prediction: first.prediction } : { outcome: 'unread' })
-  }
+  const isInDoubt = submission.state === 'in_doubt'
+  if (first.isRead) pool.take(first.prediction, isInDoubt ? 'taken' : 'reserved')
+  if (isInDoubt) matches.set(submission.taskId, first.isRead ? { outcome: 'found', prediction: first.prediction } : { outcome: 'undecided' })
   return true
 }
 
+/** A prediction that cannot be recognised is not taken: it can belong to each submission near it, so none of these is submitted again. */
 function takeUnlikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): void {
   const near = pool.candidatesFor(submission).filter(({ prediction }) => isNear(prediction, submission))
   const [best] = near.filter(({ isRead, prediction }) => isRead && prediction.input !== null)
     .sort((a, b) => rank(a, submission) - rank(b, submission) || byCreation(a.prediction, b.prediction))
-  const hidden = near.find(({ isRead, prediction }) => !isRead || prediction.input === null)
   const isOwn = best !== undefined && isNamed(best, submission)
-  const taken = isOwn ? best : hidden ?? best
-  if (taken !== undefined) pool.take(taken.prediction)
-  if (hidden !== undefined && !isOwn) matches.set(submission.taskId, { outcome: hidden.isRead ? 'wiped' : 'unread' })
-  else matches.set(submission.taskId, { outcome: 'absent', unlikely: best?.prediction })
+  const isUndecided = near.some(({ isRead }) => !isRead) || pool.candidatesFor(submission, 'reserved').some((candidate) => isLikely(candidate, submission))
+  if (!isOwn && isUndecided) {
+    matches.set(submission.taskId, { outcome: 'undecided' })
+  } else if (!isOwn && near.some(({ prediction }) => prediction.input === null)) {
+    matches.set(submission.taskId, { outcome: 'wiped' })
+  } else {
+    if (best !== undefined) pool.take(best.prediction, 'taken')
+    matches.set(submission.taskId, { outcome: 'absent', unlikely: best?.prediction })
+  }
 }
 
 function isNamed (candidate: Candidate, { submission }: OpenSubmission): boolean {
@@ -159,21 +165,21 @@ function hasInput (input: Record<string, unknown>, wanted: Record<string, unknow
   return Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(input[name], value))
 }
 
-/** Candidates that are not assigned yet, indexed by prompt, because comparing all with all takes quadratic time. */
+/** All candidates and what is left of them, indexed by prompt, because comparing all with all takes quadratic time. */
 class CandidatePool {
   #byPrompt
-  #taken = new Set<string>()
+  #states = new Map<string, 'taken' | 'reserved'>()
 
   constructor (candidates: Candidate[]) {
     this.#byPrompt = Map.groupBy(candidates, ({ prediction }) => prediction.input?.prompt)
   }
 
-  candidatesFor ({ submission }: OpenSubmission): Candidate[] {
+  candidatesFor ({ submission }: OpenSubmission, state?: 'reserved'): Candidate[] {
     return [...this.#byPrompt.get(submission.input.prompt) ?? [], ...this.#byPrompt.get(undefined) ?? []]
-      .filter((candidate) => !this.#taken.has(candidate.prediction.id) && canMatch(candidate, submission))
+      .filter((candidate) => this.#states.get(candidate.prediction.id) === state && canMatch(candidate, submission))
   }
 
-  take ({ id }: FoundPrediction): void {
-    this.#taken.add(id)
+  take ({ id }: FoundPrediction, state: 'taken' | 'reserved'): void {
+    this.#states.set(id, state)
   }
 }

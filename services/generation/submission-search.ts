@@ -225,7 +225,7 @@ export class SubmissionSearch {
   async #resolve (task: Task | undefined, match: Match, listing: Listing, searchedAt: number): Promise<void> {
     if (task === undefined) return
     if (match.outcome === 'found') return this.#attach(task, match.prediction)
-    if (match.outcome === 'unread' || !this.#isConfirmed(task, listing, searchedAt)) return
+    if (match.outcome === 'undecided' || !this.#isConfirmed(task, listing, searchedAt)) return
     if (match.outcome === 'wiped') return this.#transition(task, { type: 'fail', failure: 'submission_unknown' }, 'The prediction of a task cannot be recognised any more')
     if (match.unlikely !== undefined) return this.#attach(task, match.unlikely)
     return this.#transition(task, { type: 'requeue', waitingFor: null }, 'Replicate has created no prediction for the task; submitting it again')

@@ -41,10 +41,11 @@ t.test('a prediction that is older than the submission, or has failed, is only t
   t.same(assigned([submissionAt('a', start)], [candidateAt('far', start - 121_000), candidateAt('late', start + 136_000)]), { a: 'absent' })
 })
 
-t.test('a submission that still waits for its answer keeps a prediction from being taken', async (t) => {
+t.test('a prediction of a submission that still awaits its answer is not taken, and does not prove that the other one has made none', async (t) => {
   const waiting = submissionAt('waiting', start, { state: 'awaiting_answer' })
   const inDoubt = submissionAt('in doubt', start + 100)
-  t.same(assigned([waiting, inDoubt], [candidateAt('p1', start + 300)]), { 'in doubt': 'absent' })
+  t.same(assigned([waiting, inDoubt], [candidateAt('p1', start + 300)]), { 'in doubt': 'undecided' })
+  t.same(assigned([waiting, submissionAt('in doubt', start - 60_000)], [candidateAt('p1', start + 300)]), { 'in doubt': 'absent' })
   t.same(assigned([waiting, inDoubt], [candidateAt('p1', start + 300), candidateAt('p2', start + 400)]), { 'in doubt': 'p2' })
 })
 
@@ -69,16 +70,21 @@ t.test('a prediction with more input than was asked for, of another model, or ma
   t.same(assigned([submissionAt('a', start)], [candidateAt('p', start + 1, { input: { ...input, loop: false } })]), { a: 'p' })
 })
 
-t.test('a candidate that could not be read delays one submission only', async (t) => {
+t.test('a candidate that could not be read keeps each submission that can have made it from being submitted again', async (t) => {
   const submissions = [submissionAt('a', start), submissionAt('b', start + 1_000)]
-  t.same(assigned(submissions, [candidateAt('hidden', start + 100, { input: null }, false)]), { a: 'unread', b: 'absent' })
-  t.same(assigned(submissions, [candidateAt('hidden', start + 100, {}, false), candidateAt('seen', start + 1_100)]), { a: 'unread', b: 'seen' })
+  t.same(assigned(submissions, [candidateAt('hidden', start + 100, { input: null }, false)]), { a: 'undecided', b: 'undecided' })
+  t.same(assigned(submissions, [candidateAt('hidden', start + 100, {}, false), candidateAt('seen', start + 1_100)]), { a: 'seen', b: 'undecided' })
+  const later = [submissionAt('a', start), submissionAt('b', start + 300_000)]
+  t.same(assigned(later, [candidateAt('hidden', start + 100, { input: null }, false)]), { a: 'undecided', b: 'absent' })
+  const ofAnother = [submissionAt('a', start), submissionAt('b', start, {}, null, { ...input, prompt: 'Another' })]
+  t.same(assigned(ofAnother, [candidateAt('hidden', start + 100, {}, false)]), { a: 'undecided', b: 'absent' })
 })
 
-t.test('a prediction whose data was removed is not attached, and does not prove that there is no prediction', async (t) => {
+t.test('a prediction whose data was removed is not attached, and keeps each submission that can have made it from being submitted again', async (t) => {
   const wiped = candidateAt('wiped', start + 100, { input: null, dataRemoved: true, status: 'succeeded' })
-  t.same(assigned([submissionAt('a', start), submissionAt('b', start + 1)], [wiped]), { a: 'wiped', b: 'absent' })
+  t.same(assigned([submissionAt('early', start - 10_000), submissionAt('own', start)], [wiped]), { early: 'wiped', own: 'wiped' })
   t.same(assigned([submissionAt('a', start)], [wiped, candidateAt('own', start + 200)]), { a: 'own' })
+  t.same(assigned([submissionAt('a', start)], [wiped, candidateAt('unread', start + 200, { input: null }, false)]), { a: 'undecided' })
 })
 
 t.test('an implausible time affects only its own prediction', async (t) => {
