@@ -6,12 +6,13 @@ import { Environment } from './environment.ts'
 import type { Instance } from './instance.ts'
 import { LoadClients } from './load-clients.ts'
 import { findLeaks, judge } from './verdict.ts'
+import { checkVideoDelivery } from './video-delivery.ts'
 
 /**
  * Runs `deploy/nginx.conf` in the machine's nginx, with three real instances behind it on one PostgreSQL, and the emulator
  * instead of Replicate. Under load, one instance is stopped and another one is killed; both are started again. The exit code
- * is 0 only if no request failed except those on the killed instance, no task was lost or generated twice, and no file of
- * nginx contains a dream. Everything is on 127.0.0.1. The run ends by itself and leaves nothing behind.
+ * is 0 only if no request failed except those on the killed instance, no task was lost or generated twice, a video is the same
+ * from each instance and through nginx, and no file of nginx contains a dream. Everything is on 127.0.0.1. The run ends by itself and leaves nothing behind.
  */
 const clientCount = 6
 const maxPrinted = 20
@@ -72,6 +73,7 @@ async function run (environment: Environment): Promise<string[]> {
     return [
       ...await judge(record, nginx, emulator.predictions),
       ...await checkEdgeCases(nginx),
+      ...await checkVideoDelivery(clients, nginx, instances, emulator.predictions),
       ...await findLeaks(nginx)
     ]
   } finally {
