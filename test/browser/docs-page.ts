@@ -1,24 +1,14 @@
-import { mkdir } from 'node:fs/promises'
-import { chromium, type Locator, type Page } from 'playwright-core'
+import type { Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import type { Problem } from '../../errors.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
+import { startChromium, takePicture } from '../support/chromium.ts'
 import { startService } from '../support/service.ts'
-
-const isRoot = process.getuid?.() === 0
-/** The folder for a screenshot of each step, for people who change the page. */
-const pictures = process.env.PICTURES
 
 async function openDocs (t: Test) {
   const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    // Chromium's sandbox refuses to run as root, and containers usually run as root.
-    chromiumSandbox: !isRoot,
-    args: ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  })
-  t.teardown(() => browser.close())
+  const browser = await startChromium(t)
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
   const complaints: string[] = []
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(`${message.text()} ${message.location().url}`) })
@@ -47,12 +37,6 @@ async function execute (page: Page, operation: Locator): Promise<{ status: numbe
   return { status, body: JSON.parse(body) }
 }
 
-async function picture (page: Page, name: string): Promise<void> {
-  if (pictures === undefined) return
-  await mkdir(pictures, { recursive: true })
-  await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true })
-}
-
 t.test('a visitor of /docs creates two videos by filling in the required fields, and sees their addresses', async (t) => {
   const { page, url, emulator, complaints } = await openDocs(t)
   await page.getByText('Create a video', { exact: true }).waitFor()
@@ -60,7 +44,7 @@ t.test('a visitor of /docs creates two videos by filling in the required fields,
   const icon = await page.locator('link[rel="icon"]').getAttribute('href')
   t.match((await page.request.get(new URL(icon ?? '', url).href)).headers(), { 'content-type': 'image/svg+xml' })
   await page.locator('.topbar img[src^="data:image/svg+xml"]').waitFor()
-  await picture(page, 'page')
+  await takePicture(page, 'page')
 
   const creation = await tryOut(page, 'generateVideo')
   const status = await tryOut(page, 'getVideoStatus')
@@ -69,7 +53,7 @@ t.test('a visitor of /docs creates two videos by filling in the required fields,
     await creation.locator('[data-param-name="style"] select').selectOption('Animated')
     const accepted = await execute(page, creation)
     t.match(accepted, { status: 200, body: { status: 'pending' } })
-    await picture(page, 'created')
+    await takePicture(page, 'created')
     const { task_id: taskId } = accepted.body as TaskView
 
     await status.locator('[data-param-name="task_id"] input').fill(taskId)
@@ -78,7 +62,7 @@ t.test('a visitor of /docs creates two videos by filling in the required fields,
     t.match(ended, { status: 200, body: { task_id: taskId, status: 'completed', dream } })
     const { video_url: address } = ended.body as TaskView
     t.match(await status.innerText(), address ?? 'no address')
-    await picture(page, 'completed')
+    await takePicture(page, 'completed')
     t.same((await execute(page, status)).body, ended.body, 'looking again shows it again')
   }
   t.equal(emulator.predictions.length, 2)
