@@ -1,6 +1,7 @@
-import { readdir } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ownerFile } from '../services/videos/archive-name.ts'
+import { createArchiveName, ownerFile } from '../services/videos/archive-name.ts'
 import type { ArchiveUnderTest } from './archive-under-test.ts'
 
 /** The folder of the videos. Its faults are those of the processes that write to it: a full disk and kills. */
@@ -16,6 +17,11 @@ export class FolderUnderTest implements ArchiveUnderTest {
   }
 
   async injectFaults (): Promise<void> {}
+
+  async plantOrphan (): Promise<void> {
+    await writeFile(join(this.#folder, createArchiveName('mp4')), 'an orphan')
+    await writeFile(join(this.#folder, 'unfinished', `${createArchiveName('mp4')}.${randomUUID()}`), 'half of')
+  }
 
   async listFiles (): Promise<string[]> {
     return (await filesIn(this.#folder)).filter((name) => name !== ownerFile)

@@ -83,6 +83,8 @@ async function run (
     ])
     stop.throwIfAborted()
     receiver.acceptAll()
+    // Few kills leave one, and without any the run would not show that the sweep works.
+    await archive.plantOrphan()
     await supervisor.startWithoutFaults(within(startTimeoutMs))
     await waitWhile(() => observations.open.length > 0 && !supervisor.hasDied, deadlineSeconds * 1000 + marginMs, stop)
     await waitWhile(async () => !supervisor.hasDied && (await clients.listTasks())?.every(hasTaskEnded) !== true, deadlineSeconds * 1000, stop)

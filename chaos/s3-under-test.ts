@@ -1,7 +1,9 @@
-import { CreateBucketCommand, ListMultipartUploadsCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand, CreateMultipartUploadCommand, ListMultipartUploadsCommand, paginateListObjectsV2, PutObjectCommand, S3Client
+} from '@aws-sdk/client-s3'
 import { S3Server } from '../harness/s3-server.ts'
 import { pause } from '../harness/until.ts'
-import { ownerFile } from '../services/videos/archive-name.ts'
+import { createArchiveName, ownerFile } from '../services/videos/archive-name.ts'
 import type { ArchiveUnderTest } from './archive-under-test.ts'
 import type { Span } from './plan.ts'
 import type { SeededRandom } from './seeded-random.ts'
@@ -58,6 +60,11 @@ export class S3UnderTest implements ArchiveUnderTest {
   async injectFaults (signal: AbortSignal): Promise<void> {
     this.#injecting = this.#injectFaults(AbortSignal.any([signal, this.#closing.signal]))
     await this.#injecting
+  }
+
+  async plantOrphan (): Promise<void> {
+    await this.#client.send(new PutObjectCommand({ Bucket: bucket, Key: createArchiveName('mp4'), Body: 'an orphan' }))
+    await this.#client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: createArchiveName('mp4') }))
   }
 
   async listFiles (): Promise<string[]> {
