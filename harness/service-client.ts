@@ -23,7 +23,7 @@ export interface Call {
 export interface Answer { status: number, text: string }
 
 /** Why a page of the list could not be read. */
-export class UnexpectedAnswerError extends Error {
+class UnexpectedAnswerError extends Error {
   constructor ({ method, path }: Call, { status, text }: Answer) {
     super(`${method} ${path} was answered with ${status}: ${text}`)
   }

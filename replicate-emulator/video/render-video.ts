@@ -10,7 +10,7 @@ import { parsePrompt } from './parse-prompt.ts'
 const totalFrames = framesPerSecond * videoSeconds
 
 /** Paints the frames of the video of a prompt one after another on the same canvas. The same prompt gives the same frames. */
-export function * paintFrames (prompt: string, frames = totalFrames): Generator<Context> {
+function * paintFrames (prompt: string, frames = totalFrames): Generator<Context> {
   const { style, dream } = parsePrompt(prompt)
   const random = seededRandom(createHash('sha256').update(prompt).digest().readUInt32BE())
   const paint = style.background(random)

@@ -11,7 +11,7 @@ export interface GuardedConnectorOptions {
 }
 
 /** A connection was refused because no address of the host is on the public internet. */
-export class NotPublicError extends Error {
+class NotPublicError extends Error {
   readonly code = 'not_public'
 }
 

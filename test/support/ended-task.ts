@@ -4,7 +4,7 @@ import { newTask, type Task } from '../../services/tasks/task.ts'
 import { createArchiveName, type ArchiveExtension } from '../../services/videos/archive-name.ts'
 import type { VideoArchive } from '../../services/videos/video-archive.ts'
 
-export const minute = 60_000
+const minute = 60_000
 export const hour = 60 * minute
 
 export interface EndedTaskOptions {
