@@ -12,6 +12,7 @@ const leftOut = new RegExp(`^test/(${[
   'generation/(cancel-video|fail-overdue|generate-video|generation-jobs|prediction-watch|submission-gate|submission-search|submit-task)',
   'http/(body-budget|lingering-close|pipelined-requests|shipped-app)',
   'net',
+  'project/audit',
   'replicate/(account-check|replicate-client|replicate-webhooks)',
   'replicate-emulator',
   'runtime/redact-secrets',
