@@ -5,18 +5,19 @@
 const rooms = {
   tasks: [],
   runtime: [],
+  telemetry: ['tasks'],
   net: ['runtime'],
   'rate-limit': ['runtime'],
   store: ['tasks', 'rate-limit', 'runtime'],
-  'store/sqlite': ['store', 'tasks', 'rate-limit', 'runtime'],
-  'store/postgres': ['store', 'tasks', 'rate-limit', 'runtime'],
-  replicate: ['tasks', 'rate-limit', 'net', 'runtime'],
-  videos: ['store', 'tasks', 'net', 'runtime'],
-  generation: ['store', 'replicate', 'videos', 'tasks', 'runtime'],
-  retention: ['store', 'videos', 'tasks', 'runtime'],
-  callbacks: ['store', 'tasks', 'net', 'runtime'],
+  'store/sqlite': ['store', 'tasks', 'telemetry', 'rate-limit', 'runtime'],
+  'store/postgres': ['store', 'tasks', 'telemetry', 'rate-limit', 'runtime'],
+  replicate: ['tasks', 'telemetry', 'rate-limit', 'net', 'runtime'],
+  videos: ['store', 'tasks', 'telemetry', 'net', 'runtime'],
+  generation: ['store', 'replicate', 'videos', 'tasks', 'telemetry', 'runtime'],
+  retention: ['store', 'videos', 'tasks', 'telemetry', 'runtime'],
+  callbacks: ['store', 'tasks', 'telemetry', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
-  http: ['store', 'videos', 'tasks', 'runtime']
+  http: ['store', 'videos', 'tasks', 'telemetry', 'runtime']
 }
 
 const filesOf = (room) => `^services/${room}/[^/]+$`

@@ -7,6 +7,7 @@ import frameExtractor from './plugins/frame-extractor.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import lifecycle from './plugins/lifecycle.ts'
 import liveStatus from './plugins/live-status.ts'
+import metrics from './plugins/metrics.ts'
 import openapi from './plugins/openapi.ts'
 import problemDetails from './plugins/problem-details.ts'
 import replicateClient from './plugins/replicate-client.ts'
@@ -77,6 +78,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     listLagMs: config.REPLICATE_LIST_LAG_MS,
     now
   })
+  await app.register(metrics, { port: config.METRICS_PORT, host: config.HOST })
 
   const schemas = [
     StyleSchema, TaskStatusSchema, TaskFailureCodeSchema, TaskSchema, TaskListSchema, TaskEventsSchema, AcceptedTaskSchema,

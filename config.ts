@@ -101,6 +101,12 @@ export const ConfigSchema = Type.Object({
     description: 'The address on which the service listens. The container sets 0.0.0.0'
   }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port on which the service listens; 0 takes a free one' }),
+  METRICS_PORT: Type.Optional(Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    description: 'A second port of `HOST`, on which `GET /metrics` serves metrics to Prometheus; 0 takes a free one. Without it there are no metrics. The port has no access control: only your monitoring should reach it',
+    examples: [9464]
+  })),
   DATABASE_URL: Type.Optional(Type.String({
     // The host is logged, so no other part may be mistaken for it: an unencoded password can contain any character.
     pattern: '^postgres(ql)?://[^\\s/?#]*(/[^\\s@?#]*)?(\\?[^\\s@#]*)?$',
@@ -227,7 +233,7 @@ export function describeMisspelt (environment: Record<string, string | undefined
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given))
+  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
@@ -277,6 +283,11 @@ function describeSchemaFault (fault: SchemaFault): string {
   const { loc, msg } = describeFault('environment', fault)
   const name = loc.slice(1).join('.')
   return `${name} ${fault.keyword === 'pattern' ? `must be ${propertySchemas[name]?.title}` : msg}`
+}
+
+function findPortFaults ({ PORT: port = String(ConfigSchema.properties.PORT.default), METRICS_PORT: metricsPort }: GivenValues): string[] {
+  const isSame = metricsPort !== undefined && Number(metricsPort) === Number(port) && Number(port) !== 0
+  return isSame ? ['METRICS_PORT must be another port than PORT'] : []
 }
 
 function findModelFaults (given: GivenValues): string[] {

@@ -39,7 +39,9 @@ try {
   })
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
-  app.log.info(startLine(config, { webhooks: app.replicateWebhooks.isEnabled, ffmpeg: app.frameExtractor !== undefined }, app.addresses()), 'Dreamreel is up')
+  app.log.info(startLine(config, {
+    webhooks: app.replicateWebhooks.isEnabled, ffmpeg: app.frameExtractor !== undefined, metrics: app.metricsAddress
+  }, app.addresses()), 'Dreamreel is up')
   // Otherwise Node would write the cache only when the process ends by itself, and not when it is killed.
   flushCompileCache()
 } catch (error) {

@@ -16,11 +16,19 @@ export interface StartLineConfig extends ModelChoice {
   S3_PREFIX: string
 }
 
+export interface StartedFeatures {
+  /** whether Replicate is asked to send webhooks to this service */
+  webhooks: boolean
+  /** whether there is an ffmpeg that makes posters */
+  ffmpeg: boolean
+  /** where metrics are served; undefined if they are not */
+  metrics: AddressInfo | undefined
+}
+
 /**
  * Describes the started service for the log.
- * @param features whether Replicate is asked to send webhooks to this service, and whether there is an ffmpeg that makes posters
  */
-export function startLine (config: StartLineConfig, features: { webhooks: boolean, ffmpeg: boolean }, addresses: Array<AddressInfo | string>) {
+export function startLine (config: StartLineConfig, features: StartedFeatures, addresses: Array<AddressInfo | string>) {
   return {
     version: packageJson.version,
     node: process.version,
@@ -32,6 +40,7 @@ export function startLine (config: StartLineConfig, features: { webhooks: boolea
     replicate: new URL(config.REPLICATE_API_URL).origin,
     webhooks: features.webhooks ? 'on' : `off: ${explainWebhooksOff(config)}`,
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
+    metrics: features.metrics === undefined ? 'off: no METRICS_PORT' : `${formatAddress(features.metrics)}/metrics`,
     addresses: addresses.map(formatAddress)
   }
 }

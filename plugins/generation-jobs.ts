@@ -14,6 +14,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     generationJobs: JobRunner
     predictionWatch: PredictionWatch
+    submissionGate: SubmissionGate
   }
 }
 
@@ -80,6 +81,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   })
   app.decorate('generationJobs', jobs)
   app.decorate('predictionWatch', predictionWatch)
+  app.decorate('submissionGate', submissionGate)
   app.addHook('onReady', async () => {
     submissionSearch.start()
     jobs.start()

@@ -1,6 +1,7 @@
 import { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redact } from '../services/runtime/redact-secrets.ts'
+import { requestEnded } from '../services/telemetry/channels.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -36,13 +37,18 @@ export class RequestLog extends LogController {
 
 function logEnd (request: FastifyRequest, reply: FastifyReply): void {
   const { headersSent, statusCode, writableEnded } = reply.raw
-  request.log[isHealthCheck(request) ? 'debug' : 'info']({
-    method: request.method,
-    route: request.routeOptions.url ?? 'none',
+  const { method } = request
+  const { url: route, config } = request.routeOptions
+  const ms = reply.elapsedTime
+  const status = headersSent ? statusCode : null
+  request.log[config?.isHealthCheck === true ? 'debug' : 'info']({
+    method,
+    route: route ?? 'none',
     ...(request.taskId && { task_id: request.taskId }),
-    status: headersSent ? statusCode : null,
-    duration_ms: Math.round(reply.elapsedTime * 100) / 100
+    status,
+    duration_ms: Math.round(ms * 100) / 100
   }, writableEnded ? 'request' : 'request aborted')
+  if (requestEnded.hasSubscribers) requestEnded.publish({ method, route: route ?? null, status, ms })
 }
 
 /** Whether the route of the request is marked as a health check. */

@@ -10,6 +10,7 @@ const leftOut = new RegExp(`^test/(${[
   'bench', 'browser', 'chaos', 'clients', 'cluster', 'process', 'store/postgres',
   'callbacks/(callbacks|deliver-callback)',
   'generation/(cancel-video|fail-overdue|generate-video|generation-jobs|prediction-watch|submission-gate|submission-search|submit-task)',
+  'metrics',
   'http/(body-budget|lingering-close|pipelined-requests|shipped-app)',
   'net',
   'project/audit',

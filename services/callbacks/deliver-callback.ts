@@ -2,6 +2,7 @@ import type { Log } from '../runtime/log.ts'
 import type { CallbackDelivery } from '../store/callback-deliveries.ts'
 import type { TaskView } from '../tasks/task-view.ts'
 import type { Task } from '../tasks/task.ts'
+import { callbackAttempted, type CallbackAttemptOutcome } from '../telemetry/channels.ts'
 import type { CallbackClient, CallbackResult } from './callback-client.ts'
 import { createCallbackMessage, type CallbackSigner } from './callback-message.ts'
 
@@ -30,14 +31,22 @@ export async function deliverCallback ({ task, attempt }: CallbackDelivery, opti
   const { client, signer, present, schedule, userAgent, log } = options
   const body = JSON.stringify(createCallbackMessage(present(task)))
   const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signer.sign(task.id, body, new Date()) }
+  const startedAt = performance.now()
   const result = await client.post(task.callbackUrl, headers, body)
   const next = scheduleNext(result, schedule[attempt - 1])
+  if (callbackAttempted.hasSubscribers) callbackAttempted.publish({ outcome: nameOutcome(result, next), ms: performance.now() - startedAt })
   const details = { task_id: task.id, callback_host: new URL(task.callbackUrl).host, attempt, ...describeResult(result) }
   if (isDelivered(result)) log.info(details, 'Callback delivered')
   else if (isGone(result)) log.info(details, 'Callback refused for good by its receiver')
   else if (next !== undefined) log.warn({ ...details, next_in_s: Math.round(next.inMs / second) }, 'Callback not delivered; trying again')
   else log.error(details, 'Callback not delivered; this was the last attempt')
   return next
+}
+
+function nameOutcome (result: CallbackResult, next: object | undefined): CallbackAttemptOutcome {
+  if (isDelivered(result)) return 'delivered'
+  if (isGone(result)) return 'gone'
+  return next === undefined ? 'exhausted' : 'retried'
 }
 
 function scheduleNext (result: CallbackResult, delayMs: number | undefined): { inMs: number } | undefined {

@@ -2,6 +2,7 @@ import type { ReadOutcome } from '../replicate/outcomes.ts'
 import { judgePrediction } from '../replicate/prediction-verdict.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import { isOpen, type Task } from '../tasks/task.ts'
+import { predictionEnded } from '../telemetry/channels.ts'
 import { resolveAmbiguousSubmission } from './ambiguous-submission.ts'
 import { cancelPrediction, cancelUnwanted, failTask, failureLogFields, transitionTask, waitingReason, type GenerationOptions, type GenerationContext } from './held-task.ts'
 import { beginStoring, completeUnstored, storeVideo } from './store-video.ts'
@@ -69,6 +70,9 @@ async function applyPrediction (read: ReadOutcome, task: Task, context: Generati
   const verdict = judgePrediction(read.prediction, {
     apiUrl: context.replicateApiUrl, now: context.now(), deadlineAt: task.deadlineAt
   })
+  if (verdict.verdict !== 'running' && predictionEnded.hasSubscribers) {
+    predictionEnded.publish({ task, outcome: verdict.verdict, predictSeconds: read.prediction.predictSeconds })
+  }
   switch (verdict.verdict) {
     case 'running': return recordProgress(task, verdict.progress, context)
     case 'succeeded': return beginStoring(task, verdict.videoUrl, verdict.posterUrl, context)

@@ -2,6 +2,7 @@ import { sweepPredictions, type PredictionRef } from '../replicate/prediction-sw
 import { isEnded, type Prediction } from '../replicate/prediction.ts'
 import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import type { InFlightPrediction, TaskStore } from '../store/task-store.ts'
+import { predictionsSwept, type SweepOutcome } from '../telemetry/channels.ts'
 
 export interface PredictionSweeperOptions {
   replicate: Pick<ReplicateClient, 'list'>
@@ -34,10 +35,20 @@ export class PredictionSweeper {
   }
 
   async sweep (): Promise<void> {
+    const startedAt = performance.now()
+    let outcome: SweepOutcome = 'failed'
+    try {
+      outcome = await this.#sweep()
+    } finally {
+      if (predictionsSwept.hasSubscribers) predictionsSwept.publish({ outcome, ms: performance.now() - startedAt })
+    }
+  }
+
+  async #sweep (): Promise<SweepOutcome> {
     const { taskStore, replicate, isWatched, publish, poll, signal } = this.#options
     const inFlight = await taskStore.listInFlight()
     const { seen, absent, unread } = await sweepPredictions(inFlight.flatMap(toPredictionRef), replicate, signal)
-    if (signal.aborted) return
+    if (signal.aborted) return 'incomplete'
     for (const prediction of seen) if (!lacksOutput(prediction)) publish(prediction)
     const toPoll = new Set([
       ...seen.filter(lacksOutput).map(({ id }) => id),
@@ -48,6 +59,7 @@ export class PredictionSweeper {
     const elsewhere = inFlight.filter(({ predictionId: id }) => (ended.has(id) || toPoll.has(id)) && !isWatched(id))
     if (elsewhere.length > 0) await taskStore.requestPoll(elsewhere.map(({ taskId }) => taskId))
     await poll(toPoll)
+    return unread.length === 0 ? 'complete' : 'incomplete'
   }
 
   /** @returns the predictions that were missed too often: a broken list delays nothing that can be read by itself */

@@ -59,6 +59,10 @@ export class SubmissionGate {
     return this.#queue.size
   }
 
+  get breakerState (): BreakerState {
+    return this.#breaker.state
+  }
+
   /** Why tasks wait at the moment; undefined where only our own pace makes them wait. */
   get blockReason (): TaskFailureCode | undefined {
     return this.#breaker.reason ?? (this.#options.replicate.creates.isBlocked ? 'provider_rate_limited' : undefined)

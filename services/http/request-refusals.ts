@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { problem, problemBody, problemMediaType, reasonPhrase, type ProblemError } from '../../errors.ts'
 import type { Log } from '../runtime/log.ts'
+import { requestEnded } from '../telemetry/channels.ts'
 import { closeAfterLingering, maxLingeringBytes } from './lingering-close.ts'
 import { newRequestId } from './request-id.ts'
 
@@ -94,6 +95,7 @@ export class RequestRefusals {
 
   #logRefusal (status: number, requestId: string, reason = 'unknown'): void {
     this.#log.info({ request_id: requestId, status, reason }, 'request refused')
+    if (requestEnded.hasSubscribers) requestEnded.publish({ method: 'unknown', route: null, status, ms: 0 })
   }
 }
 

@@ -44,6 +44,11 @@ export class CallLimiter {
     return this.#blockedUntil > performance.now()
   }
 
+  /** How many calls wait for their turn. */
+  get waiting (): number {
+    return this.#queue.length
+  }
+
   /**
    * Resolves when the caller may send. The caller calls `observe` with the answer, and `release` in any case.
    * @throws the signal's reason as soon as it is aborted

@@ -23,10 +23,14 @@ export interface Prediction {
   createdAt: number | null
   /** The webhook address that the create named. */
   webhook: string | null
+  /** for which the model ran; null before the end, and where Replicate does not say */
+  predictSeconds: number | null
 }
 
 const idPattern = '^[A-Za-z0-9_-]{1,128}$'
 const maxErrorLength = 2_000
+/** A day, which is longer than any deadline. */
+const maxPredictSeconds = 86_400
 const minTime = Date.parse('2000-01-01T00:00:00Z')
 const maxTime = Date.parse('2200-01-01T00:00:00Z')
 const endStatuses = new Set(['succeeded', 'failed', 'canceled', 'aborted'])
@@ -44,7 +48,8 @@ const PredictionSchema = Type.Object({
   source: Type.Optional(Type.Unknown()),
   data_removed: Type.Optional(Type.Unknown()),
   created_at: Type.Optional(Type.Unknown()),
-  webhook: Type.Optional(Type.Unknown())
+  webhook: Type.Optional(Type.Unknown()),
+  metrics: Type.Optional(Type.Unknown())
 })
 const compiled = TypeCompiler.Compile(PredictionSchema)
 const idExpression = new RegExp(idPattern)
@@ -78,7 +83,8 @@ export function parsePrediction (value: unknown): Prediction | undefined {
     source: parseString(value.source),
     dataRemoved: value.data_removed === true,
     createdAt: parseTime(value.created_at),
-    webhook: parseString(value.webhook)
+    webhook: parseString(value.webhook),
+    predictSeconds: parsePredictSeconds(value.metrics)
   }
 }
 
@@ -92,6 +98,11 @@ function parseRecord (value: unknown): Record<string, unknown> | null {
 
 function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function parsePredictSeconds (metrics: unknown): number | null {
+  const seconds = parseRecord(metrics)?.predict_time
+  return typeof seconds === 'number' && seconds >= 0 && seconds <= maxPredictSeconds ? seconds : null
 }
 
 function parseError (error: unknown): string | null {

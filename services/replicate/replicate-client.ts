@@ -1,11 +1,12 @@
 import type { CallLimiter } from '../rate-limit/call-limiter.ts'
+import { replicateAnswerUnusable, type ReplicateCall } from '../telemetry/channels.ts'
 import { predictionsPath } from './models.ts'
 import {
   parseAccountOutcome, parseCreateOutcome, parseListOutcome, parseReadOutcome, parseSecretOutcome, unavailable,
   type AccountOutcome, type CreateOutcome, type ListOutcome, type ReadOutcome, type SecretOutcome
 } from './outcomes.ts'
 import { isPredictionId } from './prediction.ts'
-import { failureFromError } from './replicate-failure.ts'
+import { failureFromError, isSuccessStatus, type UpstreamFailure } from './replicate-failure.ts'
 import { ReplicateTransport, type ReplicateTransportOptions } from './replicate-transport.ts'
 
 export interface CreateRequest {
@@ -40,6 +41,8 @@ export interface ReplicateClient {
   create (request: CreateRequest, options?: CreateOptions): Promise<CreateOutcome>
   /** The limiter of creates. The client does not acquire it, but reports what the responses to creates say of the limit. */
   readonly creates: CallLimiter
+  /** The limiter of all other calls, which the client acquires itself. */
+  readonly reads: CallLimiter
   get (id: string, options?: CallOptions): Promise<ReadOutcome>
   /** One page, newest first. An item that is no prediction is left out. */
   list (query: ListQuery, options?: CallOptions): Promise<ListOutcome>
@@ -61,28 +64,36 @@ export function createReplicateClient (options: ReplicateTransportOptions): Repl
   const transport = new ReplicateTransport(options)
   return {
     creates: options.creates,
+    reads: options.reads,
     async create (request, callOptions = {}) {
-      return parseCreateOutcome(await transport.create({ ...createCall(base, request), ...callOptions }))
+      return report('create', parseCreateOutcome(await transport.create({ ...createCall(base, request), ...callOptions })))
     },
     async get (id, { signal } = {}) {
-      return parseReadOutcome(id, await transport.call('GET', predictionPath(base, id), signal))
+      return report('get', parseReadOutcome(id, await transport.call('get', predictionPath(base, id), signal)))
     },
     async cancel (id, { signal } = {}) {
-      return parseReadOutcome(id, await transport.call('POST', `${predictionPath(base, id)}/cancel`, signal))
+      return report('cancel', parseReadOutcome(id, await transport.call('cancel', `${predictionPath(base, id)}/cancel`, signal)))
     },
     async list (query, { signal } = {}) {
       const path = query.cursor === undefined ? listPath(base, query) : cursorPath(api, base, query.cursor)
       if (path === undefined) return unavailable(failureFromError(new Error('The next page is not at our API’s address')))
-      return parseListOutcome(await transport.call('GET', path, signal))
+      return report('list', parseListOutcome(await transport.call('list', path, signal)))
     },
     async account ({ signal } = {}) {
-      return parseAccountOutcome(await transport.call('GET', `${base}/account`, signal))
+      return report('account', parseAccountOutcome(await transport.call('account', `${base}/account`, signal)))
     },
     async webhookSecret ({ signal } = {}) {
-      return parseSecretOutcome(await transport.call('GET', `${base}/webhooks/default/secret`, signal))
+      return report('webhook_secret', parseSecretOutcome(await transport.call('webhook_secret', `${base}/webhooks/default/secret`, signal)))
     },
     close: () => transport.close()
   }
+}
+
+/** Publishes that an answer was a success by its status and is of no use. */
+function report<T extends { outcome: string, failure?: UpstreamFailure }> (call: ReplicateCall, outcome: T): T {
+  const { failure } = outcome
+  if (replicateAnswerUnusable.hasSubscribers && failure !== undefined && isSuccessStatus(failure.status)) replicateAnswerUnusable.publish({ call })
+  return outcome
 }
 
 function createCall (base: string, { model, input, webhook, cancelAfterSeconds }: CreateRequest) {

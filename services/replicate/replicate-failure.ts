@@ -68,7 +68,11 @@ export function classifyCreate ({ status }: HttpResponse): CreateCertainty {
 }
 
 export function isSuccess ({ status }: HttpResponse): boolean {
-  return status >= 200 && status < 300
+  return isSuccessStatus(status)
+}
+
+export function isSuccessStatus (status: number | null): boolean {
+  return status !== null && status >= 200 && status < 300
 }
 
 /** The failure of a complete response: an error, or a success that cannot be used. */

@@ -4,6 +4,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { exchange, type Exchange, type ExchangeRequest } from '../net/http-exchange.ts'
 import type { CallLimiter } from '../rate-limit/call-limiter.ts'
 import { createRedactor } from '../runtime/redact-secrets.ts'
+import { replicateCallEnded, type CallOutcome as CallOutcomeName, type ReplicateCall } from '../telemetry/channels.ts'
 import { unavailable, type CallOutcome } from './outcomes.ts'
 import type { ProviderClock } from './provider-clock.ts'
 import { failureFromError, isSuccess, parseRateLimit, type UpstreamFailure } from './replicate-failure.ts'
@@ -75,7 +76,7 @@ export class ReplicateTransport {
   /** Sends a create, once and without waiting for the limiter. */
   async create ({ path, body, cancelAfterSeconds, timeoutMs, signal, shouldSend }: CreateCall): Promise<Exchange> {
     const { creates, createTimeoutMs } = this.#options
-    return await this.#exchange(creates, {
+    return await this.#exchange('create', creates, {
       method: 'POST',
       path,
       headers: { ...this.#headers, 'content-type': 'application/json', 'cancel-after': `${cancelAfterSeconds}s` },
@@ -87,7 +88,7 @@ export class ReplicateTransport {
   }
 
   /** Makes a call that may be made twice, which a create may not, as soon as the limiter allows it. */
-  async call (method: ExchangeRequest['method'], path: string, signal: AbortSignal | undefined): Promise<CallOutcome> {
+  async call (call: ReplicateCall, path: string, signal: AbortSignal | undefined): Promise<CallOutcome> {
     const { reads, readTimeoutMs } = this.#options
     try {
       await reads.acquire(signal)
@@ -95,7 +96,8 @@ export class ReplicateTransport {
       return unavailable(callerLeft())
     }
     try {
-      const result = await this.#exchange(reads, { method, path, headers: this.#headers, timeoutMs: readTimeoutMs, signal })
+      const method = call === 'cancel' ? 'POST' : 'GET'
+      const result = await this.#exchange(call, reads, { method, path, headers: this.#headers, timeoutMs: readTimeoutMs, signal })
       switch (result.outcome) {
         case 'answered': return result
         case 'failed': return unavailable(failureFromError(result.error))
@@ -121,9 +123,12 @@ export class ReplicateTransport {
     await this.#pool.destroy()
   }
 
-  async #exchange (limiter: CallLimiter, request: ExchangeRequest): Promise<Exchange> {
+  async #exchange (call: ReplicateCall, limiter: CallLimiter, request: ExchangeRequest): Promise<Exchange> {
     const sentAt = performance.now()
     const result = await exchange(this.#pool, request)
+    if (replicateCallEnded.hasSubscribers) {
+      replicateCallEnded.publish({ call, outcome: nameOutcome(result), ms: result.outcome === 'withdrawn' ? null : performance.now() - sentAt })
+    }
     if (result.outcome !== 'answered') return result
     const { response } = result
     this.#options.clock.observe(response.headers.date, { sentAt, receivedAt: performance.now() })
@@ -131,6 +136,15 @@ export class ReplicateTransport {
     // The token is redacted before messages are truncated: a truncated token would not be recognised.
     return isSuccess(response) ? result : { ...result, response: { ...response, body: this.#redact(response.body) } }
   }
+}
+
+function nameOutcome (result: Exchange): CallOutcomeName {
+  if (result.outcome === 'withdrawn') return 'withdrawn'
+  if (result.outcome === 'failed') return 'no_answer'
+  const { status } = result.response
+  if (isSuccess(result.response)) return 'ok'
+  if (status === 429) return 'rate_limited'
+  return status < 500 ? 'refused' : 'server_error'
 }
 
 function callerLeft (): UpstreamFailure {

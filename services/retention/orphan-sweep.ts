@@ -1,6 +1,7 @@
 import { wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import { thingsRemoved } from '../telemetry/channels.ts'
 import type { ArchiveEntry, VideoArchive } from '../videos/video-archive.ts'
 import { checkArchiveOwner, type ArchiveOwnership } from './archive-owner.ts'
 
@@ -49,6 +50,7 @@ export async function sweepOrphans (options: OrphanSweepOptions): Promise<Archiv
   // Other instances may be writing, unless the store is for this process alone.
   const unfinished = await videoArchive.removeUnfinished(taskStore.isExclusive ? Infinity : taskStore.now() - Math.max(minAgeMs, maxWriteMs))
   if (unfinished > 0) log.info({ files: unfinished }, 'Interrupted writes to the video archive removed')
+  if (unfinished > 0 && thingsRemoved.hasSubscribers) thingsRemoved.publish({ kind: 'unfinished_write', count: unfinished })
   return ownership
 }
 
@@ -63,6 +65,7 @@ async function removeAll (orphans: ArchiveEntry[], { videoArchive, log, signal }
     }
   } finally {
     if (removed.files > 0) log.info(removed, 'Orphans removed from the video archive: files that no task names')
+    if (removed.files > 0 && thingsRemoved.hasSubscribers) thingsRemoved.publish({ kind: 'orphan_file', count: removed.files })
   }
 }
 

@@ -2,6 +2,7 @@ import { wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import type { Task } from '../tasks/task.ts'
+import { thingsRemoved } from '../telemetry/channels.ts'
 import type { VideoArchive } from '../videos/video-archive.ts'
 import { deleteVideo } from './delete-video.ts'
 
@@ -36,6 +37,7 @@ export async function removeExpired (options: RemoveExpiredOptions): Promise<voi
     const tasks = await taskStore.listExpired(retentionMs, stepSize)
     const { removed, failures } = await removeAll(tasks, options)
     if (removed > 0) log.info({ tasks: removed }, 'Expired tasks removed, with their videos')
+    if (removed > 0 && thingsRemoved.hasSubscribers) thingsRemoved.publish({ kind: 'expired_task', count: removed })
     if (failures.length > 0) failure = failures[0]
     if (tasks.length < stepSize || removed === 0) break
     await wait(pauseMs, signal)

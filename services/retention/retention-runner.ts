@@ -2,6 +2,7 @@ import { wait } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import { RepeatedFailure } from '../runtime/repeated-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import { retentionRan, type RetentionWork } from '../telemetry/channels.ts'
 import { ownerFile } from '../videos/archive-name.ts'
 import type { VideoArchive } from '../videos/video-archive.ts'
 import { checkArchiveOwner, type ArchiveOwnership } from './archive-owner.ts'
@@ -90,17 +91,20 @@ export class RetentionRunner {
       return false
     })
     if (!isHolder) return
-    await this.#attempt(this.#expiryFailure, () => this.#removeExpired())
-    if (performance.now() >= this.#sweepAt) await this.#attempt(this.#sweepFailure, () => this.#sweep())
+    if (this.#options.retentionMs !== null) await this.#attempt('expired', this.#expiryFailure, () => this.#removeExpired())
+    if (performance.now() >= this.#sweepAt) await this.#attempt('orphans', this.#sweepFailure, () => this.#sweep())
   }
 
   /** The next round repeats what has failed. */
-  async #attempt (failure: RepeatedFailure, work: () => Promise<void>): Promise<void> {
+  async #attempt (work: RetentionWork, failure: RepeatedFailure, run: () => Promise<void>): Promise<void> {
     try {
-      await work()
+      await run()
       failure.succeeded()
+      if (retentionRan.hasSubscribers) retentionRan.publish({ work, outcome: 'done' })
     } catch (error) {
-      if (!this.#stopping.signal.aborted) failure.failed(error)
+      if (this.#stopping.signal.aborted) return
+      failure.failed(error)
+      if (retentionRan.hasSubscribers) retentionRan.publish({ work, outcome: 'failed' })
     }
   }
 

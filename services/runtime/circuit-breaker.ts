@@ -2,7 +2,8 @@ import { backoffDelay, wait, type BackoffOptions } from './backoff.ts'
 import type { Log } from './log.ts'
 
 /** `closed`: calls pass. `open`: calls are refused. `half_open`: one call passes as a probe, and its outcome decides. */
-export type BreakerState = 'closed' | 'open' | 'half_open'
+export const breakerStates = ['closed', 'open', 'half_open'] as const
+export type BreakerState = typeof breakerStates[number]
 
 export interface CircuitBreakerOptions<Reason> {
   /** consecutive failures that open the breaker */

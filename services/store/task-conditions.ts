@@ -3,6 +3,10 @@ import { openStates, retentionOf } from '../tasks/task.ts'
 /** Conditions on the table `task` that mean the same in both databases. A table that is joined to it may have a column `state` too. */
 export const openCondition = `task.state in (${openStates.map((state) => `'${state}'`).join(', ')})`
 
+/** Its parameter, which the caller appends, is the maximum number of tasks that are read: the index of deadlines gives them. */
+export const openSummary = `select state, style, count(*) as tasks, min(created_at) as oldest_created_at
+  from (select state, style, created_at from task where ${openCondition} order by deadline_at limit $1) open_task group by state, style`
+
 /** A task that is being submitted, or was canceled meanwhile, and whose prediction no row names. */
 export const unresolvedCondition = `submission is not null and prediction_id is null and (task.state = 'submitting'
   or (task.state = 'failed' and failure = 'canceled' and not exists (select 1 from prediction_owner where task_id = task.id)))`

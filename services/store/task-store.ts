@@ -1,6 +1,6 @@
 import type { CallBudget } from '../rate-limit/call-budget.ts'
 import type { Style } from '../tasks/styles.ts'
-import type { Transition, Task, TaskStatus } from '../tasks/task.ts'
+import type { Transition, Task, TaskState, TaskStatus } from '../tasks/task.ts'
 import type { CallbackDeliveries } from './callback-deliveries.ts'
 import type { IdempotentRequest, IdempotentOutcome } from './idempotency-key.ts'
 import type { TaskEvent } from './task-event.ts'
@@ -92,10 +92,23 @@ export interface TaskStore {
   callBudget (kind: CallKind, perMinute: number): CallBudget
   /** The callback addresses that are still to be notified of the end of a task. */
   readonly deliveries: CallbackDeliveries
+  /**
+   * How many tasks are open, and since when. It reads at most `limit` of them, those with the earliest deadlines, so its cost has a
+   * bound: beyond that, the numbers are too small.
+   */
+  summarizeOpen (limit: number): Promise<OpenTasks[]>
+  /** The connections to the database at the moment; undefined for a store that has none. */
+  countConnections (): ConnectionCounts | undefined
   /** Resolves if the store can be read, rejects with StoreUnavailableError if it cannot. */
   ping (): Promise<void>
   close (): Promise<void>
 }
+
+/** The open tasks of one state and style. The time is ms since the epoch. */
+export interface OpenTasks { state: TaskState, style: Style, tasks: number, oldestCreatedAt: number }
+
+/** `waiting`: queries that wait for a connection. */
+export interface ConnectionCounts { max: number, inUse: number, idle: number, waiting: number }
 
 export interface TaskListQuery {
   status: TaskStatus | undefined

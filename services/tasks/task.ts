@@ -125,6 +125,9 @@ export const transitions = {
 
 interface TransitionRule { from: readonly TaskState[], to: TaskState, work?: VideoWork }
 
+/** The names of all transitions. */
+export const transitionTypes = Object.keys(transitions) as Array<Transition['type']>
+
 export const openStates = ['queued', 'submitting', 'generating', 'storing'] as const satisfies readonly TaskState[]
 
 export function isOpen (task: Task): boolean {

@@ -1,5 +1,6 @@
 import { Semaphore } from '../runtime/semaphore.ts'
 import type { StoredVideo } from '../tasks/task.ts'
+import { videoCopied, type CopyOutcomeName } from '../telemetry/channels.ts'
 import { DownloadFailedError, VideoRefusedError } from './download-errors.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type VideoArchive } from './video-archive.ts'
 import type { VideoDownloader } from './video-download.ts'
@@ -39,13 +40,22 @@ export class VideoCopier {
    */
   async copy (sourceUrl: string, name: string, signal: AbortSignal): Promise<CopyOutcome> {
     return await this.#semaphore.run(signal, async () => {
+      const startedAt = performance.now()
+      const published = { outcome: 'interrupted' as CopyOutcomeName, bytes: 0 }
       try {
-        const file = await this.#findStored(name, signal) ?? await this.#download(sourceUrl, name, signal)
+        const present = await this.#findStored(name, signal)
+        const file = present ?? await this.#download(sourceUrl, name, signal)
+        if (present === undefined) published.bytes = file.bytes
         signal.throwIfAborted()
+        published.outcome = present === undefined ? 'stored' : 'present'
         return { outcome: 'stored', file }
       } catch (error) {
         signal.throwIfAborted()
-        return failureOf(error)
+        const failure = failureOf(error)
+        published.outcome = failure.outcome === 'refused' ? failure.reason : 'unavailable'
+        return failure
+      } finally {
+        if (videoCopied.hasSubscribers) videoCopied.publish({ ...published, ms: performance.now() - startedAt })
       }
     })
   }

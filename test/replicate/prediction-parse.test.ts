@@ -29,7 +29,8 @@ t.test('a full prediction is parsed, and unknown members are ignored', async (t)
     source: 'api',
     dataRemoved: false,
     createdAt: Date.UTC(2026, 10, 24, 8, 0, 0, 123),
-    webhook: 'https://dreams.example/hook'
+    webhook: 'https://dreams.example/hook',
+    predictSeconds: 3
   })
 })
 
@@ -43,7 +44,8 @@ const bare = {
   source: null,
   dataRemoved: false,
   createdAt: null,
-  webhook: null
+  webhook: null,
+  predictSeconds: null
 }
 
 t.test('an id and a status are enough, and what is of the wrong type counts as missing', async (t) => {
@@ -51,6 +53,13 @@ t.test('an id and a status are enough, and what is of the wrong type counts as m
   t.same(parsePrediction({
     id: 'a', status: '', model: 7, version: {}, input: [], logs: null, source: 1, data_removed: 'yes', created_at: 'noon', webhook: false
   }), { id: 'a', status: '', ...bare })
+})
+
+t.test('a time that no prediction can take counts as missing', async (t) => {
+  const parse = (metrics: unknown) => parsePrediction({ id: 'a', status: 'succeeded', metrics })?.predictSeconds
+  for (const seconds of [0, 0.5, 86_400]) t.equal(parse({ predict_time: seconds }), seconds)
+  for (const seconds of [-1, 86_401, 1e300, Infinity, NaN, '3', null]) t.equal(parse({ predict_time: seconds }), null)
+  for (const metrics of [null, [], 'none', {}]) t.equal(parse(metrics), null)
 })
 
 t.test('an error that is no string is kept as JSON, bounded', async (t) => {

@@ -52,6 +52,14 @@ t.test('SQLite: what an instance reads every few seconds does not read the tasks
   }
 })
 
+t.test('SQLite: a scrape of the metrics finds open tasks by an index, and reads no more than its limit', async (t) => {
+  const dataDir = t.testdir()
+  const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
+  const sent = (await preparedDuring(open)).filter((sql) => sql.includes('oldest_created_at'))
+  const [plan = ''] = explainAll(t, dataDir, sent)
+  t.match(plan, /SCAN task USING INDEX task_open_deadline/)
+})
+
 t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task that it does not return, with any filter', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })

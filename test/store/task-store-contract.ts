@@ -60,6 +60,20 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     }
   })
 
+  scenario('open tasks are counted by state and style, up to a limit', async (t, store) => {
+    t.same(await store.summarizeOpen(10), [])
+    const first = await store.create(aTask({ createdAt: 1_000, deadlineAt: 5_000 }))
+    await store.create(aTask({ createdAt: 3_000, deadlineAt: 7_000 }))
+    await apply(store, await store.create(aTask({ createdAt: 2_000, deadlineAt: 6_000, style: 'Cursed' })), submit, attach('prediction-1'), storeAs('video-1'))
+    await apply(store, await store.create(aTask({ createdAt: 500, deadlineAt: 4_000 })), fail)
+    const cursed = { state: 'storing', style: 'Cursed', tasks: 1, oldestCreatedAt: 2_000 } as const
+    const sorted = (await store.summarizeOpen(10)).toSorted((a, b) => a.style.localeCompare(b.style))
+    t.same(sorted, [cursed, { state: 'queued', style: 'Realistic', tasks: 2, oldestCreatedAt: 1_000 }])
+    t.same(await store.summarizeOpen(1), [{ state: 'queued', style: 'Realistic', tasks: 1, oldestCreatedAt: 1_000 }], 'the earliest deadlines')
+    await apply(store, first, fail)
+    t.same(await store.summarizeOpen(1), [cursed], 'ended tasks do not count')
+  })
+
   scenario('every transition is stored in full; the revision counts only changes that clients see, the version all', async (t, store) => {
     const created = await store.create(aTask())
     const submitted = await apply(store, created, submit)

@@ -3,6 +3,7 @@ import { PgBoss } from 'pg-boss'
 import type { Log } from '../../runtime/log.ts'
 import { databaseAddress } from '../database-address.ts'
 import { StoreUnavailableError } from '../store-errors.ts'
+import type { ConnectionCounts } from '../task-store.ts'
 import { DatabaseOutageLog } from './database-outage-log.ts'
 import { isRetryable, isTransient, requestTimeoutMs, unwrapCause, withRequestTimeout, withRetry } from './database-retry.ts'
 import { errorMessage, toStartError } from './database-start-error.ts'
@@ -37,6 +38,8 @@ export interface PostgresDatabase {
    * @throws StoreUnavailableError when the database stays unavailable or cannot do its work
    */
   withRetry: <T>(work: () => Promise<T>) => Promise<T>
+  /** The connections of the pool; undefined while it is not open. */
+  countConnections: () => ConnectionCounts | undefined
   close: () => Promise<void>
 }
 
@@ -95,6 +98,10 @@ export async function openPostgres (options: PostgresOptions): Promise<PostgresD
         if (!commits.isUnderWay && !commits.wasLost) throw error
         throw new StoreUnavailableError(unwrapCause(error), { isTransient: isTransient(unwrapCause(error)), isOutcomeUnknown: true })
       }
+    },
+    countConnections: () => {
+      const counts = db.poolCounts?.()
+      return counts ? { max: counts.max, inUse: counts.total - counts.idle, idle: counts.idle, waiting: counts.waiting } : undefined
     },
     close: () => boss.stop({ graceful: false })
   }

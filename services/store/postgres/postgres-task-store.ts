@@ -5,13 +5,15 @@ import type { Log } from '../../runtime/log.ts'
 import { SingleFlight } from '../../runtime/single-flight.ts'
 import { StartError } from '../../runtime/start-error.ts'
 import { applyTransition, type Task, type Transition } from '../../tasks/task.ts'
+import { taskCreated, taskTransitioned } from '../../telemetry/channels.ts'
 import { needsCallback } from '../callback-deliveries.ts'
 import { databaseAddress } from '../database-address.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest, type StoredKey } from '../idempotency-key.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
-import { endedCondition, expiryBounds, keepsFilesCondition, unresolvedCondition } from '../task-conditions.ts'
+import { endedCondition, expiryBounds, keepsFilesCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
 import type { TaskEvent } from '../task-event.ts'
-import type { CallKind, InFlightPrediction, LeasedWork, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import { rowToOpenTasks } from '../task-row.ts'
+import type { CallKind, ConnectionCounts, InFlightPrediction, LeasedWork, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './database-retry.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
@@ -110,6 +112,7 @@ class PostgresTaskStore implements TaskStore {
   async create (task: Task): Promise<Task> {
     this.#assertHealthy()
     await this.#inserts.run(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, () => this.#reads.load(task.id)))
+    if (taskCreated.hasSubscribers) taskCreated.publish({ task })
     return task
   }
 
@@ -117,7 +120,9 @@ class PostgresTaskStore implements TaskStore {
     this.#assertHealthy()
     const stored = await this.#keyLookups.run(keyName({ request }), () => this.#idempotentInserts.run({ task, request })
       .catch((error: unknown) => this.#resolveUnknownOutcome(error, () => findKey(this.#database, request))))
-    return stored.row.task_id === task.id ? { outcome: 'created' } : compareWithStoredKey(stored, request)
+    if (stored.row.task_id !== task.id) return compareWithStoredKey(stored, request)
+    if (taskCreated.hasSubscribers) taskCreated.publish({ task })
+    return { outcome: 'created' }
   }
 
   get (id: string): Promise<Task | undefined> {
@@ -127,7 +132,9 @@ class PostgresTaskStore implements TaskStore {
   async applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome> {
     const after = applyTransition(task, transition, this.now())
     if (after === undefined) throw new IllegalTransitionError(task, transition)
-    return this.#transitions.run({ from: task, to: after })
+    const outcome = await this.#transitions.run({ from: task, to: after })
+    if (outcome.outcome === 'applied' && taskTransitioned.hasSubscribers) taskTransitioned.publish({ transition: transition.type, from: task, to: outcome.task })
+    return outcome
   }
 
   async remove (task: Task): Promise<boolean> {
@@ -249,6 +256,15 @@ class PostgresTaskStore implements TaskStore {
 
   callBudget (kind: CallKind, perMinute: number): CallBudget {
     return new PostgresCallBudget(this.#database, kind, perMinute)
+  }
+
+  async summarizeOpen (limit: number): Promise<OpenTasks[]> {
+    this.#assertOpen()
+    return (await this.#database.query(openSummary, [limit])).map(rowToOpenTasks)
+  }
+
+  countConnections (): ConnectionCounts | undefined {
+    return this.#database.countConnections()
   }
 
   async ping (): Promise<void> {

@@ -1,13 +1,14 @@
 import { LocalCallBudget, type CallBudget } from '../../rate-limit/call-budget.ts'
 import type { Log } from '../../runtime/log.ts'
 import { applyTransition, type Task, type Transition } from '../../tasks/task.ts'
+import { taskCreated, taskTransitioned } from '../../telemetry/channels.ts'
 import { needsCallback } from '../callback-deliveries.ts'
 import { ClaimHealth } from '../claim-health.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest } from '../idempotency-key.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import type { TaskEvent } from '../task-event.ts'
 import { toInFlightPrediction } from '../task-row.ts'
-import type { CallKind, InFlightPrediction, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import type { CallKind, InFlightPrediction, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { SqliteClaims } from './sqlite-claims.ts'
 import { isTransient, openDatabase, readStoreId, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
@@ -65,15 +66,14 @@ class SqliteTaskStore implements TaskStore {
 
   async create (task: Task): Promise<Task> {
     this.#assertHealthy()
-    return this.#writes.run(() => {
-      this.#table.insert(task)
-      return task
-    })
+    await this.#writes.run(() => this.#table.insert(task))
+    if (taskCreated.hasSubscribers) taskCreated.publish({ task })
+    return task
   }
 
   async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
     this.#assertHealthy()
-    return this.#writes.run((): IdempotentOutcome => {
+    const outcome = await this.#writes.run((): IdempotentOutcome => {
       const now = this.now()
       this.#keys.removeExpired(now)
       const row = this.#keys.find(request)
@@ -82,6 +82,8 @@ class SqliteTaskStore implements TaskStore {
       this.#table.insert(task)
       return { outcome: 'created' }
     })
+    if (outcome.outcome === 'created' && taskCreated.hasSubscribers) taskCreated.publish({ task })
+    return outcome
   }
 
   async get (id: string): Promise<Task | undefined> {
@@ -92,8 +94,10 @@ class SqliteTaskStore implements TaskStore {
     const after = applyTransition(task, transition, this.now())
     if (after === undefined) throw new IllegalTransitionError(task, transition)
     const outcome = await this.#writes.run(() => this.#compareAndSet(task, after))
-    if (outcome.outcome === 'applied') this.#notifyChanged(task.id)
-    if (outcome.outcome === 'applied' && needsCallback(task, after)) this.deliveries.notifyDue()
+    if (outcome.outcome !== 'applied') return outcome
+    this.#notifyChanged(task.id)
+    if (needsCallback(task, after)) this.deliveries.notifyDue()
+    if (taskTransitioned.hasSubscribers) taskTransitioned.publish({ transition: transition.type, from: task, to: after })
     return outcome
   }
 
@@ -193,6 +197,12 @@ class SqliteTaskStore implements TaskStore {
   callBudget (_kind: CallKind, perMinute: number): CallBudget {
     return new LocalCallBudget({ perMinute, now: () => performance.now() })
   }
+
+  async summarizeOpen (limit: number): Promise<OpenTasks[]> {
+    return this.#read(() => this.#table.summarizeOpen(limit))
+  }
+
+  countConnections (): undefined {}
 
   async ping (): Promise<void> {
     this.#assertHealthy()

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Task } from '../../tasks/task.ts'
-import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, unresolvedCondition } from '../task-conditions.ts'
-import { rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
-import type { TaskListQuery } from '../task-store.ts'
+import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
+import { rowToOpenTasks, rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
+import type { OpenTasks, TaskListQuery } from '../task-store.ts'
 
 export type SqliteTaskRow = TaskRow & { seq: number }
 
@@ -31,6 +31,7 @@ export class SqliteTaskTable {
       remove: prepare('delete from task where id = ? and version = ?'),
       get: prepare('select * from task where id = ?'),
       open: prepare(`select * from task where ${openCondition} and seq > ? order by seq`),
+      openSummary: prepare(openSummary.replace('$1', '?')),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
       // SQLite would choose the index of prediction_id, and read every queued task.
       submitted: prepare(`select id from task where state in ('generating', 'storing')
@@ -122,6 +123,10 @@ export class SqliteTaskTable {
 
   listExpired (retentionMs: number, now: number, limit: number): Task[] {
     return Array.from(iterateRows(this.#statements.expired, ...expiryBounds(retentionMs, now), now, limit), rowToTask)
+  }
+
+  summarizeOpen (limit: number): OpenTasks[] {
+    return this.#statements.openSummary.all(limit).map(rowToOpenTasks)
   }
 
   clearCache (): void {
