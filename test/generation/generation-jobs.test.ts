@@ -9,6 +9,7 @@ import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import { matchList } from '../support/match-list.ts'
 import { createDatabase } from '../support/postgres.ts'
+import { predict } from '../support/predict.ts'
 import { slowOn } from '../support/quick.ts'
 import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
 
@@ -145,11 +146,7 @@ for (const [name, makeShelf] of Object.entries(shelves)) {
 /** The task with a prediction that really is there. */
 async function generating (store: TaskStore, task: Task, apiUrl: string): Promise<Task> {
   const submission = { startedAt: Date.now(), providerStartedAt: Date.now(), model: 'luma/ray', input: { prompt: task.dream }, webhook: null, isAmbiguous: false }
-  const made = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
-    method: 'POST', headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' }, body: JSON.stringify({ input: submission.input })
-  })
-  if (made.status !== 201) throw new Error(await made.text())
-  const { id } = await made.json() as { id: string }
+  const id = await predict(apiUrl, submission.input)
   const moves: Transition[] = [{ type: 'submit', submission }, { type: 'attach_prediction', predictionId: id, predictionCreatedAt: Date.now() }]
   for (const move of moves) {
     const moved = await store.applyTransition(task, move)

@@ -1,21 +1,12 @@
 import t from 'tap'
 import { until } from '../../harness/until.ts'
+import { predict } from '../support/predict.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 const publicUrl = 'https://dreams.example'
 
 /** Webhooks are asked for, and never arrive: nothing listens at that address. */
 const withWebhooks = { PUBLIC_URL: publicUrl, REPLICATE_WEBHOOKS: 'on', REPLICATE_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24).toString('base64')}` }
-
-/** Makes a prediction with the account of the service that is not the service's. */
-async function predict (apiUrl: string, prompt: string, webhook?: string): Promise<string> {
-  const response = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
-    method: 'POST',
-    headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' },
-    body: JSON.stringify({ input: { prompt, aspect_ratio: '9:16' }, ...(webhook && { webhook, webhook_events_filter: ['completed'] }) })
-  })
-  return (await response.json() as { id: string }).id
-}
 
 const promptOf = (dream: string) => `Photorealistic, cinematic, surreal, dreamlike visuals. ${dream}`
 
@@ -35,7 +26,7 @@ t.test('many tasks of one dream with lost responses use every prediction that wa
 t.test('a lost answer costs no prediction of another client, which asks for the same at the same time', async (t) => {
   let skewMs = -20_000
   const { app, emulator, apiUrl } = await startService(t, { emulator: { generationMs: 3_000, now: () => Date.now() + skewMs } })
-  const older = await predict(apiUrl, promptOf('A whale'))
+  const older = await predict(apiUrl, { prompt: promptOf('A whale'), aspect_ratio: '9:16' })
   skewMs = 0
   emulator.addFault({ call: 'create', kind: 'reset_after' })
   const taskId = await postDream(app, 'A whale')

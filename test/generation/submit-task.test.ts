@@ -1,6 +1,7 @@
 import t from 'tap'
 import { until } from '../../harness/until.ts'
 import type { Fault } from '../../replicate-emulator/fault.ts'
+import { predict } from '../support/predict.ts'
 import { ended, postDream, startService, statusOf } from '../support/service.ts'
 
 t.jobs = 4
@@ -33,14 +34,9 @@ t.test('a prediction whose response was lost is found, and no second one is crea
 t.test('a submission that never arrived is repeated once, and predictions of other clients are not taken', async (t) => {
   const service = await startService(t, { emulator: { generationMs: 3_000 } })
   const { app, emulator, apiUrl } = service
-  const create = (prompt: string, webhook?: string) => fetch(`${apiUrl}/models/luma/ray/predictions`, {
-    method: 'POST',
-    headers: { authorization: 'Bearer another', 'content-type': 'application/json' },
-    body: JSON.stringify({ input: { prompt, aspect_ratio: '9:16' }, webhook, webhook_events_filter: ['completed'] })
-  })
   const stylePrompt = 'Photorealistic, cinematic, surreal, dreamlike visuals. '
-  await create(`${stylePrompt}Dream 0`, 'https://another.example/hook')
-  await create(`${stylePrompt}Dream 1 and more`)
+  await predict(apiUrl, { prompt: `${stylePrompt}Dream 0`, aspect_ratio: '9:16' }, { webhook: 'https://another.example/hook' })
+  await predict(apiUrl, { prompt: `${stylePrompt}Dream 1 and more`, aspect_ratio: '9:16' })
 
   const taskIds = await breakCreates(service, [{ kind: 'reset_before' }, { kind: 'status', status: 502 }])
   for (const taskId of taskIds) t.match(await ended(app, taskId), { status: 'completed' })

@@ -7,6 +7,7 @@ import { until } from '../../harness/until.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { listenRaw, readAnswer } from '../support/raw-exchange.ts'
+import { predictEnded } from '../support/predict.ts'
 import { slow } from '../support/quick.ts'
 import { startService } from '../support/service.ts'
 import { apply, createStoredVideo, createStoringTask, storedAt } from '../support/stored-video.ts'
@@ -244,17 +245,11 @@ t.test('a video is served from PostgreSQL’s tasks, too', slow, async (t) => {
 async function createPendingVideo (t: Test) {
   const dataDir = t.testdir()
   const { app, emulator, apiUrl, logLines } = await startService(t, { env: { DATA_DIR: dataDir } })
-  const response = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
-    method: 'POST', headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' }, body: JSON.stringify({ input: { prompt: 'A whale' } })
-  })
-  const { id } = await response.json() as { id: string }
-  const prediction = emulator.log.find(id)
-  if (prediction === undefined) throw new Error('The prediction is missing')
-  emulator.end(prediction, { status: 'succeeded' })
+  const prediction = await predictEnded({ emulator, apiUrl })
   const { bytes, sha256: hash } = await emulator.files.digest(prediction, 'video')
   const name = createArchiveName('mp4')
   await rename(join(dataDir, 'videos'), join(dataDir, 'elsewhere'))
-  const storing = await createStoringTask(app, name, 'Animated', `${new URL(apiUrl).origin}/files/${id}/output.mp4`)
+  const storing = await createStoringTask(app, name, 'Animated', `${new URL(apiUrl).origin}/files/${prediction.id}/output.mp4`)
   await apply(app, storing, { type: 'complete', videoFile: null, videoWork: 'store' })
   return { app, emulator, name, bytes, hash, logLines }
 }

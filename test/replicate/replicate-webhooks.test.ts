@@ -6,6 +6,7 @@ import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import { predictEnded } from '../support/predict.ts'
 import { openRaw, readAnswer, type RawAnswer } from '../support/raw-exchange.ts'
 import { ended, postDream, startEmulator, statusOf, testEnvironment } from '../support/service.ts'
 
@@ -223,15 +224,9 @@ t.test('one of several signatures is enough, as while a secret is being replaced
 })
 
 /** The address of a real video, that of another prediction. */
-async function endedVideo ({ emulator, apiUrl }: Service): Promise<unknown> {
-  const response = await fetch(`${apiUrl}/models/luma/ray/predictions`, {
-    method: 'POST', headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' }, body: JSON.stringify({ input: { prompt: 'A video' } })
-  })
-  const { id } = await response.json() as { id: string }
-  const prediction = emulator.log.find(id)
-  if (prediction === undefined) throw new Error('The prediction is missing')
-  emulator.end(prediction, { status: 'succeeded' })
-  return emulator.predictions.find((view) => view.id === id)?.output
+async function endedVideo (service: Service): Promise<unknown> {
+  const { id } = await predictEnded(service)
+  return service.emulator.predictions.find((view) => view.id === id)?.output
 }
 
 t.test('duplicates, disorder and a replay to the address of another task do no harm', async (t) => {

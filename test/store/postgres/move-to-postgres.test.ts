@@ -11,6 +11,7 @@ import { createArchiveName } from '../../../services/videos/archive-name.ts'
 import { matchList } from '../../support/match-list.ts'
 import { byId, moveToPostgres, openPostgres, query } from '../../support/move-to-postgres.ts'
 import { createDatabase } from '../../support/postgres.ts'
+import { predict } from '../../support/predict.ts'
 import { runService } from '../../support/running-service.ts'
 import { startEmulator } from '../../support/service.ts'
 
@@ -180,15 +181,6 @@ async function taskFactory (store: TaskStore, apiUrl: string) {
     // As if its video was lost: it has no file, and no work is left.
     return apply(storing, { type: 'complete', videoFile: null, videoWork: null })
   }
-}
-
-async function predict (apiUrl: string, input: Record<string, unknown>): Promise<string> {
-  const response = await fetch(`${apiUrl}/models/${model}/predictions`, {
-    method: 'POST',
-    headers: { authorization: 'Bearer test-token', 'content-type': 'application/json' },
-    body: JSON.stringify({ input })
-  })
-  return (await response.json() as { id: string }).id
 }
 
 /** Blocks the insertion of a task until the returned function is called; the insertion then succeeds. */
