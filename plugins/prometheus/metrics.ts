@@ -7,7 +7,7 @@ import type { Channel } from '../../services/telemetry/channels.ts'
 type LabelValues = Record<string, readonly string[]>
 
 interface MetricOptions {
-  /** after the prefix `dreamreel_`, with the unit at the end */
+  /** with the prefix `dreamreel_`, or `process_` for the names that Prometheus recommends to all programs, and the unit at the end */
   name: string
   help: string
   /** the labels, with the values that are known in advance; none for a label whose values come with time */
@@ -86,8 +86,7 @@ export class Metrics {
   }
 
   #configure ({ name, help, labels = {} }: MetricOptions) {
-    const fullName = name.startsWith('process_') ? name : `dreamreel_${name}`
-    return { name: fullName, help, labelNames: Object.keys(labels), registers: [this.#registry] }
+    return { name, help, labelNames: Object.keys(labels), registers: [this.#registry] }
   }
 
   #recordFailure (err: unknown): void {

@@ -6,7 +6,7 @@ const sampleIntervalMs = 100
 
 /** Measures the process itself. The names that begin with `process_` are those that Prometheus recommends to all programs. */
 export function measureProcess (metrics: Metrics): void {
-  const build = metrics.gauge({ name: 'build_info', help: 'Always 1. The labels are the versions of the service and of Node', labels: { version: [], node: [] } })
+  const build = metrics.gauge({ name: 'dreamreel_build_info', help: 'Always 1. The labels are the versions of the service and of Node', labels: { version: [], node: [] } })
   build.set({ version: packageJson.version, node: process.version }, 1)
   const startTime = metrics.gauge({ name: 'process_start_time_seconds', help: 'When the process started, in seconds since 1970' })
   startTime.set(toSeconds(performance.timeOrigin))
@@ -24,7 +24,7 @@ export function measureProcess (metrics: Metrics): void {
 /** A histogram of samples can be added up over instances and over time, which percentiles of each instance cannot. */
 function measureEventLoop (metrics: Metrics): void {
   const delays = metrics.histogram({
-    name: 'event_loop_delay_seconds', help: `How late timers of ${sampleIntervalMs} ms are: for this time the process did not react`, buckets: delayBuckets
+    name: 'dreamreel_event_loop_delay_seconds', help: `How late timers of ${sampleIntervalMs} ms are: for this time the process did not react`, buckets: delayBuckets
   })
   let setAt = performance.now()
   const timer = setInterval(() => {

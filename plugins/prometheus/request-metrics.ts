@@ -8,12 +8,12 @@ const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Counts requests by the pattern of their route, never by their address: the number of time series has a bound. */
 export function measureRequests (metrics: Metrics): void {
   const requests = metrics.counter({
-    name: 'http_requests_total',
+    name: 'dreamreel_http_requests_total',
     help: 'Requests that were answered or aborted. Route: the pattern, or none for unknown addresses and requests that are not valid HTTP. Status: aborted if the client left before an answer began',
     labels: { method: [], route: [], status: [] }
   })
   const durations = metrics.histogram({
-    name: 'http_request_duration_seconds',
+    name: 'dreamreel_http_request_duration_seconds',
     help: 'Time from the start of a request to the end of its answer. Event streams and Prefer: wait take as long as their clients wait',
     labels: { method: [], route: [] },
     buckets

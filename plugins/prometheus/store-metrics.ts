@@ -11,14 +11,14 @@ const storeTimeoutMs = 2_000
 
 /** Reads at each scrape what the store contains. While it is unavailable these metrics are missing, and the scrape succeeds. */
 export function measureStore (metrics: Metrics, store: TaskStore): void {
-  const isUp = metrics.gauge({ name: 'store_up', help: 'Whether the store of the tasks could be read for this scrape: 1 or 0' })
+  const isUp = metrics.gauge({ name: 'dreamreel_store_up', help: 'Whether the store of the tasks could be read for this scrape: 1 or 0' })
   const openTasks = metrics.gauge({
-    name: 'open_tasks',
+    name: 'dreamreel_open_tasks',
     help: `Open tasks of all instances, by their internal state. At most ${maxReadTasks} are counted in all. Missing while the store is unavailable`,
     labels: { state: openStates, style: styles }
   })
   const oldestAge = metrics.gauge({
-    name: 'oldest_open_task_age_seconds',
+    name: 'dreamreel_oldest_open_task_age_seconds',
     help: 'Time since the creation of the oldest open task of all instances; 0 without open tasks. Missing while the store is unavailable'
   })
   metrics.beforeScrape(async () => {
@@ -44,10 +44,10 @@ async function readInTime (store: TaskStore) {
 
 function measureConnections (metrics: Metrics, store: TaskStore): void {
   const connections = metrics.gauge({
-    name: 'postgres_connections', help: 'Connections of the pool to PostgreSQL, without the one that listens for changes', labels: { state: ['in_use', 'idle'] }
+    name: 'dreamreel_postgres_connections', help: 'Connections of the pool to PostgreSQL, without the one that listens for changes', labels: { state: ['in_use', 'idle'] }
   })
-  const max = metrics.gauge({ name: 'postgres_connections_max', help: 'The maximum number of connections of the pool to PostgreSQL' })
-  const waiting = metrics.gauge({ name: 'postgres_waiting_queries', help: 'Queries that wait for a connection of the pool to PostgreSQL' })
+  const max = metrics.gauge({ name: 'dreamreel_postgres_connections_max', help: 'The maximum number of connections of the pool to PostgreSQL' })
+  const waiting = metrics.gauge({ name: 'dreamreel_postgres_waiting_queries', help: 'Queries that wait for a connection of the pool to PostgreSQL' })
   metrics.beforeScrape(() => {
     const counts = store.countConnections()
     if (counts === undefined) return

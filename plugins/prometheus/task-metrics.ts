@@ -15,29 +15,29 @@ const maxTimedTasks = 20_000
  * @param now the store's clock, ms since the epoch
  */
 export function measureTasks (metrics: Metrics, now: () => number): void {
-  const created = metrics.counter({ name: 'tasks_created_total', help: 'Tasks that this instance has accepted', labels: { style: styles } })
+  const created = metrics.counter({ name: 'dreamreel_tasks_created_total', help: 'Tasks that this instance has accepted', labels: { style: styles } })
   const ended = metrics.counter({
-    name: 'tasks_ended_total',
+    name: 'dreamreel_tasks_ended_total',
     help: 'Tasks that this instance has ended. Result: completed, or the error_code',
     labels: { style: styles, result: ['completed', ...taskFailureCodes] }
   })
   const durations = metrics.histogram({
-    name: 'task_duration_seconds',
+    name: 'dreamreel_task_duration_seconds',
     help: 'Time from the creation of a task to its end, by its status at the end',
     labels: { status: ['completed', 'failed'] },
     buckets: stateBuckets
   })
   const applied = metrics.counter({
-    name: 'task_transitions_total', help: 'Changes of tasks that this instance has committed', labels: { transition: transitionTypes }
+    name: 'dreamreel_task_transitions_total', help: 'Changes of tasks that this instance has committed', labels: { transition: transitionTypes }
   })
   const stateTimes = metrics.histogram({
-    name: 'task_state_duration_seconds',
+    name: 'dreamreel_task_state_duration_seconds',
     help: 'Time that a task has spent in a state when it left it. Not counted if another instance, or an earlier start of this one, has seen the task enter generating or storing',
     labels: { state: openStates },
     buckets: stateBuckets
   })
   const predictTimes = metrics.histogram({
-    name: 'predict_duration_seconds',
+    name: 'dreamreel_predict_duration_seconds',
     help: 'Time for which Replicate ran the model, as its answer says: what it charges for many models',
     labels: { style: styles },
     buckets: predictBuckets

@@ -28,7 +28,7 @@ t.test('compose.yaml passes every setting to the container', async (t) => {
       if (setting === 'DATA_DIR') continue
       t.ok(setting in environment, `${setting} of ${name}`)
       const value = String(environment[setting] ?? '')
-      if (['HOST', 'PORT', 'DATABASE_URL'].includes(setting)) t.notMatch(value, `{${setting}`, `${setting} is what nginx and the healthcheck count on`)
+      if (['HOST', 'PORT', 'METRICS_PORT', 'DATABASE_URL'].includes(setting)) t.notMatch(value, `{${setting}`, `${setting} is what nginx and the healthcheck count on`)
       else t.ok(value === '' || value.startsWith(`\${${setting}:`), `${setting} of ${name} is what it is outside`)
     }
     t.same(Object.keys(environment).filter((setting) => !settings.includes(setting)), [], 'and nothing else')
@@ -82,7 +82,7 @@ t.test('the Kubernetes files are consistent, and accept every setting', async (t
   const [generated] = parse(kustomization).configMapGenerator
   matchList(t, container.envFrom, [{ configMapRef: { name: generated.name } }, { secretRef: { name: 'dreamreel' } }])
   const fixed = Object.fromEntries(container.env.map(({ name, value }: { name: string, value?: string }) => [name, value]))
-  t.same(fixed, { REPLICATE_API_TOKEN: undefined, DATABASE_URL: undefined, HOST: '0.0.0.0', PORT: String(container.ports[0].containerPort) })
+  t.same(fixed, { REPLICATE_API_TOKEN: undefined, DATABASE_URL: undefined, HOST: '0.0.0.0', PORT: String(container.ports[0].containerPort), METRICS_PORT: String(container.ports[1].containerPort) })
   const given = Object.fromEntries((await Promise.all(generated.envs.map((name: string) => read(name, kubernetes)))).flatMap(lines))
   t.same(Object.keys(given).filter((name) => !settings.includes(name)), [])
   const config = readConfig({ REPLICATE_API_TOKEN: 'x', ...given })
