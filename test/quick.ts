@@ -13,7 +13,7 @@ const leftOut = new RegExp(`^test/(${[
   'metrics',
   'http/(body-budget|lingering-close|pipelined-requests|shipped-app)',
   'net',
-  'project/audit',
+  'project/(audit|release)',
   'replicate/(account-check|replicate-client|replicate-webhooks)',
   'replicate-emulator',
   'runtime/redact-secrets',
