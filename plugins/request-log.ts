@@ -33,6 +33,12 @@ export class RequestLog extends LogController {
   override requestCompleted (): void {}
 
   override routeNotFound (): void {}
+
+  override streamError (error: Error, request: FastifyRequest): void {
+    // A client that has left: the line of the request says so.
+    if ('code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return
+    request.log.warn({ err: error }, 'An answer was cut off, because its content could not be read to the end')
+  }
 }
 
 function logEnd (request: FastifyRequest, reply: FastifyReply): void {

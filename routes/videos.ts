@@ -127,7 +127,7 @@ const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { deli
       case 'not_modified': return reply.code(304).send()
     }
     if (range === 'unsatisfiable') throw problem('range_not_satisfiable', { headers: { 'content-range': `bytes */${bytes}` } })
-    const content = request.method === 'HEAD' ? null : await videoArchive.read(name, range)
+    const content = request.method === 'HEAD' ? null : await videoArchive.read(name, range ?? { start: 0, end: bytes - 1 })
     if (content === undefined) {
       logMissing(task, request)
       throw problem('video_gone')

@@ -6,12 +6,10 @@ import type { Readable } from 'node:stream'
 import { StartError } from '../runtime/start-error.ts'
 import { ArchiveUnavailableError, type ArchiveEntry, type ByteSpan, type StoreOptions, type VideoArchive } from './video-archive.ts'
 import { isArchiveName, ownerFile } from './archive-name.ts'
+import { FileStream } from './file-stream.ts'
 
 /** Writes that are under way, each in a file that no reader looks for. On the same file system, so that `rename` is atomic. */
 const unfinishedFolder = 'unfinished'
-/** Few system calls for a whole video, and little memory for a slow reader. */
-const readBytes = 256 * 1024
-
 /** An operator has to change something, while a disk that is full or slow may recover. */
 const permanentFaults = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR']
 
@@ -57,8 +55,10 @@ export class FolderArchive implements VideoArchive {
   async read (name: string, span?: ByteSpan): Promise<Readable | undefined> {
     const path = this.#path(name)
     const file = await this.#ifPresent(open(path))
+    if (file === undefined) return undefined
+    const content = new FileStream(file, span ?? await spanOfAll(file))
     // Without the listener an error before the caller listens would end the process.
-    return file?.createReadStream({ ...span, highWaterMark: readBytes }).on('error', () => {})
+    return content.on('error', () => {})
   }
 
   async signUrl (): Promise<undefined> {}
@@ -136,6 +136,15 @@ export class FolderArchive implements VideoArchive {
   #path (name: string): string {
     if (!isArchiveName(name)) throw new Error(`${JSON.stringify(name)} is not the name of a video`)
     return join(this.#folder, name)
+  }
+}
+
+async function spanOfAll (file: FileHandle): Promise<ByteSpan> {
+  try {
+    return { start: 0, end: (await file.stat()).size - 1 }
+  } catch (error) {
+    await file.close()
+    throw new ArchiveUnavailableError(error)
   }
 }
 

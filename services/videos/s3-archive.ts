@@ -108,8 +108,12 @@ export class S3Archive implements VideoArchive {
   async read (name: string, span?: ByteSpan): Promise<Readable | undefined> {
     const object = this.#object(name)
     try {
-      const { Body } = await this.#client.send(new GetObjectCommand({ ...object, ...(span && { Range: `bytes=${span.start}-${span.end}` }) }))
+      const { Body, ContentLength } = await this.#client.send(new GetObjectCommand({ ...object, ...(span && { Range: `bytes=${span.start}-${span.end}` }) }))
       if (!(Body instanceof Readable)) throw new Error('The answer of the S3 server has no body')
+      if (span !== undefined && ContentLength !== span.end - span.start + 1) {
+        Body.on('error', () => {}).destroy()
+        throw new Error(`The S3 server sends ${ContentLength} bytes of the span ${span.start}-${span.end}`)
+      }
       // Without this a connection that breaks before the caller listens would end the process.
       return Body.on('error', () => {})
     } catch (error) {

@@ -48,8 +48,8 @@ export interface VideoArchive {
   /** @returns undefined where there is no such video @throws ArchiveUnavailableError */
   find (name: string): Promise<ArchiveEntry | undefined>
   /**
-   * @returns the bytes of the span, or all of them; undefined where there is no such video. The caller reads the stream or
-   * destroys it, and learns from the stream itself where it fails later.
+   * @returns exactly the bytes of the span, or all of them; undefined where there is no such video. The caller reads the stream or
+   * destroys it, and learns from the stream itself where it fails later, also if the file is shorter than it was.
    * @throws ArchiveUnavailableError
    */
   read (name: string, span?: ByteSpan): Promise<Readable | undefined>

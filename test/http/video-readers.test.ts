@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir, readlink } from 'node:fs/promises'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { until } from '../../harness/until.ts'
+import { countOpen } from '../support/open-files.ts'
 import { startService } from '../support/service.ts'
 import { createStoredVideo } from '../support/stored-video.ts'
 
@@ -21,17 +21,12 @@ async function startWithVideo (t: Test) {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const file = join(dataDir, 'videos', name)
-  const countOpen = async (): Promise<number> => {
-    const descriptors = await readdir('/proc/self/fd')
-    const targets = await Promise.all(descriptors.map((descriptor) => readlink(`/proc/self/fd/${descriptor}`).catch(() => '')))
-    return targets.filter((target) => target === file).length
-  }
   const request = (): Socket => {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     socket.write(`GET /videos/${name} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`)
     return socket
   }
-  return { app, url: `http://127.0.0.1:${port}/videos/${name}`, request, countOpen }
+  return { app, url: `http://127.0.0.1:${port}/videos/${name}`, request, countOpen: () => countOpen(file) }
 }
 
 /** Keeps the streams of the archive, so that garbage collection closes none of their files. */

@@ -5,6 +5,7 @@ import { readConfig } from '../../config.ts'
 import * as harness from '../../harness/emulator.ts'
 import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import type { ServerOptions } from '../../server-options.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
 
 /** A fast emulator on a free port, closed when the test ends. */
@@ -27,12 +28,19 @@ export const testEnvironment = {
   REPLICATE_READS_PER_MINUTE: '100000'
 }
 
+export interface ServiceOptions {
+  emulator?: EmulatorOptions
+  env?: Record<string, string>
+  /** options of the server that are no settings */
+  server?: Partial<ServerOptions>
+}
+
 /** The service in this process, with an emulator and every line that it logs. Both are closed when the test ends. */
-export async function startService (t: Test, { emulator: options = {}, env = {} }: { emulator?: EmulatorOptions, env?: Record<string, string> } = {}) {
+export async function startService (t: Test, { emulator: options = {}, env = {}, server = {} }: ServiceOptions = {}) {
   const { emulator, apiUrl } = await startEmulator(t, options)
   const logLines: string[] = []
   const config = readConfig({ ...testEnvironment, REPLICATE_API_URL: apiUrl, ...env })
-  const app = await buildApp(config, { logStream: { write: (line) => { logLines.push(line) } } })
+  const app = await buildApp(config, { ...server, logStream: { write: (line) => { logLines.push(line) } } })
   t.teardown(() => app.close())
   await app.ready()
   return { app, emulator, apiUrl, logLines }

@@ -1,7 +1,9 @@
 import type { Test } from 'tap'
-import { randomUUID } from 'node:crypto'
-import { Readable } from 'node:stream'
-import type { VideoArchive } from '../../services/videos/video-archive.ts'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { Readable, Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
+import { until } from '../../harness/until.ts'
+import { ArchiveUnavailableError, type VideoArchive } from '../../services/videos/video-archive.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
 
 const contentType = 'video/mp4'
@@ -19,6 +21,49 @@ export function archiveContract (t: Test, openArchive: (t: Test) => Promise<Vide
     for (const [start, end] of [[0, 1], [0, 0], [99_999, 99_999], [500, 70_000], [0, 99_999]] as const) {
       t.strictSame(await bytesOf(archive.read(name, { start, end })), video.subarray(start, end + 1), `bytes ${start} to ${end}`)
     }
+  })
+
+  t.test('a span that is not wholly in the file fails instead of ending early', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    await archive.store(name, chunksOf(Buffer.alloc(100_000, 'dream'), 7_001), { contentType, signal })
+    for (const span of [{ start: 50, end: 100_000 }, { start: 99_999, end: 2_000_000 }, { start: 100_000, end: 100_000 }]) {
+      await t.rejects(bytesOf(archive.read(name, span)), ArchiveUnavailableError, `bytes ${span.start} to ${span.end}`)
+    }
+  })
+
+  t.test('a video is piped to where each chunk is only looked at when the next one is wanted', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    const video = randomBytes(1_000_003)
+    await archive.store(name, chunksOf(video, 300_000), { contentType, signal })
+    const received: Buffer[] = []
+    const late = new Writable({
+      highWaterMark: 1,
+      write (chunk: Buffer, _encoding, done) {
+        setImmediate(() => {
+          received.push(Buffer.from(chunk))
+          done()
+        })
+      }
+    })
+    const content = await archive.read(name, { start: 1, end: 999_999 })
+    content?.pipe(late)
+    await finished(late)
+    t.ok(Buffer.concat(received).equals(video.subarray(1, 1_000_000)))
+    await until(() => content?.closed, 'the source to be closed')
+  })
+
+  t.test('a video whose destination fails is not read on', async (t) => {
+    const archive = await openArchive(t)
+    const name = newName()
+    await archive.store(name, chunksOf(Buffer.alloc(1_000_000), 300_000), { contentType, signal })
+    const failing = new Writable({ highWaterMark: 1, write (_chunk, _encoding, done) { done(new Error('The client has left')) } })
+    const content = await archive.read(name)
+    content?.pipe(failing)
+    await t.rejects(finished(failing), { message: 'The client has left' })
+    content?.destroy()
+    await until(() => content?.closed, 'the source to be closed')
   })
 
   t.test('a video larger than one part of an upload is stored as it is', async (t) => {
