@@ -5,14 +5,15 @@ import { measureLostAnswers } from './lost-answers.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { measurePolling, measureSharedPolling } from './prediction-polling.ts'
 import { compareThroughput } from './throughput.ts'
+import { measureCopying, measureServing } from './videos.ts'
 import { measureClients } from './waiting-clients.ts'
 
 /**
  * Measures the service and compares it with a bare Fastify that has the same routes and schemas and keeps its tasks in a
  * Map, one after the other on the same cores. Absolute figures depend on the machine; the ratios do not. It ends by itself
- * after about sixteen minutes. An argument names the only part to measure.
+ * after about eighteen minutes. An argument names the only part to measure.
  */
-const parts = { throughput, backlog, waiting, lost, clients, postgres }
+const parts = { throughput, backlog, waiting, lost, clients, videos, postgres }
 const [chosen] = process.argv.slice(2)
 if (chosen !== undefined && !(chosen in parts)) throw new Error(`The parts are ${Object.keys(parts).join(', ')}`)
 for (const [name, measure] of Object.entries(parts)) if (chosen === undefined || chosen === name) await measure()
@@ -35,6 +36,10 @@ async function lost (): Promise<void> {
 
 async function clients (): Promise<void> {
   print(await measureClients())
+}
+
+async function videos (): Promise<void> {
+  print([...await measureServing(), ...await measureCopying()])
 }
 
 async function postgres (): Promise<void> {
