@@ -37,7 +37,7 @@ const roomRules = Object.entries(rooms).map(([room, below]) => ({
 }))
 
 /** Programs beside the product. They share harness/ and do not import each other. */
-const programs = ['chaos', 'bench', 'smoke']
+const programs = ['chaos', 'bench', 'fuzz', 'smoke']
 
 const programRules = programs.map((program) => ({
   name: `only-its-tests-know-${program}`,
@@ -81,14 +81,14 @@ export default {
       comment: 'The service does not need what tests, measures or imitates it.',
       severity: 'error',
       from: { path: '^(plugins|routes|services|[^/]+\\.ts$)' },
-      to: { path: '^(test|harness|chaos|bench|smoke|scripts|replicate-emulator)/' }
+      to: { path: '^(test|harness|chaos|bench|fuzz|smoke|scripts|replicate-emulator)/' }
     },
     {
       name: 'harness-knows-no-program',
       comment: 'harness/ serves the tests and the programs beside the product, and imports none of them.',
       severity: 'error',
       from: { path: '^harness/' },
-      to: { path: '^(test|chaos|bench|smoke|scripts)/' }
+      to: { path: '^(test|chaos|bench|fuzz|smoke|scripts)/' }
     },
     {
       name: 'only-tests-import-tests',

@@ -62,7 +62,7 @@ t.test('docs/design.md shows the table of transitions', async (t) => {
 async function readSources (): Promise<string> {
   const texts: string[] = []
   const exclude = ['node_modules/**', '.tap/**', 'data/**', 'package-lock.json']
-  for await (const path of glob('**/*.{ts,sql,yaml,conf,json}', { cwd: root, exclude })) {
+  for await (const path of glob(['**/*.{ts,sql,yaml,conf,json}', '.github/**/*.yml'], { cwd: root, exclude })) {
     texts.push(await readFile(new URL(path, root), 'utf8'))
   }
   return texts.join('\n')

@@ -1,0 +1,89 @@
+import type { FastifyInstance } from 'fastify'
+import { buildApp } from '../app.ts'
+import { readConfig } from '../config.ts'
+import { startEmulator } from '../harness/emulator.ts'
+import { freePort } from '../harness/free-port.ts'
+import { until } from '../harness/until.ts'
+import { newWebhookSecret } from '../harness/webhook-secret.ts'
+import type { TaskView } from '../services/tasks/task-view.ts'
+import { LogCheck } from './log-check.ts'
+import type { OpenApiDocument } from './openapi-operations.ts'
+import { placeholders, type Placeholder } from './requests.ts'
+
+const token = 'r8_a-token-that-no-line-may-have'
+/** Requests that never become complete are refused after this time. */
+const requestTimeoutMs = 400
+const maxRemembered = 50
+const noTask = '00000000-0000-7000-8000-000000000000'
+
+/** The service in this process, listening on 127.0.0.1, with an emulator of Replicate and a task that has a video. */
+export interface Target {
+  port: number
+  document: OpenApiDocument
+  log: LogCheck
+  /** Puts the names of tasks and files of this run into a text. */
+  fillIn (text: string): string
+  /** Remembers a task for the placeholders, until it is deleted. */
+  remember (taskId: string): void
+  /** @param request the bytes that deleted it */
+  forget (request: string): void
+  close (): Promise<void>
+}
+
+export async function startTarget (): Promise<Target> {
+  const emulator = await startEmulator({ generationMs: 200, startingMs: 10, rateLimits: false, allowHttpWebhooks: true })
+  // The address for webhooks has to be known before the service listens.
+  const port = await freePort()
+  const log = new LogCheck([token])
+  const config = readConfig({
+    REPLICATE_API_TOKEN: token,
+    REPLICATE_API_URL: emulator.apiUrl,
+    REPLICATE_POLL_INTERVAL_MS: '50',
+    REPLICATE_CREATES_PER_MINUTE: '100000',
+    REPLICATE_READS_PER_MINUTE: '100000',
+    DATA_DIR: ':memory:',
+    FFMPEG_PATH: 'off',
+    LOG_LEVEL: 'trace',
+    CALLBACK_SECRET: newWebhookSecret(),
+    ALLOW_PRIVATE_CALLBACKS: 'true',
+    PUBLIC_URL: `http://127.0.0.1:${port}`,
+    REPLICATE_WEBHOOKS: 'on'
+  })
+  const app = await buildApp(config, { logStream: log, requestTimeoutMs, timeoutCheckMs: 100, lingeringMs: 500, idleTimeoutMs: 5_000 })
+  await app.listen({ host: '127.0.0.1', port })
+  const ended = await createEnded(app)
+  const accepted: string[] = []
+  const values: Record<Placeholder, () => string> = {
+    'TASK-ENDED': () => ended.id,
+    'TASK-RECENT': () => accepted.at(-1) ?? noTask,
+    'TASK-OLD': () => accepted[0] ?? noTask,
+    'VIDEO-NAME': () => ended.video
+  }
+  return {
+    port,
+    document: (await app.inject('/openapi.json')).json(),
+    log,
+    fillIn: (text) => placeholders.reduce((filled, name) => filled.replaceAll(name, values[name]), text),
+    remember: (taskId) => {
+      accepted.push(taskId)
+      if (accepted.length > maxRemembered) accepted.shift()
+    },
+    forget: (request) => {
+      const index = accepted.findIndex((id) => request.includes(id))
+      if (index !== -1) accepted.splice(index, 1)
+    },
+    close: async () => {
+      await app.close()
+      await emulator.close()
+    }
+  }
+}
+
+async function createEnded (app: FastifyInstance): Promise<{ id: string, video: string }> {
+  const { task_id: id } = (await app.inject({ method: 'POST', url: '/generate-video?dream=whale&style=Realistic' })).json() as { task_id: string }
+  const video = await until(async () => {
+    const task: TaskView = (await app.inject(`/video-status/${id}`)).json()
+    return task.video_url?.slice(task.video_url.lastIndexOf('/') + 1)
+  }, 'the first video')
+  return { id, video }
+}
