@@ -1,17 +1,18 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import { freePort } from './free-port.ts'
 
-const run = promisify(execFile)
 const storageServers = ['account', 'container', 'object'] as const
 const startTimeoutMs = 60_000
 /** In the package of Debian, whose interpreter need not be the first `python3` on the path. */
 const python = '/usr/bin/python3'
+const swiftServers = fileURLToPath(new URL('swift-servers.py', import.meta.url))
 
 /**
  * A real S3 server on 127.0.0.1: OpenStack Swift with its S3 interface, from Debian's packages `swift-proxy`, `swift-account`,
@@ -22,7 +23,7 @@ export class S3Server {
   readonly port: number
   #cachePort = 0
   #storagePorts: number[] = []
-  #processes: ChildProcess[] = []
+  #processes: Array<{ child: ChildProcess, closed: Promise<void> }> = []
   readonly credentials = { accessKeyId: 'test:tester', secretAccessKey: 'testing' }
   readonly region = 'us-east-1'
 
@@ -49,31 +50,25 @@ export class S3Server {
 
   /** Stops all of its processes for a while: connections stay open, nothing answers. */
   freeze (): void {
-    for (const child of this.#processes) child.kill('SIGSTOP')
+    this.#signal('SIGSTOP')
   }
 
   thaw (): void {
-    for (const child of this.#processes) child.kill('SIGCONT')
+    this.#signal('SIGCONT')
   }
 
   /** Kills all of its processes: connections break, and new ones are refused. Its data stay. */
   async halt (): Promise<void> {
-    await Promise.all(this.#processes.map(async (child) => {
-      if (child.exitCode !== null || child.signalCode !== null) return
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }))
+    this.#signal('SIGKILL')
+    await Promise.all(this.#processes.map(({ closed }) => closed))
     this.#processes = []
   }
 
   /** Starts it again with the same data and ports. */
   async resume (): Promise<void> {
     this.#spawn('memcached', ['-l', '127.0.0.1', '-p', String(this.#cachePort), '-u', 'root', '-m', '16'])
-    for (const name of storageServers) this.#spawnServer(name)
-    // Without them the proxy says that a bucket does not exist, and remembers this.
-    await this.#untilAnswered(this.#storagePorts.map((port) => `http://127.0.0.1:${port}/`))
-    this.#spawnServer('proxy')
-    await this.#untilAnswered([`${this.endpoint}/healthcheck`])
+    this.#spawn(python, [swiftServers, this.folder, ...storageServers.map((name, index) => `${name}:${this.#storagePorts[index]}`)])
+    await this.#untilAnswered(`${this.endpoint}/healthcheck`)
   }
 
   async stop (): Promise<void> {
@@ -86,35 +81,39 @@ export class S3Server {
     this.#cachePort = cachePort
     this.#storagePorts = ports
     await mkdir(join(this.folder, 'devices/d1'), { recursive: true })
-    const rings = storageServers.map((name, index) => `${name}:${ports[index]}`)
-    await run(python, ['-c', buildRings, this.folder, ...rings])
     await Promise.all(storageServers.map((name, index) => writeFile(join(this.folder, `${name}.conf`), this.#storageSettings(name, ports[index]))))
     await writeFile(join(this.folder, 'proxy.conf'), this.#proxySettings())
     await this.resume()
   }
 
+  /** In a process group of its own, so that one signal reaches the processes that it forks, too. */
   #spawn (command: string, args: string[]): void {
-    // They end with this process, also where it is killed.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { cwd: this.folder, stdio: 'ignore' })
+    // They end with this process, also where it is killed. The pipe closes when the last of them has ended.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { cwd: this.folder, stdio: ['ignore', 'ignore', 'ignore', 'pipe'], detached: true })
     child.on('error', () => {})
-    this.#processes.push(child)
+    // The boundary: of its type only that it is a stream or missing.
+    const pipe = child.stdio[3] as Readable | null | undefined
+    pipe?.resume()
+    this.#processes.push({ child, closed: once(child, 'close').then(() => undefined, () => undefined) })
   }
 
-  #spawnServer (name: typeof storageServers[number] | 'proxy'): void {
-    this.#spawn(`swift-${name}-server`, [join(this.folder, `${name}.conf`)])
+  #signal (name: NodeJS.Signals): void {
+    for (const { child: { pid, exitCode, signalCode } } of this.#processes) {
+      if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, name)
+    }
   }
 
-  /** Waits until each address is answered with any status. */
-  async #untilAnswered (addresses: string[]): Promise<void> {
+  /** Waits until the address is answered with any status. */
+  async #untilAnswered (address: string): Promise<void> {
     const giveUpAt = performance.now() + startTimeoutMs
     for (;;) {
-      const answers = await Promise.all(addresses.map((address) => fetch(address).catch(() => undefined)))
-      for (const answer of answers) await answer?.arrayBuffer()
-      if (!answers.includes(undefined)) return
-      const ended = this.#processes.find(({ exitCode, pid }) => exitCode !== null || pid === undefined)
+      const answer = await fetch(address).catch(() => undefined)
+      await answer?.arrayBuffer()
+      if (answer !== undefined) return
+      const ended = this.#processes.find(({ child: { exitCode, pid } }) => exitCode !== null || pid === undefined)?.child
       if (ended !== undefined) throw new Error(`It has ended or cannot be started: ${ended.spawnargs.join(' ')}. Is OpenStack Swift installed?`)
       if (performance.now() > giveUpAt) throw new Error(`The S3 server has not answered within ${startTimeoutMs} ms`)
-      await delay(100)
+      await delay(50)
     }
   }
 
@@ -169,17 +168,3 @@ use = egg:swift#dlo
 `
   }
 }
-
-/** Arguments: the folder, and `name:port` of each storage server. One device, one copy of each object. */
-const buildRings = `
-import sys
-from swift.common.ring import RingBuilder
-folder = sys.argv[1]
-for server in sys.argv[2:]:
-    name, port = server.split(':')
-    builder = RingBuilder(4, 1, 1)
-    builder.add_dev({'region': 1, 'zone': 1, 'ip': '127.0.0.1', 'port': int(port), 'replication_ip': '127.0.0.1',
-                     'replication_port': int(port), 'device': 'd1', 'weight': 1.0, 'meta': ''})
-    builder.rebalance()
-    builder.get_ring().save(folder + '/' + name + '.ring.gz')
-`
