@@ -7,7 +7,7 @@ const root = new URL('../../', import.meta.url)
 const entries = await readdir(root, { withFileTypes: true })
 const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
 const documents = [
-  'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'replicate-emulator/README.md', '.github/pull_request_template.md',
+  'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'replicate-emulator/README.md', '.github/pull_request_template.md',
   ...(await readdir(new URL('docs/', root))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)
 ]
 
