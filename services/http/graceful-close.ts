@@ -3,6 +3,9 @@ import { Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { Log } from '../runtime/log.ts'
 
+/** How long waiting connections may take to be accepted. */
+const acceptTimeoutMs = 2_000
+
 /** How long a request may take to arrive on a connection that was accepted just before the servers closed. */
 const arrivalTimeoutMs = 200
 
@@ -22,6 +25,8 @@ export class GracefulClose {
   readonly #servers = new Set<Server>()
   /** Every open connection with its pending responses. */
   readonly #connections = new Map<Socket, Set<ServerResponse>>()
+  /** how many connections were ever accepted */
+  #accepted = 0
   #isDraining = false
   #closed: Promise<void> | undefined
 
@@ -38,6 +43,7 @@ export class GracefulClose {
   }
 
   #track (socket: Socket): void {
+    this.#accepted++
     this.#connections.set(socket, new Set())
     socket.once('close', () => this.#connections.delete(socket))
   }
@@ -57,8 +63,7 @@ export class GracefulClose {
   }
 
   async #close (log: Log): Promise<void> {
-    // By the next turn the event loop has accepted all waiting connections; the operating system would reset the others.
-    await nextTurn()
+    await this.#acceptWaiting()
     const done = new AbortController()
     const closed = Promise.all(Array.from(this.#servers, stopListening)).finally(() => done.abort())
     const drained = this.#drain(done.signal, log)
@@ -66,8 +71,23 @@ export class GracefulClose {
     await drained
   }
 
+  /**
+   * Accepts the connections that are waiting; the operating system would reset them. The event loop accepts one in each turn. The time
+   * is limited, because new ones can come all the time.
+   */
+  async #acceptWaiting (): Promise<void> {
+    const end = performance.now() + acceptTimeoutMs
+    for (let turnsWithout = 0; turnsWithout < 2 && performance.now() < end;) {
+      const accepted = this.#accepted
+      await nextTurn()
+      turnsWithout = this.#accepted === accepted ? turnsWithout + 1 : 0
+    }
+  }
+
   async #drain (closed: AbortSignal, log: Log): Promise<void> {
     if (await isAborted(closed, arrivalTimeoutMs)) return
+    // If the event loop was busy for all of that time, it has not read yet what has arrived. By the next turn it has.
+    await nextTurn()
     this.#isDraining = true
     for (const socket of this.#connections.keys()) {
       if (!this.#hasPendingResponse(socket)) socket.destroy()
