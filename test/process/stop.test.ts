@@ -5,6 +5,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
+import type { TaskView } from '../../services/tasks/task-view.ts'
 import { matchList } from '../support/match-list.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { runService } from '../support/running-service.ts'
@@ -105,14 +106,69 @@ t.test('a shutdown while PostgreSQL does not respond ends streams properly, lets
   t.notMatch(output, 'killed by timeout')
 })
 
+t.test('a busy instance sends everything that it has accepted to the end, submits nothing more, and continues after the next start', async (t) => {
+  const { service, url, post, emulator, restart } = await start(t, 'SQLite', endless, { MAX_IN_FLIGHT: '600' })
+  const finish = async (bytes: number) => {
+    const prediction = await until(() => emulator.log.all.find(({ id }) => emulator.predictions.some((view) => view.id === id && view.status !== 'succeeded')), 'a prediction')
+    emulator.end(prediction, { status: 'succeeded', video: { bytes } })
+  }
+  const stored = await post()
+  await finish(50_000_000)
+  const { video_url: videoUrl } = await until(() => viewOf(url, stored, 'completed'), 'the video to be stored')
+  emulator.addFault({ call: 'file', kind: 'slow', bytes_per_second: 100_000, times: 1 })
+  const copied = await post()
+  await finish(1_000_000)
+  await until(() => emulator.calls.file === 2 || undefined, 'the copy to begin')
+  for (let tasks = 0; tasks < 500; tasks += 50) await Promise.all(Array.from({ length: 50 }, () => post()))
+  await until(() => emulator.predictions.length === 502 || undefined, 'every prediction', { timeoutMs: 120_000 })
+
+  const download = await open(t, '127.0.0.1', url, '')
+  const chunks: Buffer[] = []
+  download.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  download.write(`GET ${new URL(videoUrl ?? '').pathname} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await once(download, 'data')
+  download.pause()
+  const idle = await Promise.all(['', 'GET /livez HT'].map((text) => open(t, '127.0.0.1', url, text)))
+  const [waiting, stream] = await Promise.all([`/${copied} HTTP/1.1\r\nPrefer: wait=60`, `/${copied}/events HTTP/1.1`]
+    .map((request) => open(t, '127.0.0.1', url, `GET /video-status${request}\r\nHost: localhost\r\n\r\n`)))
+  const posts = await Promise.all(Array.from({ length: 10 }, () => open(t, '127.0.0.1', url, '')))
+  const answers = Promise.all([...posts, waiting, stream].map((socket) => socket && textOf(socket)))
+  const closed = Promise.all([download, ...idle].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+  for (const socket of posts) socket.write(`POST ${dream} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  service.signal('SIGTERM')
+  await until(() => service.output().includes('"Stopping"') || undefined, 'the stop to begin')
+  const before = emulator.predictions.length
+  download.resume()
+  await closed
+  const received = Buffer.concat(chunks)
+  t.equal(received.length - received.indexOf('\r\n\r\n') - 4, 50_000_000)
+  const texts = await answers
+  const created = texts.slice(0, posts.length).map((text) => /"task_id":"([^"]+)"/.exec(text ?? '')?.[1])
+  t.notMatch(created, [undefined])
+  t.match(texts.at(-2), /^HTTP\/1.1 200[^]*"status":"processing"/)
+  t.match(texts.at(-1), /event: status[^]*\r\n0\r\n\r\n$/)
+  t.equal((await service.end()).code, 0)
+  t.equal(emulator.predictions.length, before)
+
+  const next = await restart()
+  for (const taskId of created) t.match(await until(() => viewOf(next, taskId, 'processing'), 'a task to continue'), { task_id: taskId })
+  t.match(await until(() => viewOf(next, copied, 'completed'), 'the copy to be repeated'), { task_id: copied })
+  await until(() => emulator.predictions.length === 512 || undefined, 'the predictions of the last tasks')
+})
+
+async function viewOf (url: string, taskId: string | undefined, status: TaskView['status']): Promise<TaskView | undefined> {
+  const view = await (await fetch(`${url}/video-status/${taskId}`)).json() as TaskView
+  return view.status === status ? view : undefined
+}
+
 async function start (t: Test, backend: 'SQLite' | 'PostgreSQL', emulatorOptions: EmulatorOptions, env: Record<string, string> = {}) {
   const { emulator, apiUrl } = await startEmulator(t, emulatorOptions)
   const databaseUrl = backend === 'PostgreSQL' ? await createDatabase(t) : undefined
   const proxy = await startSilentProxy(t, Number(new URL(databaseUrl ?? 'postgres://localhost:5432').port))
-  const service = await runService(t, {
-    REPLICATE_API_URL: apiUrl, ...databaseUrl === undefined ? { DATA_DIR: t.testdir() } : { DATABASE_URL: through(proxy.port, databaseUrl) }, ...env
-  })
+  const environment = { REPLICATE_API_URL: apiUrl, ...databaseUrl === undefined ? { DATA_DIR: t.testdir() } : { DATABASE_URL: through(proxy.port, databaseUrl) }, ...env }
+  const service = await runService(t, environment)
   const url = await service.listeningUrl()
+  const restart = async () => (await runService(t, environment)).listeningUrl()
   const post = async (query = dream): Promise<string> => {
     const response = await fetch(url + query, { method: 'POST' })
     return (await response.json() as { task_id: string }).task_id
@@ -125,7 +181,7 @@ async function start (t: Test, backend: 'SQLite' | 'PostgreSQL', emulatorOptions
     await client.end()
     return rows
   }
-  return { service, url, post, emulator, proxy, jobs }
+  return { service, url, post, emulator, proxy, jobs, restart }
 }
 
 function through (port: number, databaseUrl: string): string {
