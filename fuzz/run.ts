@@ -6,11 +6,12 @@ import { listOperations, type Operation } from './openapi-operations.ts'
 import { propertyNames, readPlan, type Plan, type PropertyName } from './plan.ts'
 import { requestPlans, type RequestPlan } from './requests.ts'
 import { startTarget } from './target.ts'
+import { predictionPlaceholder, webhookBodies } from './webhook-bodies.ts'
 import { exchange, show, type Answer } from './wire.ts'
 
 /**
  * Sends the service requests that it should not get: hostile values for each operation of its OpenAPI document (`operations`), and
- * requests whose bytes were changed (`bytes`), over sockets. It fails on a 5xx, on an answer that does not come, that is not HTTP or that
+ * requests whose bytes were changed (`bytes`), and signed webhooks with hostile content (`webhooks`), over sockets. It fails on a 5xx, on an answer that does not come, that is not HTTP or that
  * the document does not describe, on a changed prototype, and on a log line that is not one line of JSON or contains what was sent.
  *
  * The exit code is 0 only if nothing failed. A failure is made smaller, and printed with the arguments that repeat it.
@@ -53,11 +54,28 @@ const properties = {
     const isHead = bytes.subarray(0, 5).toString('latin1') === 'HEAD '
     for (const [index, answer] of answers.entries()) checkAnswer(answer, isHead && index === 0)
     await checkProcess()
+  })),
+  webhooks: fc.asyncProperty(webhookBodies, (body) => recordFailure(async () => {
+    const { taskId, predictionId } = await target.createRunning()
+    const filled = body.replaceAll(predictionPlaceholder, predictionId)
+    const headers = Object.entries({ 'content-type': 'application/json', ...target.sign(filled) })
+    const { answers: [answer] } = await send([encodeRequest({ operation: undefined, method: 'POST', target: `/webhooks/replicate/${taskId}`, headers, body: filled })], false)
+    if (answer === undefined) throw new Error('No complete answer')
+    checkAnswer(answer, false)
+    if (answer.status === 401) throw new Error('The signature was refused')
+    // What Replicate said must not break what clients read.
+    for (const operation of operations.filter(({ operationId }) => operationId === 'getVideoStatus')) {
+      const { answers: [status] } = await send([encodeRequest({ operation, method: 'GET', target: `/video-status/${taskId}`, headers: [], body: undefined })], false)
+      if (status === undefined) throw new Error('No complete answer')
+      checkAnswer(status, false, operation)
+      check.checkOperation(operation, status, false)
+    }
+    await checkProcess()
   }))
 } satisfies Record<PropertyName, unknown>
 
 /** The shares of the time. */
-const shares: Record<PropertyName, number> = { operations: 0.65, bytes: 0.35 }
+const shares: Record<PropertyName, number> = { operations: 0.6, bytes: 0.25, webhooks: 0.15 }
 const chosen = propertyNames.filter((name) => plan.property === undefined || plan.property === name)
 console.log(`seed ${plan.seed}, ${plan.seconds} s`)
 let hasFailed = false

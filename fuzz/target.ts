@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify'
+import { Webhook } from 'standardwebhooks'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { startEmulator } from '../harness/emulator.ts'
 import { freePort } from '../harness/free-port.ts'
 import { until } from '../harness/until.ts'
 import { newWebhookSecret } from '../harness/webhook-secret.ts'
+import type { Emulator } from '../replicate-emulator/emulator.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
 import { LogCheck } from './log-check.ts'
 import type { OpenApiDocument } from './openapi-operations.ts'
@@ -27,6 +29,10 @@ export interface Target {
   remember (taskId: string): void
   /** @param request the bytes that deleted it */
   forget (request: string): void
+  /** Creates a task, and waits until its prediction is being made. */
+  createRunning (): Promise<{ taskId: string, predictionId: string }>
+  /** @returns the headers of a webhook that Replicate has signed */
+  sign (body: string): Record<string, string>
   close (): Promise<void>
 }
 
@@ -72,6 +78,12 @@ export async function startTarget (): Promise<Target> {
       const index = accepted.findIndex((id) => request.includes(id))
       if (index !== -1) accepted.splice(index, 1)
     },
+    createRunning: () => createRunning(app, emulator.emulator),
+    sign: (body) => {
+      const at = new Date()
+      const signature = new Webhook(emulator.emulator.webhookSecret).sign('msg_1', at, body)
+      return { 'webhook-id': 'msg_1', 'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)), 'webhook-signature': signature }
+    },
     close: async () => {
       await app.close()
       await emulator.close()
@@ -79,8 +91,20 @@ export async function startTarget (): Promise<Target> {
   }
 }
 
+async function createTask (app: FastifyInstance): Promise<string> {
+  const answer: { task_id: string } = (await app.inject({ method: 'POST', url: '/generate-video?dream=whale&style=Realistic' })).json()
+  return answer.task_id
+}
+
+async function createRunning (app: FastifyInstance, emulator: Emulator): Promise<{ taskId: string, predictionId: string }> {
+  const taskId = await createTask(app)
+  const predictionId = await until(() => emulator.predictions.find(({ webhook }) => webhook?.endsWith(taskId) === true)?.id, 'the prediction')
+  await until(async () => (await app.inject(`/video-status/${taskId}`)).json().status !== 'pending', 'the prediction to be attached')
+  return { taskId, predictionId }
+}
+
 async function createEnded (app: FastifyInstance): Promise<{ id: string, video: string }> {
-  const { task_id: id } = (await app.inject({ method: 'POST', url: '/generate-video?dream=whale&style=Realistic' })).json() as { task_id: string }
+  const id = await createTask(app)
   const video = await until(async () => {
     const task: TaskView = (await app.inject(`/video-status/${id}`)).json()
     return task.video_url?.slice(task.video_url.lastIndexOf('/') + 1)
