@@ -17,7 +17,8 @@ const rooms = {
   retention: ['store', 'videos', 'tasks', 'telemetry', 'runtime'],
   callbacks: ['store', 'tasks', 'telemetry', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
-  http: ['store', 'videos', 'tasks', 'telemetry', 'runtime']
+  http: ['store', 'videos', 'tasks', 'telemetry', 'runtime'],
+  access: ['store', 'rate-limit', 'runtime']
 }
 
 const filesOf = (room) => `^services/${room}/[^/]+$`

@@ -42,7 +42,7 @@ COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts
 COPY migrations migrations
 COPY plugins plugins
 COPY routes routes
-COPY scripts/move-to-postgres.ts scripts/
+COPY scripts/api-key.ts scripts/move-to-postgres.ts scripts/
 COPY services services
 RUN mkdir -m 700 /data && mkdir compile-cache && chown node:node /data compile-cache
 VOLUME /data

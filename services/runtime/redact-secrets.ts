@@ -3,8 +3,8 @@ export type Redact = (text: string) => string
 /** Shorter secrets are not replaced, because they also occur in ordinary words. */
 const minSecretLength = 8
 const replacement = '[redacted]'
-/** The formats of Replicate's tokens and of secrets of Standard Webhooks. Unknown ones are replaced, too. */
-const knownFormats = /\br8_\w{16,}|\bwhsec_[\w+/=]{16,}/g
+/** The formats of Replicate's tokens, of secrets of Standard Webhooks and of API keys. Unknown ones are replaced, too. */
+const knownFormats = /\br8_\w{16,}|\bwhsec_[\w+/=]{16,}|\bdrm_[\w-]{16,}/g
 
 /**
  * Makes a function that replaces secrets in a text, in each form in which it may contain them: as they are, as part of a JSON string,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { collectSecrets } from '../../config.ts'
 import { until } from '../../harness/until.ts'
+import { createApiKey } from '../../services/access/api-key.ts'
 import { createRedactor } from '../../services/runtime/redact-secrets.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
@@ -23,6 +24,7 @@ t.test('a secret is redacted in every form, even if this process does not have i
   t.equal(redact(JSON.stringify({ said: token })), '{"said":"[redacted]"}')
   const [unknownToken, unknownSecret] = [`r8_${'a1'.repeat(18)}`, `whsec_${'b2'.repeat(16)}=`]
   t.equal(redact(`${unknownToken} and ${unknownSecret}`), '[redacted] and [redacted]')
+  t.equal(redact(JSON.stringify({ key: createApiKey() })), '{"key":"[redacted]"}')
 })
 
 t.test('a short secret does not make ordinary words unreadable', async (t) => {
