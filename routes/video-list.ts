@@ -45,7 +45,7 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
     const before = cursor === undefined ? undefined : decodeCursor(cursor)
     if (before === null) throw problem('validation_failed', { detail: 'cursor must be a next_cursor of this service', faults: [badCursor] })
     const most = Math.min(limit, maxItems)
-    const tasks = await taskStore.list({ status, style, before, limit: most + 1 })
+    const tasks = await taskStore.list({ status, style, keyName: undefined, before, limit: most + 1 })
     reply.header('cache-control', 'no-store')
     const items = tasks.slice(0, most)
     const last = items.at(-1)

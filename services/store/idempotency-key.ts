@@ -7,7 +7,7 @@ export const keyTtlMs = 24 * 60 * 60 * 1_000
 
 /** A request that makes one task, no matter how often it is sent. */
 export interface IdempotentRequest {
-  /** Whom the key belongs to; without API keys all callers share one scope. */
+  /** The name of the API key to which it belongs. Callers without an API key share the scope `''`. */
   scope: string
   key: string
   /** Distinguishes this request from a different one with the same key. */

@@ -33,13 +33,14 @@ export interface TaskRow {
   failure: TaskFailureCode | null
   callback_url: string | null
   origin: string | null
+  key_name: string | null
 }
 
 /** In the order of `taskToRow`. */
 export const taskColumns = [
   'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url',
-  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin'
+  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin', 'key_name'
 ] as const satisfies Array<keyof TaskRow>
 
 export function taskToRow (task: Task): TaskRow {
@@ -67,7 +68,8 @@ export function taskToRow (task: Task): TaskRow {
     poster_file: task.posterFile && JSON.stringify(task.posterFile),
     failure: task.failure,
     callback_url: task.callbackUrl,
-    origin: task.origin
+    origin: task.origin,
+    key_name: task.keyName
   }
 }
 
@@ -111,6 +113,7 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
     posterFile: known.poster_file === null ? null : JSON.parse(known.poster_file) as StoredFile,
     failure: known.failure,
     callbackUrl: known.callback_url,
-    origin: known.origin
+    origin: known.origin,
+    keyName: known.key_name
   }
 }

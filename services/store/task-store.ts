@@ -113,6 +113,8 @@ export interface ConnectionCounts { max: number, inUse: number, idle: number, wa
 export interface TaskListQuery {
   status: TaskStatus | undefined
   style: Style | undefined
+  /** only tasks that this API key has made; undefined for all, with or without a key */
+  keyName: string | undefined
   /** only tasks whose id is before this one's */
   before: string | undefined
   limit: number

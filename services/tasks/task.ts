@@ -88,6 +88,8 @@ export interface Task {
   readonly callbackUrl: string | null
   /** Scheme, host and port by which the client reached the service; null in tasks of earlier releases. */
   readonly origin: string | null
+  /** The name of the API key that made it; null if it was made without a key. */
+  readonly keyName: string | null
 }
 
 /** Everything that can happen to a task. There is no other way to change its state. */
@@ -144,14 +146,14 @@ export function videoStateOf (task: Task): VideoState {
 }
 
 /** What a new task may have besides its dream and its style. */
-export interface NewTaskOptions { callbackUrl?: string | null, origin?: string | null }
+export interface NewTaskOptions { callbackUrl?: string | null, origin?: string | null, keyName?: string | null }
 
 /**
  * A fresh task. `dream` is already trimmed and checked.
  * @param deadlineSeconds how long the task may take in all
  * @param now ms since the epoch
  */
-export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, { callbackUrl = null, origin = null }: NewTaskOptions = {}): Task {
+export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, { callbackUrl = null, origin = null, keyName = null }: NewTaskOptions = {}): Task {
   return {
     id: uuidv7(),
     state: 'queued',
@@ -176,7 +178,8 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     posterFile: null,
     failure: null,
     callbackUrl,
-    origin
+    origin,
+    keyName
   }
 }
 

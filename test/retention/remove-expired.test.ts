@@ -40,7 +40,7 @@ for (const [store, envOf] of Object.entries(stores)) {
     const expired = [await taskStore.create(failed), await createEndedTask(taskStore, videoArchive, { endedAgo: 25 * hour, callbackUrl: 'https://app.example/' })]
     for (let count = 0; count < 250; count++) expired.push(await createEndedTask(taskStore, videoArchive))
     await until(async () => await filesOf(videoArchive) === 4, 'all but four files to be removed')
-    await until(async () => (await taskStore.list({ status: undefined, style: undefined, before: undefined, limit: 500 })).length === 3, 'all but three tasks to be removed')
+    await until(async () => (await taskStore.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 500 })).length === 3, 'all but three tasks to be removed')
     for (const task of kept) {
       t.strictSame(await taskStore.get(task.id), task)
       t.ok(await videoArchive.find(task.videoName ?? ''))

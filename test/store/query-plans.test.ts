@@ -19,7 +19,7 @@ interface Query { sql: string, values: unknown[] }
 const middle = '80000000-0000-7000-8000-000000000000'
 /** Every combination of filters, on a first page and on a later one. */
 const queries: TaskListQuery[] = [undefined, ...taskStatuses].flatMap((status) => [undefined, ...styles].flatMap((style) =>
-  [undefined, middle].map((before) => ({ status, style, before, limit: 101 }))
+  [undefined, 'studio'].flatMap((keyName) => [undefined, middle].map((before) => ({ status, style, keyName, before, limit: 101 })))
 ))
 
 async function listAll (store: TaskStore): Promise<void> {
@@ -34,6 +34,10 @@ t.test('SQLite: a query of the list sorts nothing and reads no task that it does
   const plans = explainAll(t, dataDir, sent)
   t.same(plans.sort(), [
     'SEARCH task USING INDEX sqlite_autoindex_task_1 (id<?)',
+    'SEARCH task USING INDEX task_list_key (key_name=? AND id<?)',
+    'SEARCH task USING INDEX task_list_key_status (key_name=? AND status=? AND id<?)',
+    'SEARCH task USING INDEX task_list_key_status_style (key_name=? AND status=? AND style=? AND id<?)',
+    'SEARCH task USING INDEX task_list_key_style (key_name=? AND style=? AND id<?)',
     'SEARCH task USING INDEX task_list_status (status=? AND id<?)',
     'SEARCH task USING INDEX task_list_status_style (status=? AND style=? AND id<?)',
     'SEARCH task USING INDEX task_list_style (style=? AND id<?)'
@@ -70,8 +74,8 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
   // Nearly all tasks have one status and one style, so that a query that filters rows itself would read thousands of them.
   const [common, ...rare] = ['completed', 'queued', 'submitting', 'generating', 'failed'].flatMap((state) => styles.map((style) => ({ state, style })))
   for (const { state, style, count } of [{ ...common, count: 20_000 }, ...rare.map((kind) => ({ ...kind, count: 10 }))]) {
-    await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
-      select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1 from generate_series(1, $3)`, [state, style, count])
+    await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at, key_name)
+      select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1, case when n % 2 = 0 then 'studio' end from generate_series(1, $3) n`, [state, style, count])
   }
   await client.query('analyze task')
   const sent = await queriesOf(() => listAll(store))

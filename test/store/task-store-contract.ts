@@ -54,6 +54,33 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.strictSame(await store.get(task.id), task)
   })
 
+  scenario('a task belongs to the API key that made it, whatever becomes of it', async (t, store) => {
+    const task = await store.create(aTask({ keyName: 'studio' }))
+    const ended = await apply(store, task, submit, attach('prediction-1'), storeAs('video-1'), complete)
+    t.equal(ended.keyName, 'studio')
+    t.strictSame(await store.get(task.id), ended)
+  })
+
+  scenario('the list has the tasks of one API key, with every filter, or all tasks', async (t, store) => {
+    const names = ['studio', 'app', null, 'studio', 'app', 'studio', null]
+    const made: Task[] = []
+    for (const [index, keyName] of names.entries()) made.unshift(await store.create(aTask({ keyName, style: index < 3 ? 'Cursed' : 'Animated' })))
+    const [last] = made.filter(({ keyName }) => keyName === 'studio')
+    if (last === undefined) throw new Error('No task')
+    await apply(store, last, fail)
+    const list = async (query: object) => (await store.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 10, ...query })).map(({ id }) => id)
+    const idsOf = (...names: Array<string | null>) => made.filter(({ keyName }) => names.includes(keyName)).map(({ id }) => id)
+    t.same(await list({}), idsOf('studio', 'app', null))
+    t.same(await list({ keyName: 'studio' }), idsOf('studio'))
+    t.same(await list({ keyName: 'app' }), idsOf('app'))
+    t.same(await list({ keyName: 'studio', status: 'failed' }), [last.id])
+    t.same(await list({ keyName: 'studio', status: 'pending' }), idsOf('studio').slice(1))
+    t.same(await list({ keyName: 'studio', style: 'Cursed' }), idsOf('studio').slice(2))
+    t.same(await list({ keyName: 'studio', status: 'pending', style: 'Animated' }), idsOf('studio').slice(1, 2))
+    t.same(await list({ keyName: 'studio', before: last.id, limit: 1 }), idsOf('studio').slice(1, 2))
+    for (const keyName of ['', 'Studio', 'null', "'"]) t.same(await list({ keyName }), [], keyName)
+  })
+
   scenario('an id that no task has finds nothing', async (t, store) => {
     for (const id of ['', 'nonsense', '0'.repeat(10_000), "'; drop table task; --", '\u0000', aTask().id]) {
       t.equal(await store.get(id), undefined)
@@ -418,7 +445,17 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(outcomes.filter(({ outcome }) => outcome !== 'created'), Array.from({ length: 199 }, () => replayed))
     // Requests that share one database call still get their own outcome, whichever of them came first.
     t.same(others, others.map((_, index) => index % 2 === 0 ? replayed : { outcome: 'key_reused' }))
-    t.same((await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
+    t.same((await store.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
+  })
+
+  scenario('the same idempotency key of two API keys makes a task of each, also at the same moment', async (t, store) => {
+    const request = { key: 'a-key', fingerprint: 'one', code: 200 } as const
+    const scopes = ['studio', 'app', '', 'studio', 'app', '']
+    const tasks = scopes.map((scope) => aTask({ keyName: scope || null }))
+    const outcomes = await Promise.all(tasks.map((task, index) => store.createIdempotent(task, { ...request, scope: scopes[index] ?? '' })))
+    t.same(outcomes, [...Array(3).fill({ outcome: 'created' }), ...tasks.slice(0, 3).map(({ id }) => ({ outcome: 'replayed', taskId: id, code: 200 }))])
+    t.same(await store.createIdempotent(aTask(), { ...request, scope: 'app', fingerprint: 'two' }), { outcome: 'key_reused' })
+    t.same(await store.createIdempotent(aTask(), { ...request, scope: 'other', fingerprint: 'two' }), { outcome: 'created' })
   })
 
   scenario('the key of a deleted task creates no second task and does not name the deleted one', async (t, store) => {
@@ -431,7 +468,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     for (const { outcome } of meanwhile) t.match(outcome, /^(replayed|task_deleted)$/)
     t.same(await store.createIdempotent(aTask(), request), { outcome: 'task_deleted' })
     t.same(await store.createIdempotent(aTask(), { ...request, fingerprint: 'another' }), { outcome: 'key_reused' })
-    t.same(await store.list({ status: undefined, style: undefined, before: undefined, limit: 10 }), [])
+    t.same(await store.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 10 }), [])
   })
 
   scenario('an open store answers a ping, and a closed one rejects every call as unavailable', async (t, store) => {

@@ -146,9 +146,9 @@ class PostgresTaskStore implements TaskStore {
     return isRemoved
   }
 
-  async list ({ status, style, before, limit }: TaskListQuery): Promise<Task[]> {
+  async list ({ status, style, keyName, before, limit }: TaskListQuery): Promise<Task[]> {
     const values: unknown[] = []
-    const conditions = Object.entries({ [`${statusExpression} =`]: status, 'style =': style, 'id <': before })
+    const conditions = Object.entries({ 'key_name =': keyName, [`${statusExpression} =`]: status, 'style =': style, 'id <': before })
       .flatMap(([comparison, value]) => value === undefined ? [] : [`${comparison} $${values.push(value)}`])
     const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`
     const rows = await this.#database.query(`select ${taskColumnList} from task ${where} order by id desc limit $${values.push(limit)}`, values)

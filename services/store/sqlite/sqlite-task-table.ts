@@ -10,7 +10,7 @@ export type SqliteTaskRow = TaskRow & { seq: number }
 /** Building a task from its row costs ten times as much as reading it from memory. This many of the longest dreams are 10 MB. */
 const maxCachedTasks = 1_000
 /** A transition changes no other column, so the entries of most indexes stay as they are. */
-const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin'].includes(column))
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin', 'key_name'].includes(column))
 /** Sorts after every id. */
 const afterAllIds = '~'
 
@@ -88,8 +88,8 @@ export class SqliteTaskTable {
     return this.#statements.remove.run(id, version).changes === 1
   }
 
-  list ({ status, style, before, limit }: TaskListQuery): Task[] {
-    const filters = Object.entries({ status, style }).flatMap(([column, value]) => value === undefined ? [] : [{ column, value }])
+  list ({ status, style, keyName, before, limit }: TaskListQuery): Task[] {
+    const filters = Object.entries({ key_name: keyName, status, style }).flatMap(([column, value]) => value === undefined ? [] : [{ column, value }])
     const statement = this.#prepareList(filters.map(({ column }) => column))
     return Array.from(iterateRows(statement, ...filters.map(({ value }) => value), before ?? afterAllIds, limit), rowToTask)
   }

@@ -31,7 +31,7 @@ async function startService (t: Test) {
   const post = (key?: string) => app.inject({
     method: 'POST', url: '/generate-video', query: { dream: 'A whale', style: 'Cursed' }, headers: key === undefined ? {} : { 'idempotency-key': key }
   })
-  const count = async () => (await app.taskStore.list({ status: undefined, style: undefined, before: undefined, limit: 10 })).length
+  const count = async () => (await app.taskStore.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 10 })).length
   return { app, loseCommit, post, count }
 }
 

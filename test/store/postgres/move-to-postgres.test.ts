@@ -86,7 +86,7 @@ t.test('a second run of the move finishes one that was killed: it imports no tas
 t.test('a request that is sent again after the move gets the task that it created before', async (t) => {
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
-  const requests = Array.from({ length: 1_200 }, (_, index) => ({ scope: '', key: `key-${index}`, fingerprint: `${index}`, code: 200 as const }))
+  const requests = Array.from({ length: 1_200 }, (_, index) => ({ scope: index % 2 === 0 ? '' : 'studio', key: `key-${index}`, fingerprint: `${index}`, code: 200 as const }))
   const made = requests.map(() => newTask('A whale', 'Cursed', 840, now()))
   const createAll = (store: TaskStore, tasks: Task[]) => Promise.all(requests.map((request, index) => store.createIdempotent(tasks[index] ?? newTask('', 'Cursed', 1, 0), request)))
   t.same(await createAll(store, made), made.map(() => ({ outcome: 'created' })))
@@ -167,7 +167,7 @@ async function taskFactory (store: TaskStore, apiUrl: string) {
     return result.task
   }
   return async (index: number, state: State): Promise<Task> => {
-    const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now()))
+    const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now(), { keyName: index % 3 === 0 ? 'studio' : null }))
     if (state === 'queued') return task
     if (state === 'failed') return apply(task, { type: 'fail', failure: 'provider_error' })
     const input = buildInput(model, promptFor(task.style, task.dream), index)
