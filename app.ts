@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { collectSecrets, s3Options, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
+import access from './plugins/access.ts'
 import callbacks from './plugins/callbacks.ts'
 import crossSiteGuard from './plugins/cross-site-guard.ts'
 import frameExtractor from './plugins/frame-extractor.ts'
@@ -23,6 +24,7 @@ import deleteVideoRoutes from './routes/delete-video.ts'
 import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video.ts'
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
+import { requireCaller } from './routes/require-caller.ts'
 import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
@@ -46,6 +48,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(problemDetails)
   await app.register(requestLog)
+  await app.register(access, { keysFile: config.API_KEYS_FILE, keys: config.API_KEYS, isLoopbackOnly: isLoopback(config.HOST) })
   await app.register(crossSiteGuard, {
     publicUrl: config.PUBLIC_URL,
     allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? []
@@ -85,15 +88,17 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     CallbackMessageSchema, HealthSchema, ProblemSchema
   ]
   for (const schema of schemas) app.addSchema(schema)
-  await app.register(generateVideoRoutes, {
-    deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
+  await app.register(async (scope) => {
+    requireCaller(scope)
+    await scope.register(generateVideoRoutes, {
+      deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
+    })
+    await scope.register(videoStatusRoutes)
+    await scope.register(videoEventsRoutes)
+    await scope.register(cancelVideoRoutes)
+    await scope.register(videoListRoutes)
+    await scope.register(deleteVideoRoutes)
   })
-  await app.register(videoStatusRoutes)
-  await app.register(videoEventsRoutes)
-  await app.register(cancelVideoRoutes)
-  const isLoopbackOnly = isLoopback(config.HOST)
-  await app.register(videoListRoutes, { isLoopbackOnly })
-  await app.register(deleteVideoRoutes, { isLoopbackOnly })
   await app.register(videosRoutes, { delivery: config.VIDEO_DELIVERY })
   if (app.replicateWebhooks.isEnabled) await app.register(replicateWebhookRoutes)
   await app.register(healthRoutes)

@@ -1,6 +1,7 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
+import { parseKeyEntries } from './services/access/key-entries.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
 import { isWebhookSecret } from './services/net/webhook-secret.ts'
 import { parseModel } from './services/replicate/models.ts'
@@ -96,6 +97,16 @@ export const ConfigSchema = Type.Object({
     description: 'Further host names of the service, separated by commas, or `*` for any. The host of `PUBLIC_URL`, `localhost` and all IP addresses are always allowed. Other names are refused, because they may belong to web pages that direct their readers’ browsers to the service',
     examples: ['dreams.example.com, dreamreel.internal']
   })),
+  API_KEYS_FILE: Type.Optional(Type.String({
+    minLength: 1,
+    description: 'The file of the API keys: a JSON list of entries, see docs/configuration.md. It is read again when it changes. Without keys, everyone who reaches the service can use it',
+    examples: ['/etc/dreamreel/keys.json']
+  })),
+  API_KEYS: Type.Optional(Type.String({ description: 'The list of the API keys itself, as JSON, if it is not in a file' })),
+  ALLOW_ANONYMOUS: Type.Boolean({
+    default: false,
+    description: 'Whether the service starts without API keys on a `HOST` that is not a loopback address. Allow it only if everyone who reaches that address may create videos at your expense'
+  }),
   HOST: Type.String({
     default: '127.0.0.1',
     description: 'The address on which the service listens. The container sets 0.0.0.0'
@@ -233,7 +244,7 @@ export function describeMisspelt (environment: Record<string, string | undefined
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given))
+  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given), ...findKeyFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
@@ -247,8 +258,8 @@ export function readConfig (environment: Record<string, string | undefined>): Co
  * @param environment names and values, valid or not
  */
 export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {
-  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database, S3_SECRET_ACCESS_KEY: s3Secret } = environment
-  const given = [token, webhook, s3Secret, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? ''))]
+  const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database, S3_SECRET_ACCESS_KEY: s3Secret, API_KEYS: keys } = environment
+  const given = [token, webhook, s3Secret, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? '')), ...extractHashes(String(keys ?? ''))]
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
@@ -256,6 +267,11 @@ export function collectSecrets (environment: Partial<Record<string, unknown>>): 
 function extractPasswords (address: string): string[] {
   const password = /^[^:]*:\/\/[^:@/]*:(.*)@/.exec(address)?.[1]
   return password === undefined ? [] : Array.from(new Set([password, querystring.unescape(password)]))
+}
+
+/** Anyone who has the hash of a key can test guesses of the key, so it is treated as a secret. */
+function extractHashes (keys: string): string[] {
+  return keys.match(/\b[0-9a-f]{64}\b/gi) ?? []
 }
 
 /** The bucket for videos, as the archive takes it; undefined where videos are stored in a folder. */
@@ -311,6 +327,12 @@ function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SE
   }
   if (secret !== undefined && !isWebhookSecret(secret)) faults.push('REPLICATE_WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64')
   return faults
+}
+
+function findKeyFaults ({ API_KEYS: keys, API_KEYS_FILE: file }: GivenValues): string[] {
+  const parsed = keys === undefined ? undefined : parseKeyEntries(keys)
+  const faults = parsed?.ok === false ? parsed.faults.map((fault) => `API_KEYS: ${fault}`) : []
+  return keys === undefined || file === undefined ? faults : [...faults, 'API_KEYS and API_KEYS_FILE cannot be set together']
 }
 
 function findStorageFaults ({ S3_BUCKET: bucket, S3_ACCESS_KEY_ID: id, S3_SECRET_ACCESS_KEY: secret, VIDEO_DELIVERY: delivery, ...given }: GivenValues): string[] {

@@ -17,6 +17,17 @@ export const errors = {
     // A 401 requires this header. No scheme is registered for such signatures, so it names their specification.
     headers: { 'www-authenticate': 'StandardWebhooks' }
   },
+  api_key_missing: {
+    status: 401,
+    detail: 'This needs an API key: send it in the header Authorization, after the word Bearer',
+    headers: { 'www-authenticate': 'Bearer realm="Dreamreel"' }
+  },
+  api_key_invalid: {
+    status: 401,
+    detail: 'The header Authorization does not contain a valid API key of this service',
+    headers: { 'www-authenticate': 'Bearer realm="Dreamreel", error="invalid_token"' }
+  },
+  admin_required: { status: 403, detail: 'The task was made without an API key: only a key with the right `admin` can do this' },
   keys_required: {
     status: 403,
     detail: 'Only callers on the machine itself may do this while the service has no API keys: others must not find the dreams of tasks whose id they do not know'
@@ -25,7 +36,7 @@ export const errors = {
     status: 403,
     detail: 'The host name of this request is not allowed: set PUBLIC_URL, or add the name to ALLOWED_HOSTS'
   },
-  cross_site_request: { status: 403, detail: 'Web pages of other sites cannot use this service, because it has no API keys yet' },
+  cross_site_request: { status: 403, detail: 'Web pages of other sites cannot use this service, without an API key' },
   not_found: { status: 404, detail: 'Nothing exists at this address' },
   task_not_found: { status: 404, detail: 'No task has this id' },
   video_not_found: { status: 404, detail: 'No video and no poster has this name' },

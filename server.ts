@@ -29,6 +29,7 @@ try {
   const config = readConfig(process.env)
   const app = await buildApp(config, { logStream: await openTerminalOutput(process.stdout) ?? output })
   for (const sentence of describeMisspelt(process.env)) app.log.warn(sentence)
+  if (app.accessControl.isOpen) app.log.warn('There are no API keys: everyone who reaches this service can create videos at your expense. Set API_KEYS_FILE or API_KEYS')
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {
     if (err === undefined) app.log.info({ signal }, 'Stopping')
@@ -40,7 +41,7 @@ try {
   for (const signal of signals) process.off(signal, endAtOnce)
   await app.listen({ host: config.HOST, port: config.PORT })
   app.log.info(startLine(config, {
-    webhooks: app.replicateWebhooks.isEnabled, ffmpeg: app.frameExtractor !== undefined, metrics: app.metricsAddress
+    webhooks: app.replicateWebhooks.isEnabled, ffmpeg: app.frameExtractor !== undefined, metrics: app.metricsAddress, access: app.accessControl.describe()
   }, app.addresses()), 'Dreamreel is up')
   // Otherwise Node would write the cache only when the process ends by itself, and not when it is killed.
   flushCompileCache()

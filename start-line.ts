@@ -23,6 +23,8 @@ export interface StartedFeatures {
   ffmpeg: boolean
   /** where metrics are served; undefined if they are not */
   metrics: AddressInfo | undefined
+  /** who may use the service */
+  access: string
 }
 
 /**
@@ -41,6 +43,7 @@ export function startLine (config: StartLineConfig, features: StartedFeatures, a
     webhooks: features.webhooks ? 'on' : `off: ${explainWebhooksOff(config)}`,
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
     metrics: features.metrics === undefined ? 'off: no METRICS_PORT' : `${formatAddress(features.metrics)}/metrics`,
+    access: features.access,
     addresses: addresses.map(formatAddress)
   }
 }

@@ -18,13 +18,17 @@ declare module 'fastify' {
 /** Refused host names that are logged, each once. An operator needs only the first few. */
 const maxLoggedHosts = 20
 
-/** Refuses requests that web pages of other sites send through a browser. There are no API keys, so the network is the only other limit. */
+/**
+ * Refuses requests that web pages of other sites send through a browser, where a request needs no API key: the network is the only other
+ * limit there. A page cannot know a key.
+ */
 export default fp<CrossSiteGuardOptions>(async (app, options) => {
   const guard = new CrossSiteGuard(options)
   const loggedHosts = new Set<string>()
 
   app.addHook('onRequest', (request, _reply, done) => {
     const { host } = request.headers
+    if (!app.accessControl.isWithoutKey(request.raw.rawHeaders)) return done()
     // Probes address the instance by various names, and a health check reveals nothing.
     if (isHealthCheck(request) || allowsAnySite(request)) return done()
     if (!guard.isAllowedHost(host)) {
@@ -39,7 +43,7 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
     loggedHosts.add(host)
     app.log.warn({ host: host.slice(0, 253) }, 'Refused a host name that is not allowed: if it belongs to this service, add it to ALLOWED_HOSTS')
   }
-}, { name: 'cross-site-guard', dependencies: ['problem-details', 'request-log'] })
+}, { name: 'cross-site-guard', dependencies: ['problem-details', 'request-log', 'access'] })
 
 function allowsAnySite ({ routeOptions }: FastifyRequest): boolean {
   return routeOptions.config?.allowsAnySite === true

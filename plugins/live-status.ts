@@ -13,6 +13,8 @@ const pollIntervalMs = 15_000
 export default fp(async (app) => {
   const subscriptions = new TaskSubscriptions()
   app.taskStore.onEvent((event) => subscriptions.notify(event))
+  // A client whose key was removed waits no longer.
+  app.accessControl.onKeysReplaced(() => subscriptions.notify({ kind: 'resync' }))
   app.decorate('taskSubscriptions', subscriptions)
   let polling: Promise<void> | undefined
   const timer = setInterval(() => {
@@ -25,4 +27,4 @@ export default fp(async (app) => {
     subscriptions.stop()
   })
   app.addHook('onClose', async () => polling)
-}, { name: 'live-status', dependencies: ['task-store'] })
+}, { name: 'live-status', dependencies: ['access', 'task-store'] })

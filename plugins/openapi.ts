@@ -21,8 +21,14 @@ export default fp(async (app) => {
         contact: { name: 'Dreamreel' },
         license: { name: 'MIT', identifier: 'MIT' }
       },
-      components: commonComponents,
-      security: [],
+      components: {
+        ...commonComponents,
+        securitySchemes: {
+          apiKey: { type: 'http', scheme: 'bearer', description: 'An API key of the service: `drm_` and 43 further characters. Without API keys, or where requests without a key are admitted, it can be left out.' }
+        }
+      },
+      // The second one means that a service may also admit requests without a key. Routes that never need a key have none.
+      security: [{ apiKey: [] }, {}],
       servers: [{ url: '/', description: 'This instance' }],
       tags: [
         { name: 'Videos', description: 'Create, get, stream, list, cancel and delete videos' },

@@ -51,6 +51,8 @@ function logEnd (request: FastifyRequest, reply: FastifyReply): void {
     method,
     route: route ?? 'none',
     ...(request.taskId && { task_id: request.taskId }),
+    // Only its name. Requests that are refused earlier than in a scope with callers have none.
+    ...(request.caller?.keyName && { key: request.caller.keyName }),
     status,
     duration_ms: Math.round(ms * 100) / 100
   }, writableEnded ? 'request' : 'request aborted')

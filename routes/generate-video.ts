@@ -10,6 +10,7 @@ import type { Style } from '../services/tasks/styles.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
 import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
+import { callerOf } from './require-caller.ts'
 import { transformQuery } from './transform-query.ts'
 import { pollAfterSeconds } from './video-status.ts'
 
@@ -39,7 +40,7 @@ const HeadersSchema = Type.Object({
   })),
   'idempotency-key': Type.Optional(Type.String({
     pattern: idempotencyKeyPattern,
-    description: 'A key of this request, 1 to 255 visible ASCII characters. The same request with the same key within 24 hours gets the first response again and creates no second task. While the service has no API keys, all callers share these keys: use random ones such as `8e03978e-40d5-43e8-bc93-6894a57f9324`'
+    description: 'A key of this request, 1 to 255 visible ASCII characters. The same request with the same key within 24 hours gets the first response again and creates no second task. Callers without an API key share these keys: use random ones such as `8e03978e-40d5-43e8-bc93-6894a57f9324`'
   }))
 })
 
@@ -108,7 +109,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   }, async (request, reply) => {
     const { dream, style, callback_url: callbackUrl = null } = request.query
     const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
-    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin })
+    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin, keyName: callerOf(request).keyName })
     const { taskId, code, isReplayed } = await createTask(task, isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
     reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
@@ -126,7 +127,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     if (header === undefined) {
       await taskStore.create(task)
     } else {
-      const request = { scope: '', key: unquoteKey(header), fingerprint: fingerprintRequest(task), code }
+      const request = { scope: task.keyName ?? '', key: unquoteKey(header), fingerprint: fingerprintRequest(task), code }
       const once = await taskStore.createIdempotent(task, request)
       if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
       if (once.outcome === 'task_deleted') throw problem('idempotency_key_task_deleted')

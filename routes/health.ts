@@ -33,6 +33,7 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
       summary: 'Check liveness',
       description: 'Responds with 200 as long as the process can handle requests at all. If it does not respond, restart the instance.',
       tags: ['Health'],
+      security: [],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses() }
     }
   }, async () => ok)
@@ -44,6 +45,7 @@ const healthRoutes: FastifyPluginAsyncTypebox = async (app) => {
       summary: 'Check readiness',
       description: 'Responds with 200 if the task store can be read and the instance is not about to stop. Otherwise send requests to other instances.',
       tags: ['Health'],
+      security: [],
       response: { 200: Type.Ref(HealthSchema), ...problemResponses('store_unavailable', 'stopping') }
     }
   }, async () => {

@@ -6,6 +6,7 @@ import { statusEvents } from '../services/live-status/status-events.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
+import { callerOf } from './require-caller.ts'
 
 const HeadersSchema = Type.Object({
   'last-event-id': Type.Optional(Type.String({ description: 'The `id` of the last event that was received, which is the task’s `revision`' }))
@@ -20,14 +21,14 @@ export const TaskEventsSchema = Type.String({
 
 /** Streams the status of a task as server-sent events. */
 const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, taskSubscriptions, presentTask } = app
+  const { taskStore, taskSubscriptions, accessControl, presentTask } = app
 
   app.get('/video-status/:task_id/events', {
     exposeHeadRoute: false,
     schema: {
       operationId: 'streamVideoStatus',
       summary: 'Stream the status of a video',
-      description: 'Sends the current task first, then the task after each change, each as a server-sent event named `status`. The stream ends when the task has ended. A client that then reconnects with the `id` of the last event gets 204.',
+      description: 'Sends the current task first, then the task after each change, each as a server-sent event named `status`. The stream ends when the task has ended, or when the API key is no longer valid. A client that then reconnects with the `id` of the last event gets 204.',
       tags: ['Videos'],
       params: TaskParamsSchema,
       headers: HeadersSchema,
@@ -49,7 +50,9 @@ const videoEventsRoutes: FastifyPluginAsyncTypebox = async (app) => {
     if (!isOpen(task) && parseLastEventId(request.headers['last-event-id']) >= task.revision) return reply.code(204).send(null)
     reply.headers({ 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
     const present = (task: Task) => presentTask(task, request.origin)
-    const events = statusEvents(task.id, { taskStore, taskSubscriptions, present, signal: request.signal })
+    const caller = callerOf(request)
+    const isAllowed = () => accessControl.isCurrent(caller)
+    const events = statusEvents(task.id, { taskStore, taskSubscriptions, present, isAllowed, signal: request.signal })
     return reply.send(Readable.from(events, { highWaterMark: 1 }))
   })
 }

@@ -6,7 +6,7 @@ import type { Style } from '../services/tasks/styles.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
 import type { TaskStatus } from '../services/tasks/task.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
-import { allowLoopbackOnly, type LoopbackOnlyOptions } from './loopback-only.ts'
+import { callerOf, requireOwnTasks } from './require-caller.ts'
 
 const defaultItems = 20
 const maxItems = 100
@@ -23,17 +23,17 @@ export const TaskListSchema = Type.Object({
   next_cursor: Type.Unsafe<string | null>({ type: ['string', 'null'], description: 'The `cursor` of the next page; null on the last page' })
 }, { $id: 'TaskList', description: 'A page of tasks', examples: [{ items: TaskSchema.examples, next_cursor: null }] })
 
-/** Lists all tasks, for operators. */
-const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (app, { isLoopbackOnly }) => {
+/** Lists the tasks of an API key, or all tasks. */
+const videoListRoutes: FastifyPluginAsyncTypebox = async (app) => {
   const { taskStore, presentTask } = app
   ignoreBodies(app)
-  allowLoopbackOnly(app, isLoopbackOnly)
+  requireOwnTasks(app)
 
   app.get('/video-status', {
     schema: {
       operationId: 'listVideoStatuses',
       summary: 'List videos',
-      description: 'Lists tasks in pages, newest first. New tasks do not change the pages that follow. Only callers on the machine itself may do this while the service has no API keys.',
+      description: 'Lists the tasks of the API key, or with an `admin` key all tasks, in pages, newest first. New tasks do not change the pages that follow. Only callers on the machine itself may do this while the service has no API keys.',
       tags: ['Videos'],
       querystring: QuerySchema,
       response: {
@@ -41,11 +41,13 @@ const videoListRoutes: FastifyPluginAsyncTypebox<LoopbackOnlyOptions> = async (a
         ...problemResponses('keys_required', 'validation_failed', 'store_unavailable')
       }
     }
-  }, async ({ query: { status, style, limit = defaultItems, cursor }, origin }, reply) => {
+  }, async (request, reply) => {
+    const { query: { status, style, limit = defaultItems, cursor }, origin } = request
+    const { isAdmin, keyName } = callerOf(request)
     const before = cursor === undefined ? undefined : decodeCursor(cursor)
     if (before === null) throw problem('validation_failed', { detail: 'cursor must be a next_cursor of this service', faults: [badCursor] })
     const most = Math.min(limit, maxItems)
-    const tasks = await taskStore.list({ status, style, keyName: undefined, before, limit: most + 1 })
+    const tasks = await taskStore.list({ status, style, keyName: isAdmin ? undefined : keyName ?? '', before, limit: most + 1 })
     reply.header('cache-control', 'no-store')
     const items = tasks.slice(0, most)
     const last = items.at(-1)

@@ -7,6 +7,7 @@ import { parseWaitSeconds } from '../services/http/prefer.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
+import { assertStillAdmitted, callerOf } from './require-caller.ts'
 
 /** The `Retry-After` of an open task, in seconds. The client apps begin to poll at this pace too. */
 export const pollAfterSeconds = 5
@@ -29,7 +30,7 @@ const headers = {
 
 /** Gets the status of a task. */
 const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
-  const { taskStore, taskSubscriptions, presentTask } = app
+  const { taskStore, taskSubscriptions, accessControl, presentTask } = app
 
   app.get('/video-status/:task_id', {
     schema: {
@@ -66,11 +67,13 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
 
   /** Waits until the task has ended, the seconds have passed or the client has left. @returns the task as it is then */
   async function untilEnded (found: Task, seconds: number, request: FastifyRequest): Promise<Task> {
+    const caller = callerOf(request)
     const subscription = taskSubscriptions.subscribe(found.id)
     const giveUpAt = performance.now() + seconds * 1_000
     try {
       for (;;) {
         const task = await taskStore.get(found.id)
+        assertStillAdmitted(caller, accessControl)
         if (task === undefined) throw problem('task_not_found')
         const ms = giveUpAt - performance.now()
         if (!isOpen(task) || ms <= 0 || request.signal.aborted || taskSubscriptions.isStopping) return task

@@ -75,6 +75,7 @@ const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { deli
       summary: 'Get a video or a poster',
       description: 'Sends the file at the `video_url` or `poster_url` of a completed task, or a range of its bytes. The address is the right to see the file, so neither a header nor a page of the same site is needed. HEAD is supported.',
       tags: ['Videos'],
+      security: [],
       ...request,
       response: {
         200: { description: 'The whole file', headers: contentHeaders, content },

@@ -31,6 +31,7 @@ export interface AccessControlOptions {
 /** Decides who may use the service, and whose tasks they see. */
 export class AccessControl {
   #keys: KeyRing | null
+  readonly #listeners: Array<() => void> = []
   readonly #open: Caller
   readonly #now: () => number
 
@@ -45,9 +46,21 @@ export class AccessControl {
     return this.#keys === null
   }
 
-  /** Replaces all keys. Requests under way keep their caller; those that wait ask `isCurrent` again. */
+  /** Replaces all keys. Requests under way keep their caller; those that wait have to ask `isCurrent` again. */
   replaceKeys (keys: KeyRing): void {
     this.#keys = keys
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** Calls `listener` each time the keys have been replaced. */
+  onKeysReplaced (listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Says for the log who may use the service. */
+  describe (): string {
+    if (this.#keys === null) return 'open: no API keys'
+    return `${this.#keys.size} API keys${this.#keys.anonymous === undefined ? '' : ', and requests without a key'}`
   }
 
   /** @param rawHeaders as Node gives them */

@@ -20,8 +20,11 @@ export const commonComponents = {
   responses: {
     ClientError: describeProblem(
       'Any other error of the request',
-      { Allow: { description: 'The methods that this address supports; only with 405', schema: { type: 'string' } } },
-      ['bad_request', 'forbidden_host', 'cross_site_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
+      {
+        Allow: { description: 'The methods that this address supports; only with 405', schema: { type: 'string' } },
+        'WWW-Authenticate': { description: 'The scheme of the key that is needed; only with 401', schema: { type: 'string' } }
+      },
+      ['bad_request', 'api_key_missing', 'api_key_invalid', 'forbidden_host', 'cross_site_request', 'method_not_allowed', 'request_timeout', 'uri_too_long', 'expectation_failed', 'headers_too_large']
     ),
     ServerError: describeProblem(
       'The service cannot handle the request at the moment',

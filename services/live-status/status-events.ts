@@ -8,6 +8,8 @@ export interface StatusEventsOptions {
   taskStore: Pick<TaskStore, 'get'>
   taskSubscriptions: TaskSubscriptions
   present: (task: Task) => TaskView
+  /** whether the client may still read the task; asked before each event and each comment */
+  isAllowed: () => boolean
   /** aborted when the client has left */
   signal: AbortSignal
   /** ms without an event after which a comment is sent */
@@ -19,16 +21,16 @@ const defaultHeartbeatMs = 14_000
 const reconnectAfterMs = 5_000
 
 /**
- * Yields the server-sent events of a task: the current task, then the task after each change, until it has ended, has been deleted, or
- * the instance stops. The task is read only when the client takes the next event, so a slow client gets fewer events and none pile up.
+ * Yields the server-sent events of a task: the current task, then the task after each change, until it has ended, has been deleted, the
+ * client may no longer read it, or the instance stops. The task is read only when the client takes the next event, so a slow client gets fewer events and none pile up.
  */
-export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, present, signal, heartbeatMs = defaultHeartbeatMs }: StatusEventsOptions): AsyncGenerator<string> {
+export async function * statusEvents (taskId: string, { taskStore, taskSubscriptions, present, isAllowed, signal, heartbeatMs = defaultHeartbeatMs }: StatusEventsOptions): AsyncGenerator<string> {
   const subscription = taskSubscriptions.subscribe(taskId)
   try {
     yield `retry: ${reconnectAfterMs}\n\n`
     for (let sentRevision: number | undefined; ;) {
       const task = await tryRead(taskId, taskStore)
-      if (task === undefined) return
+      if (task === undefined || !isAllowed()) return
       subscription.noteRevision(task === 'unavailable' ? undefined : task.revision)
       if (task !== 'unavailable' && task.revision !== sentRevision) yield formatEvent(present(task))
       if (task !== 'unavailable') sentRevision = task.revision
@@ -37,6 +39,7 @@ export async function * statusEvents (taskId: string, { taskStore, taskSubscript
       do {
         if (taskSubscriptions.isStopping || signal.aborted) return
         if (await subscription.waitForChange(heartbeatMs, signal)) break
+        if (!isAllowed()) return
         yield ':\n\n'
       } while (true)
       // The task is not read again, because the database may be the reason to stop. A client that reconnects gets the current task.

@@ -114,6 +114,7 @@ t.test('changes on another instance are sent, and a stream that ended with its i
 t.test('a stream sends heartbeats without reading, stays open while the store is unavailable, and catches up afterwards', async (t) => {
   const taskSubscriptions = new TaskSubscriptions()
   const present = (task: Task) => presentTask(task, { origin: 'http://127.0.0.1', retentionMs: null })
+  const isAllowed = () => true
   let task: Task = newTask('A whale', 'Cursed', 840, Date.now())
   let isUnavailable = false
   let reads = 0
@@ -125,7 +126,7 @@ t.test('a stream sends heartbeats without reading, stays open while the store is
   let text = ''
   const done = (async () => {
     const { signal } = new AbortController()
-    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, present, signal, heartbeatMs: 5 })) text += part
+    for await (const part of statusEvents(task.id, { taskStore: { get }, taskSubscriptions, present, isAllowed, signal, heartbeatMs: 5 })) text += part
   })()
   const comments = () => text.split('\n:\n').length - 1
   await until(() => comments() >= 3 || undefined, 'signs of life')
@@ -150,4 +151,25 @@ t.test('an unknown task has no stream, and HEAD opens none', async (t) => {
   t.match((await app.inject('/video-status/unknown/events')).json(), { status: 404, code: 'task_not_found' })
   const taskId = await postDream(app)
   t.equal((await app.inject({ method: 'HEAD', url: `/video-status/${taskId}/events` })).statusCode, 405)
+})
+
+t.test('a stream ends at its next sign of life when its client may no longer read the task', async (t) => {
+  const taskSubscriptions = new TaskSubscriptions()
+  const task = newTask('A whale', 'Cursed', 840, Date.now())
+  let isAllowed = true
+  let text = ''
+  const options = {
+    taskStore: { get: async () => task },
+    taskSubscriptions,
+    present: (task: Task) => presentTask(task, { origin: 'http://127.0.0.1', retentionMs: null }),
+    isAllowed: () => isAllowed,
+    signal: new AbortController().signal,
+    heartbeatMs: 5
+  }
+  for await (const part of statusEvents(task.id, options)) {
+    text += part
+    if (text.includes('\n:\n')) isAllowed = false
+  }
+  t.equal(text.split('event: status').length, 2)
+  t.equal(taskSubscriptions.size, 0)
 })

@@ -34,7 +34,7 @@ t.test('each start logs one line about what runs, and one for each misspelt sett
 })
 
 t.test('the line of the start contains no secret, and says why a feature is off', async (t) => {
-  const line = (env: Record<string, string>, areOn = false, ffmpeg = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), { webhooks: areOn, ffmpeg, metrics: undefined }, [])
+  const line = (env: Record<string, string>, areOn = false, ffmpeg = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), { webhooks: areOn, ffmpeg, metrics: undefined, access: 'open' }, [])
   t.equal(line({ DATABASE_URL: 'postgres://u:secret@db.example.com:5433/dreams' }).store, 'PostgreSQL db.example.com:5433/dreams')
   t.match(line({ DATA_DIR: './tasks' }).store, /^SQLite in \/.*\/tasks$/)
   t.equal(line({}).posters, 'of the model only: no ffmpeg')
