@@ -12,7 +12,7 @@ const maxCount = 1_000_000_000
 const count = (title: string) => Type.Optional(Type.Integer({ minimum: 1, maximum: maxCount, title }))
 
 /** An entry as operators write it. `title` completes the sentence “NAME must be …”. */
-export const KeyEntrySchema = Type.Object({
+const KeyEntrySchema = Type.Object({
   name: Type.String({ pattern: namePattern, title: '1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first' }),
   sha256: Type.Optional(Type.String({ pattern: '^[0-9A-Fa-f]{64}$', title: 'the SHA-256 of the key, 64 hexadecimal digits' })),
   creates_per_minute: count('a whole number from 1'),
