@@ -36,6 +36,7 @@ FROM base AS service
 # With --build-arg POSTERS=true the image has ffmpeg, which makes posters of videos.
 ARG POSTERS=false
 RUN if [ "$POSTERS" = true ]; then apk add --no-cache ffmpeg; fi
+# Others can reach this HOST: the service starts only with API keys, or with ALLOW_ANONYMOUS=true.
 ENV HOST=0.0.0.0 PORT=3000 DATA_DIR=/data NODE_COMPILE_CACHE=/app/compile-cache
 COPY --from=dependencies /app/node_modules node_modules
 COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts start-line.ts ./

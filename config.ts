@@ -3,6 +3,7 @@ import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
 import { parseKeyEntries } from './services/access/key-entries.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
+import { isLoopback } from './services/net/ip-address.ts'
 import { isWebhookSecret } from './services/net/webhook-secret.ts'
 import { parseModel } from './services/replicate/models.ts'
 import { StartError } from './services/runtime/start-error.ts'
@@ -329,10 +330,14 @@ function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SE
   return faults
 }
 
-function findKeyFaults ({ API_KEYS: keys, API_KEYS_FILE: file }: GivenValues): string[] {
+function findKeyFaults ({ API_KEYS: keys, API_KEYS_FILE: file, HOST: host, ALLOW_ANONYMOUS: allowAnonymous }: GivenValues): string[] {
   const parsed = keys === undefined ? undefined : parseKeyEntries(keys)
   const faults = parsed?.ok === false ? parsed.faults.map((fault) => `API_KEYS: ${fault}`) : []
-  return keys === undefined || file === undefined ? faults : [...faults, 'API_KEYS and API_KEYS_FILE cannot be set together']
+  if (keys !== undefined && file !== undefined) faults.push('API_KEYS and API_KEYS_FILE cannot be set together')
+  if (keys === undefined && file === undefined && host !== undefined && !isLoopback(host) && allowAnonymous !== 'true') {
+    faults.push('HOST can be reached from other machines, whose users could create videos at your expense: set API_KEYS_FILE or API_KEYS, or ALLOW_ANONYMOUS=true if that is what you want')
+  }
+  return faults
 }
 
 function findStorageFaults ({ S3_BUCKET: bucket, S3_ACCESS_KEY_ID: id, S3_SECRET_ACCESS_KEY: secret, VIDEO_DELIVERY: delivery, ...given }: GivenValues): string[] {

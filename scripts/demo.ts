@@ -24,6 +24,8 @@ try {
     REPLICATE_POLL_INTERVAL_MS: '1000',
     DATA_DIR: ':memory:',
     HOST: host,
+    // The emulator costs nothing.
+    ALLOW_ANONYMOUS: 'true',
     CALLBACK_SECRET,
     ALLOW_PRIVATE_CALLBACKS,
     REPLICATE_API_URL: `${emulatorAddress}/v1`,

@@ -144,7 +144,7 @@ t.test('invalid parameters of the list are 422 with every fault', async (t) => {
 })
 
 t.test('a service that other machines can reach refuses to list and to delete tasks', async (t) => {
-  const { app } = await startService(t, { env: { HOST: '0.0.0.0' } })
+  const { app } = await startService(t, { env: { HOST: '0.0.0.0', ALLOW_ANONYMOUS: 'true' } })
   const taskId = await postDream(app)
   await ended(app, taskId)
   t.match((await app.inject('/video-status')).json(), { status: 403, code: 'keys_required' })

@@ -40,9 +40,9 @@ t.test('compose.yaml with deploy/emulator.env is a valid configuration', async (
   const { environment = {} } = instances[0]?.[1] ?? {}
   const seen = Object.fromEntries(settings.map((name) => [name, interpolate(environment[name] ?? given[name], given)]))
   const config = readConfig(seen)
-  t.match(config, { HOST: '0.0.0.0', PORT: 3000, SHUTDOWN_DELAY_SECONDS: 5, REPLICATE_API_URL: 'http://emulator.localhost:3001/v1' })
+  t.match(config, { HOST: '0.0.0.0', ALLOW_ANONYMOUS: true, PORT: 3000, SHUTDOWN_DELAY_SECONDS: 5, REPLICATE_API_URL: 'http://emulator.localhost:3001/v1' })
   t.ok(compose.services.emulator?.profiles?.includes(given.COMPOSE_PROFILES ?? ''))
-  for (const name of Object.keys(given)) t.match(name, /^COMPOSE_|^POSTGRES_PASSWORD$|^REPLICATE_API_(URL|TOKEN)$/)
+  for (const name of Object.keys(given)) t.match(name, /^COMPOSE_|^POSTGRES_PASSWORD$|^REPLICATE_API_(URL|TOKEN)$|^ALLOW_ANONYMOUS$/)
 })
 
 /** Substitutes `${NAME:-default}` and `${NAME:?message}` as Compose does. */

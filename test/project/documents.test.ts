@@ -49,3 +49,16 @@ t.test('an empty value counts as none', async (t) => {
   t.match(readConfig({ REPLICATE_API_TOKEN: 'x', PORT: '', REPLICATE_MODEL_ANIMATED: '' }), { PORT: 3000 })
   t.throws(() => readConfig({ REPLICATE_API_TOKEN: '' }), { message: /REPLICATE_API_TOKEN is required/ })
 })
+
+t.test('a service that other machines can reach starts only with API keys, or if it is said to be open', async (t) => {
+  const read = (env: Record<string, string>) => readConfig({ REPLICATE_API_TOKEN: 'x', ...env })
+  for (const HOST of ['0.0.0.0', '::', '192.168.1.20', 'dreams.example']) {
+    for (const ALLOW_ANONYMOUS of ['', 'false']) t.throws(() => read({ HOST, ALLOW_ANONYMOUS }), { message: /HOST can be reached from other machines.*ALLOW_ANONYMOUS=true/ }, HOST)
+    t.match(read({ HOST, ALLOW_ANONYMOUS: 'true' }), { HOST })
+    t.match(read({ HOST, API_KEYS: '[]' }), { HOST })
+    t.match(read({ HOST, API_KEYS_FILE: './keys.json' }), { HOST })
+  }
+  for (const HOST of ['', '127.0.0.1', '127.1.2.3', '::1', 'localhost']) t.ok(read({ HOST }), HOST)
+  t.throws(() => read({ API_KEYS: '[]', API_KEYS_FILE: './keys.json' }), { message: /API_KEYS and API_KEYS_FILE cannot be set together/ })
+  t.throws(() => read({ API_KEYS: '[{"name":"app"}]' }), { message: /API_KEYS: entry 1 \(app\): sha256 is missing/ })
+})
