@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { collectSecrets, s3Options, type Config } from './config.ts'
+import { collectSecrets, parseOtlpHeaders, s3Options, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import access from './plugins/access.ts'
 import callbacks from './plugins/callbacks.ts'
@@ -17,6 +17,7 @@ import requestLog from './plugins/request-log.ts'
 import retention from './plugins/retention.ts'
 import taskStore from './plugins/task-store.ts'
 import taskView from './plugins/task-view.ts'
+import tracing from './plugins/tracing.ts'
 import videoArchive from './plugins/video-archive.ts'
 import videoDownloader from './plugins/video-downloader.ts'
 import cancelVideoRoutes from './routes/cancel-video.ts'
@@ -58,6 +59,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
   const { now } = app.taskStore
+  await app.register(tracing, { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT, headers: parseOtlpHeaders(config) })
   const retentionMs = config.RETENTION_DAYS === 0 ? null : config.RETENTION_DAYS * msPerDay
   await app.register(taskView, { publicUrl: config.PUBLIC_URL, retentionMs })
   await app.register(videoArchive, { s3: s3Options(config), dataDir: config.DATA_DIR, isStoreShared: config.DATABASE_URL !== undefined })

@@ -119,6 +119,17 @@ export const ConfigSchema = Type.Object({
     description: 'A second port of `HOST`, on which `GET /metrics` serves metrics to Prometheus; 0 takes a free one. Without it there are no metrics. The port has no access control: only your monitoring should reach it',
     examples: [9464]
   })),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({
+    pattern: '^https?://[^\\s?#]+$',
+    title: 'an http or https address without a query',
+    description: 'The base address of a receiver of OpenTelemetry’s protocol over HTTP, to which each task is sent as one trace. Without it nothing is traced',
+    examples: ['http://127.0.0.1:4318']
+  })),
+  OTEL_EXPORTER_OTLP_HEADERS: Type.Optional(Type.String({
+    pattern: '^[!#$%&\'*+.^_`|~\\w-]+=[^,]*(,[!#$%&\'*+.^_`|~\\w-]+=[^,]*)*$',
+    title: 'name=value pairs with commas between them, the values percent-encoded',
+    description: 'Headers for that receiver, such as `authorization=Bearer%20…`'
+  })),
   DATABASE_URL: Type.Optional(Type.String({
     // The host is logged, so no other part may be mistaken for it: an unencoded password can contain any character.
     pattern: '^postgres(ql)?://[^\\s/?#]*(/[^\\s@?#]*)?(\\?[^\\s@#]*)?$',
@@ -215,6 +226,9 @@ export const ConfigSchema = Type.Object({
   })
 })
 
+/** A shorter value of a header is a number or a name rather than a key, and would be removed from the middle of words. */
+const minSecretLength = 8
+
 type GivenValues = Record<string, string>
 const propertySchemas: Record<string, TSchema> = ConfigSchema.properties
 
@@ -250,6 +264,7 @@ export function readConfig (environment: Record<string, string | undefined>): Co
   return Object.freeze({
     ...config,
     REPLICATE_API_URL: trimSlashes(config.REPLICATE_API_URL),
+    ...(config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined && { OTEL_EXPORTER_OTLP_ENDPOINT: trimSlashes(config.OTEL_EXPORTER_OTLP_ENDPOINT) }),
     ...(config.PUBLIC_URL !== undefined && { PUBLIC_URL: trimSlashes(config.PUBLIC_URL) })
   })
 }
@@ -260,7 +275,7 @@ export function readConfig (environment: Record<string, string | undefined>): Co
  */
 export function collectSecrets (environment: Partial<Record<string, unknown>>): string[] {
   const { REPLICATE_API_TOKEN: token, REPLICATE_WEBHOOK_SECRET: webhook, CALLBACK_SECRET: own, DATABASE_URL: database, S3_SECRET_ACCESS_KEY: s3Secret, API_KEYS: keys } = environment
-  const given = [token, webhook, s3Secret, ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? '')), ...extractHashes(String(keys ?? ''))]
+  const given = [token, webhook, s3Secret, ...Object.values(parseOtlpHeaders(environment)).filter(({ length }) => length >= minSecretLength), ...String(own ?? '').split(' '), ...extractPasswords(String(database ?? '')), ...extractHashes(String(keys ?? ''))]
   return given.filter((value): value is string => typeof value === 'string' && value !== '')
 }
 
@@ -273,6 +288,12 @@ function extractPasswords (address: string): string[] {
 /** Anyone who has the hash of a key can test guesses of the key, so it is treated as a secret. */
 function extractHashes (keys: string): string[] {
   return keys.match(/\b[0-9a-f]{64}\b/gi) ?? []
+}
+
+/** The headers for the receiver of traces, by their names. */
+export function parseOtlpHeaders ({ OTEL_EXPORTER_OTLP_HEADERS: text = '' }: Partial<Record<string, unknown>>): Record<string, string> {
+  const pairs = String(text).split(',').filter((pair) => pair.includes('='))
+  return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), querystring.unescape(pair.slice(pair.indexOf('=') + 1))]))
 }
 
 /** The bucket for videos, as the archive takes it; undefined where videos are stored in a folder. */
@@ -315,7 +336,7 @@ function findModelFaults (given: GivenValues): string[] {
 }
 
 function findAddressFaults (given: GivenValues): string[] {
-  return ['REPLICATE_API_URL', 'PUBLIC_URL', 'S3_ENDPOINT']
+  return ['REPLICATE_API_URL', 'PUBLIC_URL', 'S3_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT']
     .filter((name) => given[name] !== undefined && !URL.canParse(given[name]))
     .map((name) => `${name} must be an http or https address`)
 }

@@ -5,6 +5,7 @@ import { CallbackSigner } from '../services/callbacks/callback-message.ts'
 import { CallbackRunner } from '../services/callbacks/callback-runner.ts'
 import { callbackSchedule, deliverCallback } from '../services/callbacks/deliver-callback.ts'
 import type { Task } from '../services/tasks/task.ts'
+import { inTrace } from '../services/telemetry/trace-context.ts'
 
 export interface CallbacksOptions {
   /** signs callbacks; without it no callbacks are delivered, and those that are due wait */
@@ -33,7 +34,7 @@ export default fp<CallbacksOptions>(async (app, { secret, allowPrivate }) => {
     userAgent: `Dreamreel/${packageJson.version}`,
     log
   }
-  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => deliverCallback(delivery, given), maxConcurrent, maxPerHost, claimIntervalMs, log })
+  const runner = new CallbackRunner({ deliveries, deliverCallback: (delivery) => inTrace(delivery.task.traceparent, () => deliverCallback(delivery, given)), maxConcurrent, maxPerHost, claimIntervalMs, log })
   app.addHook('onReady', async () => runner.start())
   // Awaiting this in `preClose` would delay the stop of plugins that were registered earlier, and they would go on claiming work.
   let stopped: Promise<void> = Promise.resolve()

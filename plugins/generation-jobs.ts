@@ -8,6 +8,7 @@ import { VideoBacklog } from '../services/generation/video-backlog.ts'
 import { TaskSubscriptions } from '../services/live-status/task-subscriptions.ts'
 import type { StyleModels } from '../services/replicate/models.ts'
 import { RepeatedFailure } from '../services/runtime/repeated-failure.ts'
+import { inTrace } from '../services/telemetry/trace-context.ts'
 import { VideoCopier } from '../services/videos/video-copier.ts'
 
 declare module 'fastify' {
@@ -64,7 +65,7 @@ export default fp<GenerationJobsOptions>(async (app, { maxInFlight, videoCopiesA
   }
   const jobs = new JobRunner({
     taskStore,
-    job: (task, signal, leaveFlight) => generateVideo(task, generation, signal, leaveFlight),
+    job: (task, signal, leaveFlight) => inTrace(task.traceparent, () => generateVideo(task, generation, signal, leaveFlight)),
     endOverdue: (task, signal) => endOverdue(task, generation, signal),
     maxInFlight,
     capacity: () => maxAtGate - submissionGate.size,

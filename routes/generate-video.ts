@@ -88,6 +88,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   ignoreBodies(app)
 
   app.post('/generate-video', {
+    config: { beginsTrace: true },
     preValidation: [transformQuery('dream', parseDream), reportMissingInQuery, transformQuery('callback_url', parseCallback)],
     schema: {
       operationId: 'generateVideo',
@@ -109,7 +110,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   }, async (request, reply) => {
     const { dream, style, callback_url: callbackUrl = null } = request.query
     const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
-    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin, keyName: callerOf(request).keyName })
+    const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin, keyName: callerOf(request).keyName, traceparent: request.traceparent })
     const { taskId, code, isReplayed } = await createTask(task, isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
     reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })

@@ -11,6 +11,7 @@ const leftOut = new RegExp(`^test/(${[
   'callbacks/(callbacks|deliver-callback)',
   'generation/(cancel-video|fail-overdue|generate-video|generation-jobs|prediction-watch|submission-gate|submission-search|submit-task)',
   'metrics',
+  'tracing',
   'http/(body-budget|lingering-close|pipelined-requests|shipped-app)',
   'net',
   'project/(audit|release)',

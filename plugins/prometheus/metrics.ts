@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { SingleFlight } from '../../services/runtime/single-flight.ts'
 import type { Log } from '../../services/runtime/log.ts'
+import { SingleFlight } from '../../services/runtime/single-flight.ts'
+import { ChannelReaders } from '../../services/telemetry/channel-readers.ts'
 import type { Channel } from '../../services/telemetry/channels.ts'
 
 /** Every combination of label values that a metric starts with. Counters begin at 0, so that their first increase can be seen. */
@@ -21,6 +22,7 @@ export class Metrics {
   readonly #log
   readonly #collectors: Array<() => void | Promise<void>> = []
   readonly #closers: Array<() => void> = []
+  readonly #readers = new ChannelReaders((error) => this.#recordFailure(error))
   readonly #scrapes = new SingleFlight<string>()
   #hasFailed = false
 
@@ -47,15 +49,7 @@ export class Metrics {
 
   /** Calls `listener` with each message until the instance closes. Its errors are logged, because they must not end the process. */
   on<Message> (channel: Channel<Message>, listener: (message: Message) => void): void {
-    const guarded = (message: Message): void => {
-      try {
-        listener(message)
-      } catch (error) {
-        this.#recordFailure(error)
-      }
-    }
-    channel.subscribe(guarded)
-    this.#closers.push(() => channel.unsubscribe(guarded))
+    this.#readers.on(channel, listener)
   }
 
   /** Calls `collector` before each scrape, to set gauges. What it throws fails no scrape. */
@@ -82,6 +76,7 @@ export class Metrics {
   }
 
   close (): void {
+    this.#readers.close()
     for (const close of this.#closers) close()
   }
 

@@ -1,14 +1,12 @@
-import { LRUCache } from 'lru-cache'
 import { styles } from '../../services/tasks/styles.ts'
 import { taskFailureCodes } from '../../services/tasks/task-failure.ts'
-import { isOpen, openStates, transitionTypes, type Task } from '../../services/tasks/task.ts'
+import { isOpen, openStates, transitionTypes } from '../../services/tasks/task.ts'
 import { predictionEnded, taskCreated, taskTransitioned } from '../../services/telemetry/channels.ts'
+import { StateTimer } from '../../services/telemetry/state-timer.ts'
 import { toSeconds, type Metrics } from './metrics.ts'
 
 const stateBuckets = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900, 1_800]
 const predictBuckets = [1, 2.5, 5, 10, 20, 30, 60, 120, 240, 480, 900]
-/** Open tasks whose last change of state is remembered. The state of others is timed only if the task itself says since when. */
-const maxTimedTasks = 20_000
 
 /**
  * Counts what happens to tasks on this instance.
@@ -42,30 +40,19 @@ export function measureTasks (metrics: Metrics, now: () => number): void {
     labels: { style: styles },
     buckets: predictBuckets
   })
-  const enteredAt = new LRUCache<string, number>({ max: maxTimedTasks })
+  const timer = new StateTimer(now)
 
   metrics.on(taskCreated, ({ task: { style } }) => created.inc({ style }))
   metrics.on(taskTransitioned, ({ transition, from, to }) => {
     applied.inc({ transition })
     if (from.state === to.state) return
-    const leftAt = now()
-    const since = enteredAt.get(from.id) ?? readEntry(from)
-    if (since !== undefined) stateTimes.observe({ state: from.state }, toSeconds(Math.max(0, leftAt - since)))
-    if (isOpen(to)) {
-      enteredAt.set(to.id, leftAt)
-      return
-    }
-    enteredAt.delete(to.id)
+    const { enteredAt, leftAt } = timer.recordChange(from, to)
+    if (enteredAt !== undefined) stateTimes.observe({ state: from.state }, toSeconds(Math.max(0, leftAt - enteredAt)))
+    if (isOpen(to)) return
     ended.inc({ style: to.style, result: to.failure ?? 'completed' })
     durations.observe({ status: to.state }, toSeconds(Math.max(0, to.updatedAt - to.createdAt)))
   })
   metrics.on(predictionEnded, ({ task: { style }, predictSeconds }) => {
     if (predictSeconds !== null) predictTimes.observe({ style }, predictSeconds)
   })
-}
-
-/** @returns when the task entered its state, as far as the task itself says it; ms since the epoch */
-function readEntry ({ state, createdAt, waitingFor, submission }: Task): number | undefined {
-  if (state === 'submitting') return submission?.startedAt
-  return state === 'queued' && waitingFor === null ? createdAt : undefined
 }

@@ -52,7 +52,7 @@ export async function endOverdue (task: Task, options: GenerationOptions, signal
 async function awaitPrediction (task: Task, isNew: boolean, context: GenerationContext): Promise<Task | undefined> {
   const webhook = context.webhookFor(task.id)
   const isReported = webhook !== null && task.submission?.webhook === webhook
-  const watched = { taskId: task.id, predictionId: requirePredictionId(task), createdAt: task.predictionCreatedAt, isReported, isResumed: !isNew }
+  const watched = { taskId: task.id, predictionId: requirePredictionId(task), createdAt: task.predictionCreatedAt, traceparent: task.traceparent, isReported, isResumed: !isNew }
   let current: Task | undefined = task
   for await (const update of context.predictionWatch.watch(watched, task.deadlineAt, context.signal)) {
     current = update.outcome === 'task_changed' ? await context.taskStore.get(task.id) : await applyPrediction(update, current, context)

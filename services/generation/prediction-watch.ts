@@ -4,6 +4,7 @@ import type { ReplicateClient } from '../replicate/replicate-client.ts'
 import { backoffDelay } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
 import type { TaskStore } from '../store/task-store.ts'
+import { inTrace } from '../telemetry/trace-context.ts'
 import { PollSchedule } from './poll-schedule.ts'
 import { PredictionMailbox, type PredictionUpdate } from './prediction-mailbox.ts'
 import { PredictionSweeper } from './prediction-sweeper.ts'
@@ -31,6 +32,8 @@ export interface WatchedPrediction {
   predictionId: string
   /** ms since the epoch, by the provider's clock; null where the provider did not say, and no sweep finds the prediction */
   createdAt: number | null
+  /** of the task; null if it is not traced */
+  traceparent: string | null
   /** whether the provider was asked to report the end of the prediction to this service */
   isReported: boolean
   /** Whether a process watched the prediction before and may have missed something: the prediction is read at once. */
@@ -152,7 +155,7 @@ export class PredictionWatch {
   /** Never rejects: every failure of the provider or the network is an outcome. */
   async #poll (watcher: Watcher): Promise<void> {
     const { replicate, signal } = this.#options
-    const read = await replicate.get(watcher.predictionId, { signal })
+    const read = await inTrace(watcher.traceparent, () => replicate.get(watcher.predictionId, { signal }))
     if (signal.aborted) return
     watcher.failures = read.outcome === 'found' ? 0 : watcher.failures + 1
     const intervalMs = this.#pollInterval(watcher)
@@ -183,7 +186,8 @@ export class PredictionWatch {
     const watchers = this.#schedule.suspend()
     try {
       // Asks for a little less than the interval, so that timers which fire early do not cost the sweeper its next sweep.
-      if (await taskStore.acquireSweep(pollIntervalMs * 0.9)) await this.#sweeper.sweep()
+      // It is for all tasks, and belongs to the trace of none.
+      if (await taskStore.acquireSweep(pollIntervalMs * 0.9)) await inTrace(null, () => this.#sweeper.sweep())
       await this.#schedule.pollAll(watchers.filter(({ createdAt }) => createdAt === null))
     } finally {
       const elapsedMs = performance.now() - startedAt

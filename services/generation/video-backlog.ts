@@ -4,6 +4,7 @@ import type { Log } from '../runtime/log.ts'
 import { RepeatedFailure } from '../runtime/repeated-failure.ts'
 import type { TaskStore } from '../store/task-store.ts'
 import type { Task, Transition } from '../tasks/task.ts'
+import { inTrace } from '../telemetry/trace-context.ts'
 import { storePoster, type StorePosterOptions } from '../videos/store-poster.ts'
 import type { VideoCopier } from '../videos/video-copier.ts'
 import { copyVideo, removeUnwanted, workAfterStoring } from './store-video.ts'
@@ -83,7 +84,7 @@ export class VideoBacklog {
   }
 
   #run (task: Task): void {
-    const done = this.#finish(task)
+    const done = inTrace(task.traceparent, () => this.#finish(task))
       .then((isDone) => {
         this.#running.delete(task.id)
         // What cannot be done now waits for the next interval.

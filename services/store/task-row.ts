@@ -34,13 +34,14 @@ export interface TaskRow {
   callback_url: string | null
   origin: string | null
   key_name: string | null
+  traceparent: string | null
 }
 
 /** In the order of `taskToRow`. */
 export const taskColumns = [
   'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url',
-  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin', 'key_name'
+  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin', 'key_name', 'traceparent'
 ] as const satisfies Array<keyof TaskRow>
 
 export function taskToRow (task: Task): TaskRow {
@@ -69,7 +70,8 @@ export function taskToRow (task: Task): TaskRow {
     failure: task.failure,
     callback_url: task.callbackUrl,
     origin: task.origin,
-    key_name: task.keyName
+    key_name: task.keyName,
+    traceparent: task.traceparent
   }
 }
 
@@ -114,6 +116,7 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
     failure: known.failure,
     callbackUrl: known.callback_url,
     origin: known.origin,
-    keyName: known.key_name
+    keyName: known.key_name,
+    traceparent: known.traceparent
   }
 }

@@ -90,6 +90,8 @@ export interface Task {
   readonly origin: string | null
   /** The name of the API key that made it; null if it was made without a key. */
   readonly keyName: string | null
+  /** The span of the request that created the task, as W3C Trace Context writes it; null for a task that is not traced. */
+  readonly traceparent: string | null
 }
 
 /** Everything that can happen to a task. There is no other way to change its state. */
@@ -146,14 +148,14 @@ export function videoStateOf (task: Task): VideoState {
 }
 
 /** What a new task may have besides its dream and its style. */
-export interface NewTaskOptions { callbackUrl?: string | null, origin?: string | null, keyName?: string | null }
+export interface NewTaskOptions { callbackUrl?: string | null, origin?: string | null, keyName?: string | null, traceparent?: string | null }
 
 /**
  * A fresh task. `dream` is already trimmed and checked.
  * @param deadlineSeconds how long the task may take in all
  * @param now ms since the epoch
  */
-export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, { callbackUrl = null, origin = null, keyName = null }: NewTaskOptions = {}): Task {
+export function newTask (dream: string, style: Style, deadlineSeconds: number, now: number, { callbackUrl = null, origin = null, keyName = null, traceparent = null }: NewTaskOptions = {}): Task {
   return {
     id: uuidv7(),
     state: 'queued',
@@ -179,7 +181,8 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     failure: null,
     callbackUrl,
     origin,
-    keyName
+    keyName,
+    traceparent
   }
 }
 

@@ -87,6 +87,15 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     }
   })
 
+  scenario('a task keeps the trace that it belongs to', async (t, store) => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    const task = await store.create(aTask({ traceparent }))
+    t.equal((await store.get(task.id))?.traceparent, traceparent)
+    t.equal((await apply(store, task, submit, attach('prediction-1'))).traceparent, traceparent)
+    t.equal((await store.get(task.id))?.traceparent, traceparent)
+    t.equal((await store.create(aTask())).traceparent, null)
+  })
+
   scenario('open tasks are counted by state and style, up to a limit', async (t, store) => {
     t.same(await store.summarizeOpen(10), [])
     const first = await store.create(aTask({ createdAt: 1_000, deadlineAt: 5_000 }))

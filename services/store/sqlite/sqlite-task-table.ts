@@ -10,7 +10,7 @@ export type SqliteTaskRow = TaskRow & { seq: number }
 /** Building a task from its row costs ten times as much as reading it from memory. This many of the longest dreams are 10 MB. */
 const maxCachedTasks = 1_000
 /** A transition changes no other column, so the entries of most indexes stay as they are. */
-const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin', 'key_name'].includes(column))
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin', 'key_name', 'traceparent'].includes(column))
 /** Sorts after every id. */
 const afterAllIds = '~'
 
