@@ -128,11 +128,11 @@ t.test('a client that reads nothing is cut, and one that reads slowly is not', a
 })
 
 t.test('a download goes on while the service stops', async (t) => {
-  const { app, name, content } = await startWithVideo(t, 20 * MB)
+  const { app, name, url, content } = await startWithVideo(t, 20 * MB)
   const socket = await request(t, app, name)
   await readSome(socket)
   const closed = app.close()
-  const refused = async () => await fetch(`${app.listeningOrigin}/livez`).then(() => false, () => true)
+  const refused = async () => await fetch(new URL('/livez', url)).then(() => false, () => true)
   await until(refused, 'the server to be closed')
   const { bytes, sha256 } = await readToEnd(socket)
   t.equal(bytes, 20 * MB)
