@@ -11,6 +11,8 @@ const storeTimeoutMs = 2_000
 
 /** Reads at each scrape what the store contains. While it is unavailable these metrics are missing, and the scrape succeeds. */
 export function measureStore (metrics: Metrics, store: TaskStore): void {
+  // First, because the query of the scrape itself also waits for a connection for a moment.
+  if (store.countConnections() !== undefined) measureConnections(metrics, store)
   const isUp = metrics.gauge({ name: 'dreamreel_store_up', help: 'Whether the store of the tasks could be read for this scrape: 1 or 0' })
   const openTasks = metrics.gauge({
     name: 'dreamreel_open_tasks',
@@ -32,7 +34,6 @@ export function measureStore (metrics: Metrics, store: TaskStore): void {
     const now = store.now()
     oldestAge.set(open.length === 0 ? 0 : toSeconds(Math.max(0, now - Math.min(...open.map(({ oldestCreatedAt }) => oldestCreatedAt)))))
   })
-  if (store.countConnections() !== undefined) measureConnections(metrics, store)
 }
 
 async function readInTime (store: TaskStore) {
