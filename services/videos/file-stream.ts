@@ -12,7 +12,7 @@ const chunkBytes = 128 * 1024
 export class FileStream extends Readable {
   #file
   #position
-  /** Of the byte after the last one. */
+  /** the position after the last byte */
   #end
   #reading: Promise<unknown> = Promise.resolve()
 

@@ -10,6 +10,7 @@ import { FileStream } from './file-stream.ts'
 
 /** Writes that are under way, each in a file that no reader looks for. On the same file system, so that `rename` is atomic. */
 const unfinishedFolder = 'unfinished'
+
 /** An operator has to change something, while a disk that is full or slow may recover. */
 const permanentFaults = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR']
 
