@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { ClaimLoop } from '../runtime/claim-loop.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import type { Log } from '../runtime/log.ts'
@@ -24,8 +25,9 @@ export interface VideoBacklogOptions extends StorePosterOptions {
 const leaseTtlMs = 30_000
 /** A file that arrives more slowly does not keep the others waiting. */
 const timeLimitMs = 15 * 60_000
-/** A poster that cannot be made is tried again for this time after the last change of its task. The provider keeps its files for an hour. */
+/** A poster that cannot be made is tried again for this time after its first failure here. The provider keeps its files for an hour. */
 const posterRetryMs = 2 * 60 * 60_000
+const maxRememberedFailures = 1_000
 
 /**
  * Does the work that is left for the videos of completed tasks: copies that were not possible before the deadline, and
@@ -40,6 +42,8 @@ export class VideoBacklog {
   /** The pass over the backlog continues after this task. */
   #after: string | undefined
   #failure
+  /** When a poster could not be made for the first time, by task. Not how old the task is: the service can have been stopped for hours. */
+  #firstPosterFailures = new LRUCache<string, number>({ max: maxRememberedFailures })
 
   constructor (options: VideoBacklogOptions) {
     this.#options = options
@@ -134,9 +138,11 @@ export class VideoBacklog {
   }
 
   /** @throws the error while the poster can be tried again */
-  #giveUpLatePoster ({ id, updatedAt }: Task, error: unknown): undefined {
+  #giveUpLatePoster ({ id }: Task, error: unknown): undefined {
     const { now, log } = this.#options
-    if (this.#stopping.signal.aborted || now() - updatedAt < posterRetryMs) throw error
+    const firstFailureAt = this.#firstPosterFailures.get(id) ?? now()
+    this.#firstPosterFailures.set(id, firstFailureAt)
+    if (this.#stopping.signal.aborted || now() - firstFailureAt < posterRetryMs) throw error
     log.warn({ err: error, task_id: id }, 'A poster could not be made for two hours; the task keeps none')
   }
 
