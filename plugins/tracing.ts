@@ -32,7 +32,8 @@ export default fp<TracingOptions>(async (app, { endpoint, headers }) => {
   const { taskStore, log } = app
   const spans = new SpanExporter({ endpoint, headers })
   const readers = traceTasks({ spans, now: taskStore.now, onError: (err) => log.error({ err }, 'A span could not be recorded; the service goes on without it') })
-  app.addHook('onRequest', (request, reply, done) => {
+  // After all `onRequest` hooks, so that a request without a valid key begins no trace.
+  app.addHook('preParsing', (request, reply, _payload, done) => {
     if (shouldTrace(request)) {
       const { method, routeOptions: { url: route = 'none' }, headers: { traceparent } } = request
       const parent = parseTraceparent(traceparent) === undefined ? undefined : String(traceparent)
