@@ -29,17 +29,26 @@ const fileIntervalMs = 1_000
 /** Decorates the instance with the service that knows the API keys. Scopes with `requireCaller` ask it for each request. */
 export default fp<AccessPluginOptions>(async (app, { keysFile, keys, isLoopbackOnly }) => {
   const entries = keysFile === undefined ? keys === undefined ? null : parse(keys) : await followFile(keysFile)
+  if (entries !== null) warnOfLimits(entries)
   const accessControl = new AccessControl({ keys: entries && new KeyRing(entries), isLoopbackOnly, now: Date.now })
   app.decorate('accessControl', accessControl)
   app.decorateRequest('caller', null)
 
   async function followFile (path: string): Promise<KeyEntry[]> {
-    const onEntries = (entries: KeyEntry[]) => accessControl.replaceKeys(new KeyRing(entries))
+    const onEntries = (entries: KeyEntry[]) => {
+      accessControl.replaceKeys(new KeyRing(entries))
+      warnOfLimits(entries)
+    }
     const file = new KeysFile({ path, intervalMs: fileIntervalMs, onEntries, log: app.log })
     const entries = await file.load()
     app.addHook('onReady', async () => file.watch())
-    app.addHook('onClose', () => file.stop())
+    app.addHook('onClose', async () => file.stop())
     return entries
+  }
+
+  function warnOfLimits (entries: KeyEntry[]): void {
+    const names = entries.filter(({ limits }) => Object.values(limits).some((limit) => limit !== null)).map(({ name }) => name)
+    if (names.length > 0) app.log.warn({ names: [...new Set(names)] }, 'The limits of API keys do not limit anything yet')
   }
 }, { name: 'access' })
 

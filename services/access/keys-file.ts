@@ -53,9 +53,9 @@ export class KeysFile {
     }, this.#options.intervalMs).unref()
   }
 
-  async stop (): Promise<void> {
+  /** Does not wait for a read: a network file system may not answer, and nothing depends on the result. */
+  stop (): void {
     clearInterval(this.#timer)
-    await this.#checking
   }
 
   /**
