@@ -95,7 +95,7 @@ export const ConfigSchema = Type.Object({
   ALLOWED_HOSTS: Type.Optional(Type.String({
     pattern: '^(\\*|[\\w.-]+)( *, *(\\*|[\\w.-]+))*$',
     title: 'host names without ports, with commas between them, or *',
-    description: 'Further host names of the service, separated by commas, or `*` for any. The host of `PUBLIC_URL`, `localhost` and all IP addresses are always allowed. Other names are refused, because they may belong to web pages that direct their readers’ browsers to the service',
+    description: 'Further host names of the service, separated by commas, or `*` for any. The host of `PUBLIC_URL`, `localhost` and all IP addresses are always allowed. Requests without an API key are refused at other names, because these may belong to web pages that direct their readers’ browsers to the service',
     examples: ['dreams.example.com, dreamreel.internal']
   })),
   API_KEYS_FILE: Type.Optional(Type.String({
