@@ -7,7 +7,8 @@ const maxTasks = 20_000
 /** Remembers since when tasks are in their state. Other instances do not know it, and it is lost at the end of the process. */
 export class StateTimer {
   readonly #now
-  readonly #enteredAt = new LRUCache<string, number>({ max: maxTasks })
+  /** by task */
+  readonly #entries = new LRUCache<string, { state: Task['state'], enteredAt: number }>({ max: maxTasks })
 
   /** @param now the store's clock, ms since the epoch */
   constructor (now: () => number) {
@@ -21,9 +22,11 @@ export class StateTimer {
    */
   recordChange (from: Task, to: Task): { enteredAt: number | undefined, leftAt: number } {
     const leftAt = this.#now()
-    const enteredAt = this.#enteredAt.get(from.id) ?? readEntry(from)
-    if (isOpen(to)) this.#enteredAt.set(to.id, leftAt)
-    else this.#enteredAt.delete(to.id)
+    const entry = this.#entries.get(from.id)
+    // Another instance may have changed the state since.
+    const enteredAt = entry?.state === from.state ? entry.enteredAt : readEntry(from)
+    if (isOpen(to)) this.#entries.set(to.id, { state: to.state, enteredAt: leftAt })
+    else this.#entries.delete(to.id)
     return { enteredAt, leftAt }
   }
 }
