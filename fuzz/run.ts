@@ -132,13 +132,14 @@ async function recordFailure (attempt: () => Promise<void>): Promise<void> {
     await attempt()
   } catch (error) {
     failed = sent
+    // The next attempts make the failure smaller, and begin without it.
+    target.log.forget()
     throw error
   }
 }
 
 async function send (parts: Buffer[], ends: boolean) {
   sent = Buffer.concat(parts)
-  target.log.forget()
   return await exchange(target.port, parts, ends)
 }
 
