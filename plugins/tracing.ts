@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { RepeatedFailure } from '../services/runtime/repeated-failure.ts'
 import { parseTraceparent, type Traceparent } from '../services/telemetry/trace-context.ts'
 import { isHealthCheck } from './request-log.ts'
 
@@ -30,7 +31,8 @@ export default fp<TracingOptions>(async (app, { endpoint, headers }) => {
   if (endpoint === undefined) return
   const [{ SpanExporter, traceparentOf }, { traceTasks }] = await Promise.all([import('./opentelemetry/span-exporter.ts'), import('./opentelemetry/task-traces.ts')])
   const { taskStore, log } = app
-  const spans = new SpanExporter({ endpoint, headers })
+  const failure = new RepeatedFailure(log, { failed: 'Traces cannot be sent; their spans are lost', succeeded: 'Traces are sent again' })
+  const spans = new SpanExporter({ endpoint, headers, onSent: (error) => error === undefined ? failure.succeeded() : failure.failed(error) })
   const readers = traceTasks({ spans, now: taskStore.now, onError: (err) => log.error({ err }, 'A span could not be recorded; the service goes on without it') })
   // After all `onRequest` hooks, so that a request without a valid key begins no trace.
   app.addHook('preParsing', (request, reply, _payload, done) => {

@@ -9,6 +9,8 @@ export interface SpanExporterOptions {
   /** the base address of the OTLP receiver, without `/v1/traces` */
   endpoint: string
   headers: Record<string, string>
+  /** called after each batch; the error says why its spans are lost, undefined that they were taken */
+  onSent: (error: Error | undefined) => void
 }
 
 export interface FinishedSpan {
@@ -31,8 +33,14 @@ export class SpanExporter {
   readonly #provider
   readonly #tracer
 
-  constructor ({ endpoint, headers }: SpanExporterOptions) {
+  constructor ({ endpoint, headers, onSent }: SpanExporterOptions) {
     const exporter = new OTLPTraceExporter({ url: `${endpoint}/v1/traces`, headers, timeoutMillis: exportTimeoutMs })
+    const send = exporter.export.bind(exporter)
+    // The library reports a failure only to a logger of its own.
+    exporter.export = (spans, onResult) => send(spans, (result) => {
+      onSent(result.error)
+      onResult(result)
+    })
     this.#provider = new TracerProvider({
       resource: resourceFromAttributes({ 'service.name': 'dreamreel', 'service.version': packageJson.version }),
       spanProcessors: [new BatchSpanProcessor({ exporter })]

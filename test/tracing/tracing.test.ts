@@ -147,3 +147,12 @@ function find (spans: ReceivedSpan[], name: string): ReceivedSpan {
   if (span === undefined) throw new Error(`No span ${name} among ${spans.map(({ name }) => name).join(', ')}`)
   return span
 }
+
+t.test('a receiver that refuses the spans is one warning', async (t) => {
+  const otlp = await startOtlpReceiver(t)
+  const { app, logLines } = await startService(t, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: `${otlp.url}/unknown` } })
+  await ended(app, await postDream(app))
+  await app.close()
+  t.equal(logLines.filter((line) => line.includes('"level":40') && line.includes('Traces cannot be sent')).length, 1)
+  t.same(otlp.spans, [])
+})
