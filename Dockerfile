@@ -52,6 +52,8 @@ USER node
 # the user that runs the service, because Node keeps a folder for each user, and is read-only from then on.
 RUN node --max-semi-space-size=8 --input-type=module -e " \
       import 'close-with-grace'; import './services/store/postgres/postgres-task-store.ts'; \
+      import './plugins/prometheus/create-metrics.ts'; \
+      import './plugins/opentelemetry/span-exporter.ts'; import './plugins/opentelemetry/task-traces.ts'; \
       import { buildApp } from './app.ts'; import { readConfig } from './config.ts'; \
       const nowhere = { REPLICATE_API_TOKEN: 'none', REPLICATE_API_URL: 'http://127.0.0.1:9/v1', DATA_DIR: ':memory:', LOG_LEVEL: 'silent' }; \
       const app = await buildApp(readConfig(nowhere)); await app.ready(); await app.close()" \
