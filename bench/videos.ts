@@ -124,9 +124,9 @@ async function readsPerSecond (url: string, work: () => Promise<unknown>): Promi
   const startedAt = performance.now()
   const result = Promise.withResolvers<autocannon.Result>()
   const load = autocannon({ url, connections, duration: 600 }, (error, found) => { error == null ? result.resolve(found) : result.reject(error) })
-  await work()
+  // A load that fails ends the wait for the work.
+  await Promise.race([work(), result.promise]).finally(() => load.stop())
   const ms = performance.now() - startedAt
-  load.stop()
   const { requests, non2xx, errors } = await result.promise
   if (non2xx + errors > 0) throw new Error(`${url}: ${non2xx} refused, ${errors} failed`)
   return requests.total * 1_000 / ms
