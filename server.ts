@@ -28,7 +28,7 @@ const output = openStandardOutput()
 try {
   const config = readConfig(process.env)
   const app = await buildApp(config, { logStream: await openTerminalOutput(process.stdout) ?? output })
-  for (const sentence of describeMisspelt(process.env)) app.log.warn(sentence)
+  for (const hint of describeMisspelt(process.env)) app.log.warn({ hint }, 'A variable of the environment is probably a misspelt setting')
   if (app.accessControl.isOpen) app.log.warn('There are no API keys: everyone who reaches this service can create videos at your expense. Set API_KEYS_FILE or API_KEYS')
   const shutdownDelayMs = config.SHUTDOWN_DELAY_SECONDS * 1000
   closeWithGrace({ delay: shutdownDelayMs + graceMs, logger: app.log }, async ({ err, signal }) => {

@@ -30,7 +30,7 @@ t.test('each start logs one line about what runs, and one for each misspelt sett
     addresses: [url]
   })
   t.equal(said(service.output()).filter(({ msg }) => msg.startsWith('There are no API keys')).length, 1)
-  t.match(said(service.output()).find(({ level }) => level === 40), { msg: 'REPLICATE_API_TOKNE is no setting; did you mean REPLICATE_API_TOKEN?' })
+  t.match(said(service.output()).find(({ level }) => level === 40), { msg: 'A variable of the environment is probably a misspelt setting', hint: 'REPLICATE_API_TOKNE is no setting; did you mean REPLICATE_API_TOKEN?' })
   t.notMatch(service.output(), /a-secret-word|test-token|whsec_/)
 })
 
