@@ -17,7 +17,7 @@ const rooms = {
   retention: ['store', 'videos', 'tasks', 'telemetry', 'runtime'],
   callbacks: ['store', 'tasks', 'telemetry', 'net', 'runtime'],
   'live-status': ['store', 'tasks', 'runtime'],
-  http: ['store', 'videos', 'tasks', 'telemetry', 'runtime'],
+  http: ['store', 'videos', 'tasks', 'telemetry', 'net', 'runtime'],
   access: ['store', 'rate-limit', 'runtime']
 }
 

@@ -1,8 +1,9 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { collectSecrets, parseOtlpHeaders, s3Options, type Config } from './config.ts'
+import { collectSecrets, parseOtlpHeaders, s3Options, trustedProxies, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import access from './plugins/access.ts'
 import callbacks from './plugins/callbacks.ts'
+import clientAddress from './plugins/client-address.ts'
 import crossSiteGuard from './plugins/cross-site-guard.ts'
 import frameExtractor from './plugins/frame-extractor.ts'
 import generationJobs from './plugins/generation-jobs.ts'
@@ -45,11 +46,13 @@ const msPerDay = 24 * 60 * msPerMinute
  * @throws StartError if the task store cannot be opened
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
-  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
+  const proxies = trustedProxies(config)
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), trustedProxies: proxies, requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
 
   await app.register(problemDetails)
+  await app.register(clientAddress, { proxies })
   await app.register(requestLog)
-  await app.register(access, { keysFile: config.API_KEYS_FILE, keys: config.API_KEYS, isLoopbackOnly: isLoopback(config.HOST) })
+  await app.register(access, { keysFile: config.API_KEYS_FILE, keys: config.API_KEYS, isLoopbackOnly: isLoopback(config.HOST) && config.TRUST_PROXY === undefined })
   await app.register(crossSiteGuard, {
     publicUrl: config.PUBLIC_URL,
     allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? []

@@ -2,6 +2,7 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
 import { parseKeyEntries } from './services/access/key-entries.ts'
+import { parseTrustedProxies, TrustedProxies } from './services/http/trusted-proxies.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
 import { isLoopback } from './services/net/ip-address.ts'
 import { isWebhookSecret } from './services/net/webhook-secret.ts'
@@ -97,6 +98,10 @@ export const ConfigSchema = Type.Object({
     title: 'host names without ports, with commas between them, or *',
     description: 'Further host names of the service, separated by commas, or `*` for any. The host of `PUBLIC_URL`, `localhost` and all IP addresses are always allowed. Requests without an API key are refused at other names, because these may belong to web pages that direct their readers’ browsers to the service',
     examples: ['dreams.example.com, dreamreel.internal']
+  })),
+  TRUST_PROXY: Type.Optional(Type.String({
+    description: 'The proxies in front of the service whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Request-Id` are believed: IP addresses and networks, with commas between them, or the number of proxies in a row if clients can reach the service through them only. Without it the address of a client is that of its connection',
+    examples: ['10.0.0.0/8, 192.0.2.7']
   })),
   API_KEYS_FILE: Type.Optional(Type.String({
     minLength: 1,
@@ -259,7 +264,7 @@ export function describeMisspelt (environment: Record<string, string | undefined
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given), ...findKeyFaults(given))
+  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findProxyFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given), ...findKeyFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
@@ -304,6 +309,12 @@ export function s3Options (config: Config) {
   return { bucket, prefix, endpoint, region, credentials }
 }
 
+/** The proxies whose statements about a request are believed. */
+export function trustedProxies ({ TRUST_PROXY: text }: Config): TrustedProxies {
+  const parsed = text === undefined ? undefined : parseTrustedProxies(text)
+  return parsed?.ok === true ? parsed.proxies : TrustedProxies.none
+}
+
 function trimSlashes (address: string): string {
   return address.replace(/\/+$/, '')
 }
@@ -339,6 +350,11 @@ function findAddressFaults (given: GivenValues): string[] {
   return ['REPLICATE_API_URL', 'PUBLIC_URL', 'S3_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT']
     .filter((name) => given[name] !== undefined && !URL.canParse(given[name]))
     .map((name) => `${name} must be an http or https address`)
+}
+
+function findProxyFaults ({ TRUST_PROXY: proxies }: GivenValues): string[] {
+  const parsed = proxies === undefined ? undefined : parseTrustedProxies(proxies)
+  return parsed?.ok === false ? [`TRUST_PROXY ${parsed.fault}`] : []
 }
 
 function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, CALLBACK_SECRET: own, PUBLIC_URL: publicUrl }: GivenValues): string[] {

@@ -111,7 +111,7 @@ export const ProblemSchema = Type.Object({
   status: Type.Integer({ format: 'int32', minimum: 400, maximum: 599, description: 'The HTTP status' }),
   detail: Type.String({ description: 'What went wrong, a sentence for people' }),
   code: Type.Unsafe<ErrorCode>({ type: 'string', enum: errorCodes, description: 'What went wrong, a stable code for programs' }),
-  request_id: Type.String({ format: 'uuid', description: 'The id of this request in the service’s log and in the header `X-Request-Id`' }),
+  request_id: Type.String({ minLength: 1, maxLength: 128, description: 'The id of this request in the service’s log and in the header `X-Request-Id`: a UUID, or what a proxy in front of the service has chosen' }),
   errors: Type.Optional(Type.Array(FaultSchema, { minItems: 1, description: 'Every fault of the request; only with 422 and the code `validation_failed`' }))
 }, {
   $id: 'Problem',

@@ -5,7 +5,8 @@ import { logOptions, RequestLog } from './plugins/request-log.ts'
 import { GracefulClose } from './services/http/graceful-close.ts'
 import { createHttpServer } from './services/http/http-server.ts'
 import { parseQueryString } from './services/http/query-string.ts'
-import { newRequestId } from './services/http/request-id.ts'
+import { requestIdOf } from './services/http/request-id.ts'
+import type { TrustedProxies } from './services/http/trusted-proxies.ts'
 import type { Log } from './services/runtime/log.ts'
 import { createRedactor } from './services/runtime/redact-secrets.ts'
 import { openStandardOutput } from './services/runtime/standard-output.ts'
@@ -16,6 +17,7 @@ export interface ServerOptions {
   logStream?: { write (line: string): void }
   /** values that no log line may contain */
   secrets: readonly string[]
+  trustedProxies: TrustedProxies
   requestTimeoutMs: number
   timeoutCheckMs: number
   lingeringMs: number
@@ -30,12 +32,13 @@ const bodyLimit = 1024 * 1024
 const keepAliveTimeoutMs = 72_000
 
 /** @returns the options with which Fastify behaves as the API contract says */
-export function serverOptions ({ logLevel, logStream, secrets, ...timeouts }: ServerOptions) {
+export function serverOptions ({ logLevel, logStream, secrets, trustedProxies, ...timeouts }: ServerOptions) {
   const gracefulClose = new GracefulClose()
   return {
     logger: { ...logOptions(createRedactor(secrets)), level: logLevel, stream: logStream ?? openStandardOutput() },
     logController: new RequestLog(),
-    genReqId: newRequestId,
+    // `trustProxy` is not used: the client-address plugin does its work.
+    genReqId: (request) => requestIdOf(request, trustedProxies),
     serverFactory: (handler, { logger }) => {
       const log = logger as Log
       const server = createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log })

@@ -27,12 +27,14 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
   const loggedHosts = new Set<string>()
 
   app.addHook('onRequest', (request, _reply, done) => {
-    const { host } = request.headers
+    const { forwardedHost, headers: { host } } = request
     if (!app.accessControl.isWithoutKey(request.raw.rawHeaders)) return done()
     // Probes address the instance by various names, and a health check reveals nothing.
     if (isHealthCheck(request) || allowsAnySite(request)) return done()
-    if (!guard.isAllowedHost(host)) {
-      logOnce(parseHostname(host ?? '') ?? '')
+    // A page can set the header of a proxy, but not `Host`. The proxy may have changed `Host`, but then it says what it was.
+    const refused = [host, forwardedHost].find((name) => !guard.isAllowedHost(name))
+    if (refused !== undefined) {
+      logOnce(parseHostname(refused) ?? '')
       return done(problem('forbidden_host'))
     }
     done(guard.isCrossSite(request) ? problem('cross_site_request') : undefined)
@@ -43,7 +45,7 @@ export default fp<CrossSiteGuardOptions>(async (app, options) => {
     loggedHosts.add(host)
     app.log.warn({ host: host.slice(0, 253) }, 'Refused a host name that is not allowed: if it belongs to this service, add it to ALLOWED_HOSTS')
   }
-}, { name: 'cross-site-guard', dependencies: ['problem-details', 'request-log', 'access'] })
+}, { name: 'cross-site-guard', dependencies: ['problem-details', 'client-address', 'request-log', 'access'] })
 
 function allowsAnySite ({ routeOptions }: FastifyRequest): boolean {
   return routeOptions.config?.allowsAnySite === true

@@ -26,8 +26,10 @@ export class RequestLog extends LogController {
   }
 
   override incomingRequest (request: FastifyRequest, reply: FastifyReply): void {
+    // Read now, because a connection that is closed has no address.
+    const client = request.ip
     // Unlike `onResponse` and `onRequestAbort` this event is emitted for every request, however it ends.
-    reply.raw.once('close', () => logEnd(request, reply))
+    reply.raw.once('close', () => logEnd(request, reply, client))
   }
 
   override requestCompleted (): void {}
@@ -41,7 +43,7 @@ export class RequestLog extends LogController {
   }
 }
 
-function logEnd (request: FastifyRequest, reply: FastifyReply): void {
+function logEnd (request: FastifyRequest, reply: FastifyReply, client: string): void {
   const { headersSent, statusCode, writableEnded } = reply.raw
   const { method } = request
   const { url: route, config } = request.routeOptions
@@ -50,6 +52,7 @@ function logEnd (request: FastifyRequest, reply: FastifyReply): void {
   request.log[config?.isHealthCheck === true ? 'debug' : 'info']({
     method,
     route: route ?? 'none',
+    client,
     ...(request.taskId && { task_id: request.taskId }),
     // Only its name. Requests that are refused earlier than in a scope with callers have none.
     ...(request.caller?.keyName && { key: request.caller.keyName }),

@@ -4,7 +4,7 @@ const tableMarkers = { begin: '<!-- configuration: written by `npm run docs` -->
 const composeMarkers = { begin: '    # Other settings: written by `npm run docs`\n', end: '    # End of other settings\n' }
 
 /** Settings that compose.yaml sets itself, or with its own default or message. They are written by hand, above the list of the others. */
-const handwrittenSettings = new Set(['HOST', 'PORT', 'METRICS_PORT', 'DATA_DIR', 'DATABASE_URL', 'SHUTDOWN_DELAY_SECONDS', 'REPLICATE_API_TOKEN'])
+const handwrittenSettings = new Set(['HOST', 'PORT', 'METRICS_PORT', 'DATA_DIR', 'DATABASE_URL', 'SHUTDOWN_DELAY_SECONDS', 'TRUST_PROXY', 'REPLICATE_API_TOKEN'])
 
 const settings = Object.entries(ConfigSchema.properties)
 const required = new Set<string>(ConfigSchema.required)

@@ -15,7 +15,7 @@ function describeProblem (description: string, headers: Record<string, { descrip
 /** OpenAPI components of the responses that any operation can have, also from the server itself or a load balancer. */
 export const commonComponents = {
   headers: {
-    RequestId: { description: 'The id of this request in the service’s log', schema: { type: 'string' as const, format: 'uuid' } }
+    RequestId: { description: 'The id of this request in the service’s log', schema: { type: 'string' as const, minLength: 1, maxLength: 128 } }
   },
   responses: {
     ClientError: describeProblem(

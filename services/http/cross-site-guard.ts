@@ -12,6 +12,8 @@ export interface BrowserRequest {
   method: string
   /** by lower-case name */
   headers: Record<string, string | string[] | undefined>
+  /** the host and the port by which the client has addressed the service */
+  host: string
 }
 
 /** `Host` headers that are cached as allowed. A service has a few: its names with and without a port. */
@@ -51,18 +53,18 @@ export class CrossSiteGuard {
    * cannot read what opens.
    * @see https://web.dev/articles/fetch-metadata
    */
-  isCrossSite ({ method, headers }: BrowserRequest): boolean {
+  isCrossSite ({ method, headers, host }: BrowserRequest): boolean {
     const isSafe = method === 'GET' || method === 'HEAD'
     const site = headers['sec-fetch-site']
-    if (site === undefined) return !isSafe && this.#isCrossOrigin(headers)
+    if (site === undefined) return !isSafe && this.#isCrossOrigin(headers.origin, host)
     if (site === 'same-origin' || site === 'none') return false
     return !(isSafe && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document')
   }
 
   /** Browsers without `Sec-Fetch-Site` send `Origin` with every request other than GET and HEAD. */
-  #isCrossOrigin ({ origin, host }: BrowserRequest['headers']): boolean {
+  #isCrossOrigin (origin: BrowserRequest['headers'][string], host: string): boolean {
     if (typeof origin !== 'string') return false
     const originHost = URL.parse(origin)?.host
-    return originHost !== String(host).toLowerCase() && (originHost === undefined || originHost !== this.#publicHost)
+    return originHost !== host.toLowerCase() && (originHost === undefined || originHost !== this.#publicHost)
   }
 }

@@ -1,5 +1,9 @@
 import { randomFillSync } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
+import type { ReceivedRequest, TrustedProxies } from './trusted-proxies.ts'
+
+/** What an id may look like that a proxy has given to a request. */
+const foreignId = /^[\w.:=+@/-]{1,128}$/
 
 const idBytes = 16
 const pool = new Uint8Array(256 * idBytes)
@@ -17,4 +21,10 @@ export function newRequestId (): string {
   const random = pool.subarray(used, used + idBytes)
   used += idBytes
   return uuidv7({ random })
+}
+
+/** @returns the id that a trusted proxy has given to the request, or a new one */
+export function requestIdOf (request: ReceivedRequest, proxies: TrustedProxies): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && foreignId.test(given) && proxies.isFromProxy(request) ? given : newRequestId()
 }

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { problem, problemBody, problemMediaType, reasonPhrase, type ProblemError } from '../../errors.ts'
+import { normalizeAddress } from '../net/ip-address.ts'
 import type { Log } from '../runtime/log.ts'
 import { requestEnded } from '../telemetry/channels.ts'
 import { closeAfterLingering, maxLingeringBytes } from './lingering-close.ts'
@@ -68,7 +70,7 @@ export class RequestRefusals {
     const { status, headers, body, requestId } = buildResponse(problem('expectation_failed'))
     this.closeAfterEarlyResponse(request, response)
     response.writeHead(status, headers).end(body)
-    this.#logRefusal(status, requestId, 'Expect')
+    this.#logRefusal(request.socket, status, requestId, 'Expect')
   }
 
   /** Responses to earlier requests on the connection are sent first, and nothing is written into the middle of one. */
@@ -88,13 +90,13 @@ export class RequestRefusals {
     const lines = Object.entries({ ...headers, date: new Date().toUTCString(), connection: 'close' })
       .map(([name, value]) => `${name}: ${value}\r\n`)
     socket.end(`HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n${lines.join('')}\r\n${body}`)
-    this.#logRefusal(status, requestId, reason)
+    this.#logRefusal(socket, status, requestId, reason)
     closeAfterLingering(socket, { maxBytes: maxLingeringBytes, timeoutMs: refusalLingeringMs })
     socket.resume()
   }
 
-  #logRefusal (status: number, requestId: string, reason = 'unknown'): void {
-    this.#log.info({ request_id: requestId, status, reason }, 'request refused')
+  #logRefusal (socket: Duplex, status: number, requestId: string, reason = 'unknown'): void {
+    this.#log.info({ request_id: requestId, client: peerOf(socket), status, reason }, 'request refused')
     if (requestEnded.hasSubscribers) requestEnded.publish({ method: 'unknown', route: null, status, ms: 0 })
   }
 }
@@ -123,6 +125,12 @@ function parserProblem ({ code }: NodeJS.ErrnoException): ProblemError {
       return problem('bad_request', { detail: 'The address has characters that need to be percent-encoded' })
     default: return problem('bad_request', { detail: 'The request is not valid HTTP/1.1' })
   }
+}
+
+/** The address at the other end of the connection: the client, or a proxy whose headers are not known here. */
+function peerOf (socket: Duplex): string {
+  // Node's types leave open what a server for other transports passes.
+  return normalizeAddress((socket as Socket).remoteAddress ?? '') ?? ''
 }
 
 /** Node keeps the response in progress on the socket. There is no public way to get it. */

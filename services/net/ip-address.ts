@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js'
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 
 /** The only range of global unicast addresses so far, https://www.iana.org/assignments/ipv6-address-space. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
@@ -20,6 +20,17 @@ export function isPublicAddress (address: string): boolean {
   const parsed = ipaddr.process(address)
   if (parsed.range() !== 'unicast') return false
   return parsed instanceof ipaddr.IPv6 ? parsed.match(globalUnicast) : !cloudServices.has(parsed.toString())
+}
+
+/**
+ * Brings an address into the notation in which equal addresses are equal texts: IPv4 also where it is embedded in IPv6 (`::ffff:…`), IPv6
+ * in its shortest form, without the name of a network interface.
+ * @returns undefined if it is no IP address
+ */
+export function normalizeAddress (text: string): string | undefined {
+  if (isIPv4(text)) return text
+  const [address = ''] = text.split('%')
+  return isIPv6(address) ? ipaddr.process(address).toString() : undefined
 }
 
 /** Whether a server that listens on this host is reachable from the machine itself only. */

@@ -46,6 +46,7 @@ export class Environment {
       REPLICATE_CREATES_PER_MINUTE: '100000',
       REPLICATE_READS_PER_MINUTE: '100000',
       REPLICATE_POLL_INTERVAL_MS: '500',
+      TRUST_PROXY: '1',
       SHUTDOWN_DELAY_SECONDS: '5'
     }, join(this.folder, `${name}.log`))
     this.#stops.push(() => instance.end('SIGKILL'))

@@ -10,7 +10,7 @@ const configuration = new URL('../../deploy/nginx.conf', import.meta.url)
 const temporaryPaths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
 /** The members of a line of the access log that the verdict needs. */
-export interface AccessLine { method: string, path: string, status: string, upstream: string, upstream_status: string }
+export interface AccessLine { method: string, path: string, status: string, request_id: string, upstream: string, upstream_status: string }
 
 /** The machine's nginx with `deploy/nginx.conf`; its files are in a folder of the run. */
 export class Nginx {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pause, until } from '../../harness/until.ts'
 import { checkEdgeCases } from './edge-cases.ts'
 import { Environment } from './environment.ts'
+import { checkForwarding } from './forwarding.ts'
 import type { Instance } from './instance.ts'
 import { LoadClients } from './load-clients.ts'
 import { findLeaks, judge } from './verdict.ts'
@@ -73,6 +74,7 @@ async function run (environment: Environment): Promise<string[]> {
     return [
       ...await judge(record, nginx, emulator.predictions),
       ...await checkEdgeCases(nginx),
+      ...await checkForwarding(nginx, instances),
       ...await checkVideoDelivery(clients, nginx, instances, emulator.predictions),
       ...await findLeaks(nginx)
     ]

@@ -29,6 +29,7 @@ t.test('compose.yaml passes every setting to the container', async (t) => {
       t.ok(setting in environment, `${setting} of ${name}`)
       const value = String(environment[setting] ?? '')
       if (['HOST', 'PORT', 'METRICS_PORT', 'DATABASE_URL'].includes(setting)) t.notMatch(value, `{${setting}`, `${setting} is what nginx and the healthcheck count on`)
+      else if (setting === 'TRUST_PROXY') t.equal(value, '${TRUST_PROXY:-1}', 'nginx is the only way to the instances') // eslint-disable-line no-template-curly-in-string
       else t.ok(value === '' || value.startsWith(`\${${setting}:`), `${setting} of ${name} is what it is outside`)
     }
     t.same(Object.keys(environment).filter((setting) => !settings.includes(setting)), [], 'and nothing else')
@@ -40,7 +41,7 @@ t.test('compose.yaml with deploy/emulator.env is a valid configuration', async (
   const { environment = {} } = instances[0]?.[1] ?? {}
   const seen = Object.fromEntries(settings.map((name) => [name, interpolate(environment[name] ?? given[name], given)]))
   const config = readConfig(seen)
-  t.match(config, { HOST: '0.0.0.0', ALLOW_ANONYMOUS: true, PORT: 3000, SHUTDOWN_DELAY_SECONDS: 5, REPLICATE_API_URL: 'http://emulator.localhost:3001/v1' })
+  t.match(config, { HOST: '0.0.0.0', ALLOW_ANONYMOUS: true, PORT: 3000, SHUTDOWN_DELAY_SECONDS: 5, TRUST_PROXY: '1', REPLICATE_API_URL: 'http://emulator.localhost:3001/v1' })
   t.ok(compose.services.emulator?.profiles?.includes(given.COMPOSE_PROFILES ?? ''))
   for (const name of Object.keys(given)) t.match(name, /^COMPOSE_|^POSTGRES_PASSWORD$|^REPLICATE_API_(URL|TOKEN)$|^ALLOW_ANONYMOUS$/)
 })

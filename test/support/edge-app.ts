@@ -5,10 +5,12 @@ import { EventEmitter } from 'node:events'
 import { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { problem, ProblemSchema, problemResponses } from '../../errors.ts'
+import clientAddress from '../../plugins/client-address.ts'
 import problemDetails from '../../plugins/problem-details.ts'
 import requestLog from '../../plugins/request-log.ts'
 import { transformQuery } from '../../routes/transform-query.ts'
 import { serverOptions, type ServerOptions } from '../../server-options.ts'
+import { TrustedProxies } from '../../services/http/trusted-proxies.ts'
 import { StoreUnavailableError } from '../../services/store/store-errors.ts'
 
 const StyleSchema = Type.Unsafe<string>({ $id: 'Style', type: 'string', enum: ['Realistic', 'Animated', 'Cursed'] })
@@ -25,6 +27,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
   const app = Fastify(serverOptions({
     logLevel: 'trace',
     secrets: [],
+    trustedProxies: TrustedProxies.none,
     logStream: { write: (line) => { lines.push(line) } },
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
@@ -36,6 +39,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
   app.addSchema(StyleSchema)
   app.addSchema(ProblemSchema)
   app.register(problemDetails)
+  app.register(clientAddress, { proxies: options.trustedProxies ?? TrustedProxies.none })
   app.register(requestLog)
   app.register(async (scope) => {
     addRoutes(scope)
