@@ -9,11 +9,13 @@ import frameExtractor from './plugins/frame-extractor.ts'
 import generationJobs from './plugins/generation-jobs.ts'
 import lifecycle from './plugins/lifecycle.ts'
 import liveStatus from './plugins/live-status.ts'
+import loadShedding from './plugins/load-shedding.ts'
 import metrics from './plugins/metrics.ts'
 import openapi from './plugins/openapi.ts'
 import problemDetails from './plugins/problem-details.ts'
 import replicateClient from './plugins/replicate-client.ts'
 import replicateWebhooks from './plugins/replicate-webhooks.ts'
+import requestLimits from './plugins/request-limits.ts'
 import requestLog from './plugins/request-log.ts'
 import retention from './plugins/retention.ts'
 import taskStore from './plugins/task-store.ts'
@@ -52,6 +54,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   await app.register(problemDetails)
   await app.register(clientAddress, { proxies })
   await app.register(requestLog)
+  await app.register(loadShedding, { maxEventLoopDelayMs: config.MAX_EVENT_LOOP_DELAY_MS })
   await app.register(access, { keysFile: config.API_KEYS_FILE, keys: config.API_KEYS, isLoopbackOnly: isLoopback(config.HOST) && config.TRUST_PROXY === undefined })
   await app.register(crossSiteGuard, {
     publicUrl: config.PUBLIC_URL,
@@ -86,6 +89,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     listLagMs: config.REPLICATE_LIST_LAG_MS,
     now
   })
+  await app.register(requestLimits, { createsPerMinute: config.CREATES_PER_MINUTE, readsPerMinute: config.READS_PER_MINUTE })
   await app.register(metrics, { port: config.METRICS_PORT, host: config.HOST })
 
   const schemas = [
@@ -95,6 +99,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   for (const schema of schemas) app.addSchema(schema)
   await app.register(async (scope) => {
     requireCaller(scope)
+    scope.addHook('onRequest', app.limitRequest)
     await scope.register(generateVideoRoutes, {
       deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
     })

@@ -205,6 +205,24 @@ export const ConfigSchema = Type.Object({
     maximum: 525_600,
     description: 'Minutes for which a stored file that no task names is kept. Such files are left behind by crashes. With less than a few minutes, a poster can be removed that was just made'
   }),
+  CREATES_PER_MINUTE: Type.Integer({
+    default: 60,
+    minimum: 0,
+    maximum: 1_000_000,
+    description: 'The maximum number of videos that an API key without a limit of its own may create in a minute and, without a key, an address; 0 for no limit'
+  }),
+  READS_PER_MINUTE: Type.Integer({
+    default: 6000,
+    minimum: 0,
+    maximum: 1_000_000,
+    description: 'The maximum number of all other requests about tasks in a minute, for each API key and, without a key, each address; 0 for no limit'
+  }),
+  MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
+    default: 1000,
+    minimum: 0,
+    maximum: 60_000,
+    description: 'Milliseconds by which the work of this instance may be late, the average of a second, before it refuses requests other than health checks with 503; 0 for no limit'
+  }),
   MAX_IN_FLIGHT: Type.Integer({
     default: 1000,
     minimum: 1,

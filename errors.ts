@@ -57,6 +57,7 @@ export const errors = {
   expectation_failed: { status: 417, detail: 'The only supported Expect header is 100-continue' },
   validation_failed: { status: 422, detail: 'A value of the request is not valid' },
   idempotency_key_reused: { status: 422, detail: 'This Idempotency-Key was used for a different request within the last 24 hours' },
+  too_many_requests: { status: 429, detail: 'Too many requests within a minute; send it again after the number of seconds in Retry-After' },
   headers_too_large: { status: 431, detail: 'The address and the headers of the request are larger than 128 KiB' },
   internal_error: { status: 500, detail: 'The service failed to handle this request; try again later' },
   bad_gateway: { status: 502, detail: 'No instance of the service answered; try again in a few seconds' },
@@ -74,6 +75,11 @@ export const errors = {
   webhook_unverifiable: {
     status: 503,
     detail: 'Webhooks cannot be verified yet; send it again in a few seconds',
+    headers: { 'retry-after': '5' }
+  },
+  overloaded: {
+    status: 503,
+    detail: 'This instance has more work than it can do at the moment; try again in a few seconds',
     headers: { 'retry-after': '5' }
   },
   stopping: { status: 503, detail: 'This instance is about to stop; use another one', headers: { 'retry-after': '5' } }

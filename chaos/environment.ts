@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmulator } from '../harness/emulator.ts'
+import { unlimited } from '../harness/unlimited.ts'
 import { newWebhookSecret } from '../harness/webhook-secret.ts'
 import { deployCluster } from './cluster-deployment.ts'
 import { FaultSchedule } from './fault-schedule.ts'
@@ -44,8 +45,7 @@ export async function createEnvironment (plan: Plan) {
     REPLICATE_API_TOKEN: 'chaos',
     FFMPEG_PATH: 'off',
     REPLICATE_CREATE_TIMEOUT_MS: '4000',
-    REPLICATE_CREATES_PER_MINUTE: '100000',
-    REPLICATE_READS_PER_MINUTE: '100000',
+    ...unlimited,
     REPLICATE_POLL_INTERVAL_MS: '200',
     TASK_DEADLINE_SECONDS: String(deadlineSeconds),
     // The sweep is due every 10 s then, and takes every file that no task names at that moment.

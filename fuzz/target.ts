@@ -4,6 +4,7 @@ import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { startEmulator } from '../harness/emulator.ts'
 import { freePort } from '../harness/free-port.ts'
+import { unlimited } from '../harness/unlimited.ts'
 import { until } from '../harness/until.ts'
 import { newWebhookSecret } from '../harness/webhook-secret.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
@@ -45,8 +46,7 @@ export async function startTarget (): Promise<Target> {
     REPLICATE_API_TOKEN: token,
     REPLICATE_API_URL: emulator.apiUrl,
     REPLICATE_POLL_INTERVAL_MS: '50',
-    REPLICATE_CREATES_PER_MINUTE: '100000',
-    REPLICATE_READS_PER_MINUTE: '100000',
+    ...unlimited,
     DATA_DIR: ':memory:',
     FFMPEG_PATH: 'off',
     LOG_LEVEL: 'trace',

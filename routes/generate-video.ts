@@ -88,7 +88,7 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
   ignoreBodies(app)
 
   app.post('/generate-video', {
-    config: { beginsTrace: true },
+    config: { beginsTrace: true, createsTask: true },
     preValidation: [transformQuery('dream', parseDream), reportMissingInQuery, transformQuery('callback_url', parseCallback)],
     schema: {
       operationId: 'generateVideo',

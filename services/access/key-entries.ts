@@ -16,6 +16,7 @@ const KeyEntrySchema = Type.Object({
   name: Type.String({ pattern: namePattern, title: '1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first' }),
   sha256: Type.Optional(Type.String({ pattern: '^[0-9A-Fa-f]{64}$', title: 'the SHA-256 of the key, 64 hexadecimal digits' })),
   creates_per_minute: count('a whole number from 1'),
+  creates_per_minute_per_address: count('a whole number from 1'),
   open_tasks: count('a whole number from 1'),
   monthly_budget: Type.Optional(Type.Number({ minimum: 0, maximum: maxCount, title: 'a number from 0' })),
   expires: Type.Optional(Type.String({
@@ -28,6 +29,8 @@ type WrittenEntry = Static<typeof KeyEntrySchema>
 /** What an operator allows the callers with one name. Null: no limit of its own. */
 export interface KeyLimits {
   readonly createsPerMinute: number | null
+  /** for each address of callers without a key */
+  readonly createsPerMinutePerAddress: number | null
   readonly openTasks: number | null
   readonly monthlyBudget: number | null
 }
@@ -97,13 +100,16 @@ function describeFault ({ path, schema: { title } }: ValueError): string {
 }
 
 /** The rules that a schema cannot express. */
-function findRuleFaults ({ name, sha256, expires, admin }: WrittenEntry): string[] {
+function findRuleFaults ({ name, sha256, expires, admin, creates_per_minute_per_address: perAddress }: WrittenEntry): string[] {
   const faults: string[] = []
   if (isApiKey(name)) faults.push('name must not be a key')
   if (name === anonymousName) {
     if (sha256 !== undefined) faults.push('sha256 must be left out: this entry is for requests without a key')
     if (admin === true) faults.push('admin must not be true: this entry is for requests without a key')
-  } else if (sha256 === undefined) faults.push('sha256 is missing')
+  } else {
+    if (sha256 === undefined) faults.push('sha256 is missing')
+    if (perAddress !== undefined) faults.push(`creates_per_minute_per_address can be set only in the entry ${anonymousName}`)
+  }
   if (expires !== undefined && !isTime(expires)) faults.push('expires must be a time that exists')
   return faults
 }
@@ -139,6 +145,7 @@ function toKeyEntry (entry: WrittenEntry): KeyEntry {
     isAdmin: entry.admin === true,
     limits: {
       createsPerMinute: entry.creates_per_minute ?? null,
+      createsPerMinutePerAddress: entry.creates_per_minute_per_address ?? null,
       openTasks: entry.open_tasks ?? null,
       monthlyBudget: entry.monthly_budget ?? null
     }

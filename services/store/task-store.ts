@@ -1,4 +1,5 @@
 import type { CallBudget } from '../rate-limit/call-budget.ts'
+import type { WindowCounter } from '../rate-limit/window-counter.ts'
 import type { Style } from '../tasks/styles.ts'
 import type { Transition, Task, TaskState, TaskStatus } from '../tasks/task.ts'
 import type { CallbackDeliveries } from './callback-deliveries.ts'
@@ -90,6 +91,8 @@ export interface TaskStore {
   acquireSweep (intervalMs: number): Promise<boolean>
   /** What calls of this kind may still use of the provider's rate limit, shared by all instances that share the store. */
   callBudget (kind: CallKind, perMinute: number): CallBudget
+  /** Counts requests together with the other instances; undefined for a store that no other instance uses. */
+  readonly requestCounter: WindowCounter | undefined
   /** The callback addresses that are still to be notified of the end of a task. */
   readonly deliveries: CallbackDeliveries
   /**

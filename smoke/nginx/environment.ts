@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { startEmulator } from '../../harness/emulator.ts'
 import { freePort } from '../../harness/free-port.ts'
 import { PostgresServer } from '../../harness/postgres-server.ts'
+import { unlimited } from '../../harness/unlimited.ts'
 import { Instance } from './instance.ts'
 import { Nginx } from './nginx.ts'
 
@@ -43,8 +44,7 @@ export class Environment {
       DATA_DIR: join(this.folder, 'data'),
       REPLICATE_API_TOKEN: 'test-token',
       FFMPEG_PATH: 'off',
-      REPLICATE_CREATES_PER_MINUTE: '100000',
-      REPLICATE_READS_PER_MINUTE: '100000',
+      ...unlimited,
       REPLICATE_POLL_INTERVAL_MS: '500',
       TRUST_PROXY: '1',
       SHUTDOWN_DELAY_SECONDS: '5'

@@ -32,17 +32,17 @@ t.test('an entry is parsed with all its members, and without them', async (t) =>
   const [full, short, anonymous] = entriesOf([
     { name: 'studio', sha256: sha256.toUpperCase(), creates_per_minute: 30, open_tasks: 5, monthly_budget: 12.5, expires: '2027-01-31T01:00:00+01:00', admin: true },
     { name: 'app.v1_x-2', sha256: otherSha256 },
-    { name: 'anonymous', creates_per_minute: 3 }
+    { name: 'anonymous', creates_per_minute: 3, creates_per_minute_per_address: 1 }
   ])
   t.same(full, {
     name: 'studio',
     sha256: hashApiKey(key),
     expiresAt: Date.parse('2027-01-31T00:00:00Z'),
     isAdmin: true,
-    limits: { createsPerMinute: 30, openTasks: 5, monthlyBudget: 12.5 }
+    limits: { createsPerMinute: 30, createsPerMinutePerAddress: null, openTasks: 5, monthlyBudget: 12.5 }
   })
   t.match(short, { name: 'app.v1_x-2', expiresAt: null, isAdmin: false, limits: { createsPerMinute: null, openTasks: null, monthlyBudget: null } })
-  t.match(anonymous, { name: 'anonymous', sha256: null, isAdmin: false, limits: { createsPerMinute: 3 } })
+  t.match(anonymous, { name: 'anonymous', sha256: null, isAdmin: false, limits: { createsPerMinute: 3, createsPerMinutePerAddress: 1 } })
   t.same(entriesOf([]), [])
   t.equal(parseKeyEntries('\uFEFF[]').ok, true, 'with a byte order mark')
 })
@@ -57,6 +57,7 @@ t.test('every fault names the entry and the member', async (t) => {
     { name: 'anonymous', sha256, admin: true },
     { name: 'five', sha256, expires: '2027-02-30T00:00:00Z' },
     { name: 'six', sha256, expires: '2027-02-28T25:00:00Z' },
+    { name: 'seven', sha256, creates_per_minute_per_address: 1 },
     { name: 'with space', sha256 },
     { name: 'x'.repeat(64), sha256 }
   ]
@@ -77,8 +78,9 @@ t.test('every fault names the entry and the member', async (t) => {
     'entry 8 (anonymous): admin must not be true: this entry is for requests without a key',
     'entry 9 (five): expires must be a time that exists',
     'entry 10 (six): expires must be a time that exists',
-    'entry 11: name must be 1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first',
-    'entry 12: name must be 1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first'
+    'entry 11 (seven): creates_per_minute_per_address can be set only in the entry anonymous',
+    'entry 12: name must be 1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first',
+    'entry 13: name must be 1 to 63 letters, digits, dots, hyphens and underscores, a letter or a digit first'
   ])
   for (const text of ['{}', 'null', '"x"', '7']) t.same(faultsOf(text), ['It must be a JSON list of entries'])
   t.same(faultsOf('{"__proto__":1}'), ['It must be a JSON list of entries'])

@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import * as harness from '../../harness/emulator.ts'
+import { unlimited } from '../../harness/unlimited.ts'
 import { until } from '../../harness/until.ts'
 import type { EmulatorOptions } from '../../replicate-emulator/app.ts'
 import type { ServerOptions } from '../../server-options.ts'
@@ -24,8 +25,7 @@ export const testEnvironment = {
   REPLICATE_POLL_INTERVAL_MS: '20',
   REPLICATE_CREATE_TIMEOUT_MS: '3000',
   REPLICATE_LIST_LAG_MS: '0',
-  REPLICATE_CREATES_PER_MINUTE: '100000',
-  REPLICATE_READS_PER_MINUTE: '100000'
+  ...unlimited
 }
 
 export interface ServiceOptions {

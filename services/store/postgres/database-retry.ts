@@ -37,12 +37,12 @@ export async function withRetry<T> (work: () => Promise<T>, { timeoutMs = reques
 /**
  * The driver has a timeout too, but a longer one for each statement, and a request does not wait for that.
  * @param work its signal is aborted when the result is not waited for any longer
- * @throws StoreUnavailableError after `requestTimeoutMs`
+ * @throws StoreUnavailableError after `timeoutMs`
  */
-export async function withRequestTimeout<T> (work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withRequestTimeout<T> (work: (signal: AbortSignal) => Promise<T>, timeoutMs = requestTimeoutMs): Promise<T> {
   const controller = new AbortController()
   const { signal } = controller
-  const timer = setTimeout(() => controller.abort(new StoreUnavailableError(new Error(`No answer within ${requestTimeoutMs} ms`))), requestTimeoutMs)
+  const timer = setTimeout(() => controller.abort(new StoreUnavailableError(new Error(`No answer within ${timeoutMs} ms`))), timeoutMs)
   const timeout = new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   try {
     return await Promise.race([work(signal), timeout])

@@ -26,6 +26,11 @@ export interface PostgresDatabase {
    */
   query: (text: string, values?: unknown[]) => Promise<Row[]>
   /**
+   * Runs one statement, once: for work that the caller can do without.
+   * @throws StoreUnavailableError after `timeoutMs`, or the error of the driver
+   */
+  queryOnce: (text: string, values: unknown[], timeoutMs: number) => Promise<Row[]>
+  /**
    * Runs `work` in a transaction, and again from its start after a lost connection or a deadlock, within the same 5 s:
    * nothing is committed later. If a commit was under way then, it may have happened, so running `work` twice must do no
    * harm.
@@ -89,6 +94,7 @@ export async function openPostgres (options: PostgresOptions): Promise<PostgresD
   return {
     boss,
     query: (text, values) => withRequestTimeout(() => retrying(async () => (await db.executeSql(text, values)).rows)),
+    queryOnce: (text, values, timeoutMs) => withRequestTimeout(async () => (await db.executeSql(text, values)).rows, timeoutMs),
     withRetry: retrying,
     transaction: async (work) => {
       const commits = { isUnderWay: false, wasLost: false }

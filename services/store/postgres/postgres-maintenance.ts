@@ -3,6 +3,7 @@ import { keyTtlMs } from '../idempotency-key.ts'
 import { openCondition } from '../task-conditions.ts'
 import { generationQueue, type PostgresDatabase } from './postgres-database.ts'
 import { deleteExpiredPredictionOwners } from './postgres-prediction-owners.ts'
+import { deleteEndedWindows } from './postgres-window-counter.ts'
 
 export interface PostgresMaintenanceOptions {
   database: PostgresDatabase
@@ -43,6 +44,7 @@ export class PostgresMaintenance {
       .then(async () => {
         await database.query('delete from idempotency_key where created_at <= $1', [now() - keyTtlMs])
         await deleteExpiredPredictionOwners(database, now())
+        await deleteEndedWindows(database)
       })
       .catch((err: unknown) => log.warn({ err }, 'The maintenance of the database has failed; it runs again soon'))
       .finally(() => { this.#running = undefined })

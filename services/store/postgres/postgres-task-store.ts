@@ -25,6 +25,7 @@ import { findPredictionOwners, insertPredictionOwners, toPredictionOwners } from
 import { PostgresTaskClaims } from './postgres-task-claims.ts'
 import { compareAndSet, insertTasks, numberOrNull, postgresRowToTask, taskColumnList, type CompareAndSet } from './postgres-task-table.ts'
 import type { Database } from './postgres-transaction.ts'
+import { PostgresWindowCounter } from './postgres-window-counter.ts'
 import { PostgresWriteBatcher } from './postgres-write-batcher.ts'
 import { TaskEventChannel } from './task-event-channel.ts'
 
@@ -89,6 +90,7 @@ class PostgresTaskStore implements TaskStore {
   #instanceId = randomUUID()
   readonly deliveries
   readonly isExclusive = false
+  readonly requestCounter
   readonly now
 
   constructor (database: PostgresDatabase, events: TaskEventChannel, clock: PostgresClock, { now = clock.now, log }: PostgresTaskStoreOptions) {
@@ -106,6 +108,7 @@ class PostgresTaskStore implements TaskStore {
     })
     this.#claims = new PostgresTaskClaims({ database, loadTask: (taskId) => this.#load(taskId), log })
     this.deliveries = new PostgresCallbackDeliveries({ database, loadTask: (taskId) => this.#reads.load(taskId), log })
+    this.requestCounter = new PostgresWindowCounter(database)
     this.#maintenance = new PostgresMaintenance({ database, now, log })
   }
 

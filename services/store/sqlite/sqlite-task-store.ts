@@ -47,6 +47,7 @@ class SqliteTaskStore implements TaskStore {
   #listeners: Array<(event: TaskEvent) => void> = []
   readonly deliveries
   readonly isExclusive = true
+  readonly requestCounter = undefined
   readonly now
 
   constructor ({ dataDir, now, log }: SqliteTaskStoreOptions) {
