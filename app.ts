@@ -1,9 +1,10 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { collectSecrets, parseOtlpHeaders, s3Options, trustedProxies, type Config } from './config.ts'
+import { allowedOrigins, collectSecrets, parseOtlpHeaders, s3Options, trustedProxies, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import access from './plugins/access.ts'
 import callbacks from './plugins/callbacks.ts'
 import clientAddress from './plugins/client-address.ts'
+import crossOrigin from './plugins/cross-origin.ts'
 import crossSiteGuard from './plugins/cross-site-guard.ts'
 import frameExtractor from './plugins/frame-extractor.ts'
 import generationJobs from './plugins/generation-jobs.ts'
@@ -21,6 +22,7 @@ import retention from './plugins/retention.ts'
 import taskStore from './plugins/task-store.ts'
 import taskView from './plugins/task-view.ts'
 import tracing from './plugins/tracing.ts'
+import unknownAddresses from './plugins/unknown-addresses.ts'
 import videoArchive from './plugins/video-archive.ts'
 import videoDownloader from './plugins/video-downloader.ts'
 import cancelVideoRoutes from './routes/cancel-video.ts'
@@ -49,16 +51,20 @@ const msPerDay = 24 * 60 * msPerMinute
  */
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
   const proxies = trustedProxies(config)
+  const origins = allowedOrigins(config)
   const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), trustedProxies: proxies, requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
 
   await app.register(problemDetails)
   await app.register(clientAddress, { proxies })
+  await app.register(crossOrigin, { origins })
+  await app.register(unknownAddresses)
   await app.register(requestLog)
   await app.register(loadShedding, { maxEventLoopDelayMs: config.MAX_EVENT_LOOP_DELAY_MS })
   await app.register(access, { keysFile: config.API_KEYS_FILE, keys: config.API_KEYS, isLoopbackOnly: isLoopback(config.HOST) && config.TRUST_PROXY === undefined })
   await app.register(crossSiteGuard, {
     publicUrl: config.PUBLIC_URL,
-    allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? []
+    allowedHosts: config.ALLOWED_HOSTS?.toLowerCase().split(/ *, */) ?? [],
+    allowedOrigins: origins
   })
   await app.register(lifecycle)
   await app.register(openapi)

@@ -2,6 +2,7 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import querystring from 'node:querystring'
 import { parseKeyEntries } from './services/access/key-entries.ts'
+import { parseAllowedOrigins, type AllowedOrigins } from './services/http/allowed-origins.ts'
 import { parseTrustedProxies, TrustedProxies } from './services/http/trusted-proxies.ts'
 import { describeFault, type SchemaFault } from './services/http/validation-fault.ts'
 import { isLoopback } from './services/net/ip-address.ts'
@@ -102,6 +103,10 @@ export const ConfigSchema = Type.Object({
   TRUST_PROXY: Type.Optional(Type.String({
     description: 'The proxies in front of the service whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Request-Id` are believed: IP addresses and networks, with commas between them, or the number of proxies in a row if clients can reach the service through them only. Without it the address of a client is that of its connection',
     examples: ['10.0.0.0/8, 192.0.2.7']
+  })),
+  CORS_ORIGINS: Type.Optional(Type.String({
+    description: 'The origins whose web pages may use the service from a browser, separated by commas: scheme, host, and port if it is not the usual one. `*` allows pages of any origin that send an API key. Without it only pages of the service’s own origin can use it',
+    examples: ['https://studio.example.com, http://localhost:5173']
   })),
   API_KEYS_FILE: Type.Optional(Type.String({
     minLength: 1,
@@ -282,7 +287,7 @@ export function describeMisspelt (environment: Record<string, string | undefined
 export function readConfig (environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1])))
   const { config, faults } = validate(given)
-  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findProxyFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given), ...findKeyFaults(given))
+  faults.push(...findPortFaults(given), ...findModelFaults(given), ...findAddressFaults(given), ...findProxyFaults(given), ...findOriginFaults(given), ...findWebhookFaults(given), ...findStorageFaults(given), ...findKeyFaults(given))
   if (config === undefined || faults.length > 0) throw new ConfigError([...faults, ...describeMisspelt(given)])
   return Object.freeze({
     ...config,
@@ -325,6 +330,12 @@ export function s3Options (config: Config) {
   if (bucket === undefined) return undefined
   const credentials = accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey }
   return { bucket, prefix, endpoint, region, credentials }
+}
+
+/** The origins whose web pages may use the service; undefined if it is only its own. */
+export function allowedOrigins ({ CORS_ORIGINS: text }: Config): AllowedOrigins | undefined {
+  const parsed = text === undefined ? undefined : parseAllowedOrigins(text)
+  return parsed?.ok === true ? parsed.origins : undefined
 }
 
 /** The proxies whose statements about a request are believed. */
@@ -373,6 +384,13 @@ function findAddressFaults (given: GivenValues): string[] {
 function findProxyFaults ({ TRUST_PROXY: proxies }: GivenValues): string[] {
   const parsed = proxies === undefined ? undefined : parseTrustedProxies(proxies)
   return parsed?.ok === false ? [`TRUST_PROXY ${parsed.fault}`] : []
+}
+
+function findOriginFaults ({ CORS_ORIGINS: origins, API_KEYS: keys, API_KEYS_FILE: file }: GivenValues): string[] {
+  const parsed = origins === undefined ? undefined : parseAllowedOrigins(origins)
+  if (parsed?.ok === false) return parsed.faults.map((fault) => `CORS_ORIGINS ${fault}`)
+  const isOpen = keys === undefined && file === undefined
+  return parsed?.origins === 'any' && isOpen ? ['CORS_ORIGINS can be * only with API keys: without them every web page could create videos at your expense'] : []
 }
 
 function findWebhookFaults ({ REPLICATE_WEBHOOKS: webhooks, REPLICATE_WEBHOOK_SECRET: secret, CALLBACK_SECRET: own, PUBLIC_URL: publicUrl }: GivenValues): string[] {

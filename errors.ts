@@ -36,7 +36,7 @@ export const errors = {
     status: 403,
     detail: 'The host name of this request is not allowed: set PUBLIC_URL, or add the name to ALLOWED_HOSTS'
   },
-  cross_site_request: { status: 403, detail: 'Web pages of other sites cannot use this service' },
+  cross_site_request: { status: 403, detail: 'Web pages of this origin cannot use the service without an API key: the operator has to allow the origin with CORS_ORIGINS' },
   not_found: { status: 404, detail: 'Nothing exists at this address' },
   task_not_found: { status: 404, detail: 'No task has this id' },
   video_not_found: { status: 404, detail: 'No video and no poster has this name' },

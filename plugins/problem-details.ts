@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem, problemBody, ProblemError, problemMediaType, type Fault } from '../errors.ts'
 import { findHostFault } from '../services/http/host-header.ts'
@@ -19,17 +19,15 @@ type RequestPart = keyof typeof requestParts
 
 /**
  * Adds `X-Request-Id` to every response and gives all errors the same format. Register it on the root instance before all plugins with
- * hooks: a request without a route is answered in the first hook, whatever its body is.
+ * hooks.
  */
 export default fp(async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     const hostFault = findHostFault(request.raw.rawHeaders, request.raw.httpVersion)
-    if (hostFault !== undefined) done(problem('bad_request', { detail: hostFault }))
-    else done(request.is404 ? explainUnrouted(app, request) : undefined)
+    done(hostFault === undefined ? undefined : problem('bad_request', { detail: hostFault }))
   })
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply))
-  app.setNotFoundHandler((request, reply) => sendProblem(explainUnrouted(app, request), request, reply))
 }, { name: 'problem-details' })
 
 /** Responds to an error. Logs it if it is the service's own fault; this is the only place that does. */
@@ -53,18 +51,6 @@ function sendProblem (answer: ProblemError, request: FastifyRequest, reply: Fast
     .type(problemMediaType)
     // A buffer is sent as it is: no response schema removes members, and no charset is added to the type.
     .send(Buffer.from(JSON.stringify(problemBody(answer, request.id))))
-}
-
-/** @returns whether the path of a request without a route is unknown, or only its method is not supported */
-function explainUnrouted (app: FastifyInstance, { method, raw }: FastifyRequest): ProblemError {
-  const url = raw.url ?? '/'
-  const allowed = app.supportedMethods.filter((known) => app.findRoute({ method: known, url }) !== null)
-  // A route can also respond that nothing exists: the one that serves files from a folder does.
-  if (allowed.length === 0 || allowed.includes(method)) return problem('not_found')
-  return problem('method_not_allowed', {
-    detail: `This address does not support ${method}, only ${allowed.join(' and ')}`,
-    headers: { allow: allowed.join(', ') }
-  })
 }
 
 function toValidationProblem (faults: Fault[]): ProblemError {

@@ -56,7 +56,8 @@ const unsatisfiable = {
 /** Serves the files of the archive: videos and their posters. The name is the right to see them, so pages of any site may use them. */
 const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { delivery }) => {
   const { taskStore, videoArchive, videoDownloader } = app
-  const config = { allowsAnySite: true }
+  // Pages of any origin may read the files, so these routes have headers of their own.
+  const config = { allowsAnySite: true, cors: false }
   const request = { params: ParamsSchema, querystring: QuerySchema, headers: HeadersSchema }
   const loggedTasks = new Set<string>()
   let passedThrough = 0

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { AllowedOrigins } from './allowed-origins.ts'
 import { parseHostname } from './host-header.ts'
 
 export interface CrossSiteGuardOptions {
@@ -6,6 +7,8 @@ export interface CrossSiteGuardOptions {
   publicUrl: string | undefined
   /** other allowed host names, in lower case; `*` allows any */
   allowedHosts: string[]
+  /** the origins whose pages are not foreign. `any` is for requests with an API key, so here it allows none */
+  allowedOrigins: AllowedOrigins | undefined
 }
 
 export interface BrowserRequest {
@@ -30,9 +33,11 @@ export class CrossSiteGuard {
   readonly #hosts: Set<string>
   /** with its port; compared with `Origin`, because a proxy may have changed `Host` */
   readonly #publicHost: string | undefined
+  readonly #allowedOrigins: ReadonlySet<string> | undefined
   readonly #cachedHosts = new Set<string>()
 
-  constructor ({ publicUrl, allowedHosts }: CrossSiteGuardOptions) {
+  constructor ({ publicUrl, allowedHosts, allowedOrigins }: CrossSiteGuardOptions) {
+    this.#allowedOrigins = allowedOrigins === 'any' ? undefined : allowedOrigins
     this.#allowsAnyHost = allowedHosts.includes('*')
     this.#hosts = new Set(['localhost', '', ...allowedHosts])
     this.#publicHost = publicUrl === undefined ? undefined : new URL(publicUrl).host
@@ -54,6 +59,7 @@ export class CrossSiteGuard {
    * @see https://web.dev/articles/fetch-metadata
    */
   isCrossSite ({ method, headers, host }: BrowserRequest): boolean {
+    if (typeof headers.origin === 'string' && this.#allowedOrigins?.has(headers.origin) === true) return false
     const isSafe = method === 'GET' || method === 'HEAD'
     const site = headers['sec-fetch-site']
     if (site === undefined) return !isSafe && this.#isCrossOrigin(headers.origin, host)

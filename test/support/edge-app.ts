@@ -6,8 +6,10 @@ import { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { problem, ProblemSchema, problemResponses } from '../../errors.ts'
 import clientAddress from '../../plugins/client-address.ts'
+import crossOrigin from '../../plugins/cross-origin.ts'
 import problemDetails from '../../plugins/problem-details.ts'
 import requestLog from '../../plugins/request-log.ts'
+import unknownAddresses from '../../plugins/unknown-addresses.ts'
 import { transformQuery } from '../../routes/transform-query.ts'
 import { serverOptions, type ServerOptions } from '../../server-options.ts'
 import { TrustedProxies } from '../../services/http/trusted-proxies.ts'
@@ -40,6 +42,8 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
   app.addSchema(ProblemSchema)
   app.register(problemDetails)
   app.register(clientAddress, { proxies: options.trustedProxies ?? TrustedProxies.none })
+  app.register(crossOrigin, { origins: undefined })
+  app.register(unknownAddresses)
   app.register(requestLog)
   app.register(async (scope) => {
     addRoutes(scope)
