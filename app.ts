@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { allowedOrigins, collectSecrets, parseOtlpHeaders, s3Options, trustedProxies, type Config } from './config.ts'
+import { allowedOrigins, collectSecrets, fileSources, parseOtlpHeaders, s3Options, trustedProxies, type Config } from './config.ts'
 import { ProblemSchema } from './errors.ts'
 import access from './plugins/access.ts'
 import callbacks from './plugins/callbacks.ts'
@@ -67,7 +67,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     allowedOrigins: origins
   })
   await app.register(lifecycle)
-  await app.register(openapi)
+  await app.register(openapi, { fileSources: fileSources(config) })
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
   const { now } = app.taskStore

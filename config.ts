@@ -344,6 +344,12 @@ export function trustedProxies ({ TRUST_PROXY: text }: Config): TrustedProxies {
   return parsed?.ok === true ? parsed.proxies : TrustedProxies.none
 }
 
+/** Where browsers find videos and posters besides the origin of a page, as sources of a Content-Security-Policy. */
+export function fileSources ({ PUBLIC_URL: publicUrl, VIDEO_DELIVERY: delivery, S3_ENDPOINT: endpoint }: Config): string[] {
+  const bucket = endpoint === undefined ? 'https:' : new URL(endpoint).origin
+  return [...(publicUrl === undefined ? [] : [new URL(publicUrl).origin]), ...(delivery === 'redirect' ? [bucket] : [])]
+}
+
 function trimSlashes (address: string): string {
   return address.replace(/\/+$/, '')
 }

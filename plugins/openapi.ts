@@ -7,10 +7,16 @@ import { sendDocument } from '../routes/send-document.ts'
 import { addCommonResponses, commonComponents } from '../services/http/common-responses.ts'
 import { icon, logo } from '../services/http/logo.ts'
 import { createStaticDocument, StaticFiles, type StaticDocument } from '../services/http/static-document.ts'
+import pageHeaders from './page-headers.ts'
 import { taskEndedCallback } from './task-ended-callback.ts'
 
+export interface OpenApiPluginOptions {
+  /** see `PageHeadersOptions` */
+  fileSources: string[]
+}
+
 /** Serves the OpenAPI document of all routes that are registered after it at `/openapi.json`, and a page to try them at `/docs`. */
-export default fp(async (app) => {
+export default fp<OpenApiPluginOptions>(async (app, { fileSources }) => {
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
@@ -51,6 +57,7 @@ export default fp(async (app) => {
   await app.register(async (scope) => {
     // The plugin's own handlers would serialise the document, or open a file, for each request.
     const handlers: Record<string, RouteHandlerMethod> = { '/docs/json': json, '/docs/yaml': yaml, '/docs/static/*': sendFile }
+    await scope.register(pageHeaders, { fileSources, hasInlineStyles: true })
     scope.addHook('onRoute', (route) => { route.handler = handlers[route.url] ?? route.handler })
     await scope.register(fastifySwaggerUi, {
       routePrefix: '/docs',

@@ -18,12 +18,14 @@ const requestParts = { params: 'path', body: 'body', querystring: 'query', heade
 type RequestPart = keyof typeof requestParts
 
 /**
- * Adds `X-Request-Id` to every response and gives all errors the same format. Register it on the root instance before all plugins with
+ * Adds `X-Request-Id` and `X-Content-Type-Options` to every response and gives all errors the same format. Register it on the root instance before all plugins with
  * hooks.
  */
 export default fp(async (app) => {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
+    // A browser takes each answer for what its Content-Type says, and nothing else.
+    reply.header('x-content-type-options', 'nosniff')
     const hostFault = findHostFault(request.raw.rawHeaders, request.raw.httpVersion)
     done(hostFault === undefined ? undefined : problem('bad_request', { detail: hostFault }))
   })
@@ -47,7 +49,8 @@ function sendProblem (answer: ProblemError, request: FastifyRequest, reply: Fast
   if (answer.code === 'payload_too_large') reply.removeHeader('connection')
   reply
     .code(answer.statusCode)
-    .headers({ 'x-request-id': request.id, 'cache-control': 'no-store', ...answer.headers })
+    // The first two are missing if a request fails before any hook.
+    .headers({ 'x-request-id': request.id, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', ...answer.headers })
     .type(problemMediaType)
     // A buffer is sent as it is: no response schema removes members, and no charset is added to the type.
     .send(Buffer.from(JSON.stringify(problemBody(answer, request.id))))

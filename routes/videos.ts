@@ -63,7 +63,7 @@ const videosRoutes: FastifyPluginAsync<VideosRoutesOptions> = async (app, { deli
   let passedThrough = 0
 
   app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers({ 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin', 'x-content-type-options': 'nosniff' })
+    reply.headers({ 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' })
     done()
   })
 

@@ -109,7 +109,8 @@ function buildResponse (refusal: ProblemError) {
     'content-type': problemMediaType,
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
-    'x-request-id': requestId
+    'x-request-id': requestId,
+    'x-content-type-options': 'nosniff'
   }
   return { status: refusal.statusCode, headers, body, requestId }
 }

@@ -88,7 +88,7 @@ t.test('the document and the files of its page are sent from one buffer each, an
     if (method === 'GET' && Buffer.isBuffer(payload)) buffers.set(url, new Set([...buffers.get(url) ?? [], payload.buffer]))
     return payload
   })
-  app.register(openapi)
+  app.register(openapi, { fileSources: [] })
   const types = {
     '/openapi.json': 'application/json; charset=utf-8',
     '/docs/json': 'application/json; charset=utf-8',

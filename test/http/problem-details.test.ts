@@ -14,6 +14,7 @@ function checkProblem (t: Test, code: ErrorCode, answer: { status: number, heade
   t.equal(answer.status, errors[code].status)
   t.equal(answer.headers['content-type'], 'application/problem+json')
   t.equal(answer.headers['cache-control'], 'no-store')
+  t.equal(answer.headers['x-content-type-options'], 'nosniff')
   const problem: Problem = JSON.parse(answer.body)
   t.match(problem, { type: 'about:blank', title: /^[A-Z]/, status: answer.status, detail: /^\S.+[^.]$/, code })
   t.match(problem.request_id, /^[\da-f]{8}-[\da-f]{4}-7[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/)
