@@ -1,7 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { execFile, spawnSync } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { ConfigSchema, readConfig } from '../../config.ts'
+import packageJson from '../../package.json' with { type: 'json' }
 import { replacePassedSettings } from '../../scripts/config-documents.ts'
 import { matchList } from '../support/match-list.ts'
 
@@ -88,4 +92,32 @@ t.test('the Kubernetes files are consistent, and accept every setting', async (t
   t.same(Object.keys(given).filter((name) => !settings.includes(name)), [])
   const config = readConfig({ REPLICATE_API_TOKEN: 'x', ...given })
   t.ok(config.SHUTDOWN_DELAY_SECONDS + 30 < template.spec.terminationGracePeriodSeconds)
+})
+
+/** The values of each name in a unit of systemd, in the order of the lines. */
+function unitValues (unit: string): Map<string, string[]> {
+  const values = new Map<string, string[]>()
+  for (const [name, value] of lines(unit)) values.set(name, [...values.get(name) ?? [], value])
+  return values
+}
+
+t.test('the unit of systemd starts the service as npm does, and gives it time to stop', async (t) => {
+  const unit = unitValues(await read('deploy/systemd/dreamreel.service'))
+  t.same(unit.get('ExecStart'), [`/usr/bin/${packageJson.scripts.start.replace(' --env-file-if-exists=.env', '')}`])
+  const given = Object.fromEntries((unit.get('Environment') ?? []).flatMap(lines))
+  t.same(given, { DATA_DIR: `/var/lib/${unit.get('StateDirectory')}`, NODE_COMPILE_CACHE: `/var/cache/${unit.get('CacheDirectory')}` })
+  t.ok(settings.includes('DATA_DIR'))
+  t.ok(readConfig({ REPLICATE_API_TOKEN: 'x' }).SHUTDOWN_DELAY_SECONDS + 30 < Number(unit.get('TimeoutStopSec')))
+  const document = await read('docs/deployment.md')
+  for (const path of [unit.get('EnvironmentFile')?.[0], unit.get('WorkingDirectory')?.[0], '/etc/systemd/system/']) t.match(document, path)
+  t.match(document, `useradd --system --home-dir /var/lib/dreamreel --shell /usr/sbin/nologin ${unit.get('User')}`)
+})
+
+t.test('systemd accepts the unit and finds it well protected', { skip: spawnSync('systemd-analyze', ['--version']).error === undefined ? false : 'systemd is not installed' }, async (t) => {
+  const path = join(t.testdir(), 'dreamreel.service')
+  await writeFile(path, (await read('deploy/systemd/dreamreel.service')).replace('/usr/bin/node', process.execPath))
+  const { stderr } = await promisify(execFile)('systemd-analyze', ['verify', path])
+  t.equal(stderr, '')
+  // Ten times the exposure that it may have, from 0 to 10.
+  await t.resolves(promisify(execFile)('systemd-analyze', ['security', '--offline=true', '--threshold=20', path]))
 })
