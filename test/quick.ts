@@ -22,7 +22,7 @@ const leftOut = new RegExp(`^test/(${[
   'videos/(s3-archive|video-copier|video-inspector)'
 ].join('|')})[./]`)
 
-t.setTimeout(120_000)
+t.setTimeout(240_000)
 for (const file of globSync('test/**/*.test.ts').sort()) {
   if (!leftOut.test(file)) await import(`./${file.slice('test/'.length)}`)
 }

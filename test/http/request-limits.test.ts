@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { keyList, newTestKey } from '../support/api-keys.ts'
 import { createDatabase } from '../support/postgres.ts'
+import { slow } from '../support/quick.ts'
 import { startEmulator, startService } from '../support/service.ts'
 
 type Headers = Record<string, string>
@@ -101,7 +102,7 @@ t.test('with 0 nothing is limited, and no field says so', async (t) => {
   t.notOk('ratelimit' in (await create(app)).headers)
 })
 
-t.test('several instances count together', async (t) => {
+t.test('several instances count together', slow, async (t) => {
   const { apiUrl } = await startEmulator(t, endless)
   const env = { REPLICATE_API_URL: apiUrl, DATABASE_URL: await createDatabase(t), CREATES_PER_MINUTE: '6' }
   const apps = await Promise.all([1, 2, 3].map(async () => (await startService(t, { env })).app))

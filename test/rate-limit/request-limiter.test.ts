@@ -1,13 +1,16 @@
 import { mock } from 'node:test'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { RequestLimiter } from '../../services/rate-limit/request-limiter.ts'
 import type { WindowCounter } from '../../services/rate-limit/window-counter.ts'
 
 const silent = { debug () {}, info () {}, warn () {}, error () {} }
 const start = Date.parse('2026-01-01T00:00:00Z')
 
-t.beforeEach(() => mock.timers.enable({ apis: ['Date', 'setTimeout'], now: start }))
-t.afterEach(() => mock.timers.reset())
+/** Not by a hook: hooks of the root apply to the tests of all files that run in the same process. */
+function useMockTimers (t: Test): void {
+  mock.timers.enable({ apis: ['Date', 'setTimeout'], now: start })
+  t.teardown(() => mock.timers.reset())
+}
 
 /** A count that several limiters share. Its window never ends. */
 class SharedCount implements WindowCounter {
@@ -33,6 +36,7 @@ async function countAllowed (limiter: RequestLimiter, requests: number, limit: n
 }
 
 t.test('a window begins with the first request, lasts a minute, and is over for all its requests at once', async (t) => {
+  useMockTimers(t)
   const limiter = new RequestLimiter({ counter: undefined, log: silent })
   t.same(await limiter.count('a', 2), { points: 1, resetMs: 60_000 })
   mock.timers.tick(20_000)
@@ -43,6 +47,7 @@ t.test('a window begins with the first request, lasts a minute, and is over for 
 })
 
 t.test('a clock that is set back or ahead makes no window longer than a minute', async (t) => {
+  useMockTimers(t)
   const limiter = new RequestLimiter({ counter: undefined, log: silent })
   await limiter.count('a', 2)
   mock.timers.setTime(start + 30_000)
@@ -54,6 +59,7 @@ t.test('a clock that is set back or ahead makes no window longer than a minute',
 })
 
 t.test('a small limit is exact on all instances together', async (t) => {
+  useMockTimers(t)
   const counter = new SharedCount()
   const [first, second] = [new RequestLimiter({ counter, log: silent }), new RequestLimiter({ counter, log: silent })]
   t.equal(await countAllowed(first, 3, 5), 3)
@@ -62,6 +68,7 @@ t.test('a small limit is exact on all instances together', async (t) => {
 })
 
 t.test('of a large limit one request in a hundredth of it asks for the count of all, and none above the limit', async (t) => {
+  useMockTimers(t)
   const counter = new SharedCount()
   const [first, second] = [new RequestLimiter({ counter, log: silent }), new RequestLimiter({ counter, log: silent })]
   await countAllowed(first, 49, 5_000)
@@ -74,6 +81,7 @@ t.test('of a large limit one request in a hundredth of it asks for the count of 
 })
 
 t.test('requests that arrive while an instance asks are not forgotten', async (t) => {
+  useMockTimers(t)
   const counter = new SharedCount()
   const limiter = new RequestLimiter({ counter, log: silent })
   const counts = await Promise.all(Array.from({ length: 500 }, () => limiter.count('a', 200)))
@@ -81,6 +89,7 @@ t.test('requests that arrive while an instance asks are not forgotten', async (t
 })
 
 t.test('while the count of all is unavailable an instance counts alone, which is logged once', async (t) => {
+  useMockTimers(t)
   const warnings: string[] = []
   const counter = new SharedCount()
   const limiter = new RequestLimiter({ counter, log: { ...silent, warn: (_details: object, message: string) => { warnings.push(message) } } })
