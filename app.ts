@@ -52,7 +52,7 @@ const msPerDay = 24 * 60 * msPerMinute
 export async function buildApp (config: Config, server: Partial<ServerOptions> = {}): Promise<FastifyInstance> {
   const proxies = trustedProxies(config)
   const origins = allowedOrigins(config)
-  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), trustedProxies: proxies, requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
+  const app = Fastify(serverOptions({ logLevel: config.LOG_LEVEL, secrets: collectSecrets(config), trustedProxies: proxies, maxConnectionsPerAddress: config.MAX_CONNECTIONS_PER_ADDRESS, requestTimeoutMs: 30_000, timeoutCheckMs: 5_000, lingeringMs: 10_000, idleTimeoutMs: 120_000, ...server }))
 
   await app.register(problemDetails)
   await app.register(clientAddress, { proxies })

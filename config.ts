@@ -104,6 +104,12 @@ export const ConfigSchema = Type.Object({
     description: 'The proxies in front of the service whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Request-Id` are believed: IP addresses and networks, with commas between them, or the number of proxies in a row if clients can reach the service through them only. Without it the address of a client is that of its connection',
     examples: ['10.0.0.0/8, 192.0.2.7']
   })),
+  MAX_CONNECTIONS_PER_ADDRESS: Type.Integer({
+    default: 256,
+    minimum: 0,
+    maximum: 1_000_000,
+    description: 'The maximum number of open connections of an address, or of a /64 with IPv6; further ones are closed at once. The proxies of `TRUST_PROXY` and the machine itself are not limited. 0: any number'
+  }),
   CORS_ORIGINS: Type.Optional(Type.String({
     description: 'The origins whose web pages may use the service from a browser, separated by commas: scheme, host, and port if it is not the usual one. `*` allows pages of any origin that send an API key. Without it only pages of the service’s own origin can use it',
     examples: ['https://studio.example.com, http://localhost:5173']

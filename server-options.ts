@@ -2,11 +2,13 @@ import type { FastifyHttpOptions } from 'fastify'
 import type { Server } from 'node:http'
 import { answerError } from './plugins/problem-details.ts'
 import { logOptions, RequestLog } from './plugins/request-log.ts'
+import { ConnectionLimit } from './services/http/connection-limit.ts'
 import { GracefulClose } from './services/http/graceful-close.ts'
 import { createHttpServer } from './services/http/http-server.ts'
 import { parseQueryString } from './services/http/query-string.ts'
 import { requestIdOf } from './services/http/request-id.ts'
 import type { TrustedProxies } from './services/http/trusted-proxies.ts'
+import { isLoopback, normalizeAddress } from './services/net/ip-address.ts'
 import type { Log } from './services/runtime/log.ts'
 import { createRedactor } from './services/runtime/redact-secrets.ts'
 import { openStandardOutput } from './services/runtime/standard-output.ts'
@@ -18,6 +20,10 @@ export interface ServerOptions {
   /** values that no log line may contain */
   secrets: readonly string[]
   trustedProxies: TrustedProxies
+  /** open connections of each address that is neither trusted nor that of this machine; 0 for any number */
+  maxConnectionsPerAddress: number
+  /** whether an address belongs to this machine */
+  isLocal?: (address: string) => boolean
   requestTimeoutMs: number
   timeoutCheckMs: number
   lingeringMs: number
@@ -32,8 +38,10 @@ const bodyLimit = 1024 * 1024
 const keepAliveTimeoutMs = 72_000
 
 /** @returns the options with which Fastify behaves as the API contract says */
-export function serverOptions ({ logLevel, logStream, secrets, trustedProxies, ...timeouts }: ServerOptions) {
+export function serverOptions ({ logLevel, logStream, secrets, trustedProxies, maxConnectionsPerAddress, isLocal = isLoopback, ...timeouts }: ServerOptions) {
   const gracefulClose = new GracefulClose()
+  // Shared by both servers of `localhost`.
+  let connectionLimit: ConnectionLimit | undefined
   return {
     logger: { ...logOptions(createRedactor(secrets)), level: logLevel, stream: logStream ?? openStandardOutput() },
     logController: new RequestLog(),
@@ -42,6 +50,13 @@ export function serverOptions ({ logLevel, logStream, secrets, trustedProxies, .
     serverFactory: (handler, { logger }) => {
       const log = logger as Log
       const server = createHttpServer(handler, { maxHeaderSize, keepAliveTimeoutMs, ...timeouts, log })
+      connectionLimit ??= new ConnectionLimit({
+        maxPerAddress: maxConnectionsPerAddress,
+        // A proxy has the connections of all its clients, and limits them itself. One on this machine may not be in TRUST_PROXY.
+        isExempt: (remoteAddress) => isLocal(normalizeAddress(remoteAddress) ?? '') || trustedProxies.isFromProxy({ headers: {}, socket: { remoteAddress } }),
+        log
+      })
+      server.on('connection', (socket) => connectionLimit?.admit(socket))
       gracefulClose.add(server, log)
       return server
     },

@@ -33,6 +33,15 @@ export function normalizeAddress (text: string): string | undefined {
   return isIPv6(address) ? ipaddr.process(address).toString() : undefined
 }
 
+/**
+ * What one client has at least: an IPv4 address, or a /64 of IPv6, in which it can choose any address.
+ * @param address as the system gives it
+ */
+export function addressNetwork (address: string): string {
+  const normal = normalizeAddress(address) ?? address
+  return isIPv6(normal) ? `${ipaddr.IPv6.networkAddressFromCIDR(`${normal}/64`).toString()}/64` : normal
+}
+
 /** Whether a server that listens on this host is reachable from the machine itself only. */
 export function isLoopback (host: string): boolean {
   const family = isIP(host)

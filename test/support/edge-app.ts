@@ -30,6 +30,7 @@ export async function buildEdgeApp (t: Test, options: Partial<ServerOptions> = {
     logLevel: 'trace',
     secrets: [],
     trustedProxies: TrustedProxies.none,
+    maxConnectionsPerAddress: 0,
     logStream: { write: (line) => { lines.push(line) } },
     requestTimeoutMs: 30_000,
     timeoutCheckMs: 5_000,
