@@ -4,6 +4,7 @@ import type { UpstreamFailure } from '../replicate/replicate-failure.ts'
 import { CircuitBreaker, type BreakerState } from '../runtime/circuit-breaker.ts'
 import { createDeadlineSignal } from '../runtime/deadline-signal.ts'
 import type { Log } from '../runtime/log.ts'
+import type { Order } from '../runtime/waiting-line.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import { SubmissionQueue } from './submission-queue.ts'
 
@@ -19,8 +20,7 @@ export interface SubmissionGateOptions {
 }
 
 export interface GateRequest {
-  /** A task with a smaller order goes first. */
-  order: number
+  order: Order
   /** ms after which it is too late to submit the task */
   timeoutMs: number
   signal: AbortSignal
@@ -32,7 +32,7 @@ type Submit = () => Promise<CreateOutcome | undefined>
 const breakerLimits = { failureThreshold: 3, openBackoff: { firstMs: 2_000, maxMs: 60_000 } }
 
 /**
- * The gate that all creates of an instance pass: first come, first served, at the pace of Replicate's limit, a few at a
+ * The gate that all creates of an instance pass: in the order of the tasks, at the pace of Replicate's limit, a few at a
  * time. While Replicate is down or refuses the account, its circuit breaker is open: tasks wait at the gate, and nothing
  * is stored or sent for them until one task has gone ahead as a probe.
  */
@@ -80,7 +80,7 @@ export class SubmissionGate {
     try {
       for (let isDone = false; !isDone;) {
         await this.#queue.acquire(order, inTime)
-        isDone = await this.#runAdmitted(submit, inTime)
+        isDone = await this.#runAdmitted(submit, order, inTime)
       }
       return true
     } catch (error) {
@@ -92,9 +92,9 @@ export class SubmissionGate {
     }
   }
 
-  async #runAdmitted (submit: Submit, inTime: AbortSignal): Promise<boolean> {
+  async #runAdmitted (submit: Submit, order: Order, inTime: AbortSignal): Promise<boolean> {
     try {
-      return await this.#runWithinLimit(submit, inTime)
+      return await this.#runWithinLimit(submit, order, inTime)
     } finally {
       this.#queue.release()
       this.#options.onCapacity()
@@ -102,10 +102,10 @@ export class SubmissionGate {
   }
 
   /** @returns false where the breaker has opened while the task waited for the limit: the task has to queue again */
-  async #runWithinLimit (submit: Submit, inTime: AbortSignal): Promise<boolean> {
+  async #runWithinLimit (submit: Submit, order: Order, inTime: AbortSignal): Promise<boolean> {
     const { creates } = this.#options.replicate
     const { openings } = this.#breaker
-    await creates.acquire(inTime)
+    await creates.acquire(inTime, order)
     try {
       if (openings !== this.#breaker.openings) return false
       const outcome = await submit()

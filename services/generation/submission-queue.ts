@@ -1,9 +1,9 @@
-interface Waiter { order: number, admit: () => void }
+import { WaitingLine, type Order } from '../runtime/waiting-line.ts'
 
 /** Tasks that wait to be submitted, in an order of their own, and those that are being submitted. */
 export class SubmissionQueue {
   #capacity
-  #waiting: Waiter[] = []
+  #waiting = new WaitingLine()
   #running = 0
 
   /** @param capacity how many may run at the moment; after it has grown, call `admit` */
@@ -13,32 +13,17 @@ export class SubmissionQueue {
 
   /** How many wait or run. */
   get size (): number {
-    return this.#running + this.#waiting.length
+    return this.#running + this.#waiting.size
   }
 
   /**
    * Resolves when the caller may run; the caller calls `release` afterwards.
-   * @param order smaller goes first; of equals, the one that came first
    * @throws the signal's reason where it is aborted before
    */
-  acquire (order: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
-        reject(signal.reason)
-      }
-      const waiter = {
-        order,
-        admit: () => {
-          signal.removeEventListener('abort', leave)
-          resolve()
-        }
-      }
-      signal.addEventListener('abort', leave)
-      this.#waiting.splice(this.#waiting.findLastIndex((other) => other.order <= order) + 1, 0, waiter)
-      this.admit()
-    })
+  acquire (order: Order, signal: AbortSignal): Promise<void> {
+    const turn = this.#waiting.wait(order, signal)
+    this.admit()
+    return turn
   }
 
   release (): void {
@@ -48,11 +33,6 @@ export class SubmissionQueue {
 
   /** Lets as many run as the capacity allows. */
   admit (): void {
-    while (this.#running < this.#capacity()) {
-      const next = this.#waiting.shift()
-      if (next === undefined) return
-      this.#running++
-      next.admit()
-    }
+    while (this.#running < this.#capacity() && this.#waiting.admitNext()) this.#running++
   }
 }

@@ -24,7 +24,7 @@ export interface SubmissionResult {
 export async function submitTask (task: Task, context: GenerationContext): Promise<SubmissionResult> {
   let attempt: SubmissionAttempt = { task }
   const taskChange = watchTaskChange(task, context)
-  const turn = { order: task.createdAt, timeoutMs: remainingMs(task, context) - minGenerationMs, signal: taskChange.signal }
+  const turn = { order: [task.startTag, task.createdAt], timeoutMs: remainingMs(task, context) - minGenerationMs, signal: taskChange.signal }
   const isInTime = await context.submissionGate.run(turn, async () => {
     taskChange.stop()
     attempt = await attemptSubmission(task, context)

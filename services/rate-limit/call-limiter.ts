@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { backoffDelay } from '../runtime/backoff.ts'
 import type { Log } from '../runtime/log.ts'
+import { WaitingLine, type Order } from '../runtime/waiting-line.ts'
 import type { CallBudget } from './call-budget.ts'
 
 export interface CallLimiterOptions {
@@ -25,10 +26,10 @@ const budgetRetryMs = 1_000
 /** After a 429 without a time. */
 const refusalBackoff = { firstMs: 1_000, maxMs: 60_000 }
 
-/** Sends calls of one kind in the order of their arrival, within a budget, and pauses when the provider reports that its limit is used up. */
+/** Sends calls of one kind in their order, within a budget, and pauses when the provider reports that its limit is used up. */
 export class CallLimiter {
   #options
-  #queue: Array<{ go: () => void }> = []
+  #queue = new WaitingLine()
   #isAdmitting = false
   #blockedUntil = 0
   #reported = { left: Infinity, until: 0 }
@@ -46,30 +47,18 @@ export class CallLimiter {
 
   /** How many calls wait for their turn. */
   get waiting (): number {
-    return this.#queue.length
+    return this.#queue.size
   }
 
   /**
    * Resolves when the caller may send. The caller calls `observe` with the answer, and `release` in any case.
+   * @param order by default the order of arrival
    * @throws the signal's reason as soon as it is aborted
    */
-  acquire (signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted()
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#queue.splice(this.#queue.indexOf(waiter), 1)
-        reject(signal?.reason)
-      }
-      const waiter = {
-        go: () => {
-          signal?.removeEventListener('abort', onAbort)
-          resolve()
-        }
-      }
-      signal?.addEventListener('abort', onAbort)
-      this.#queue.push(waiter)
-      this.#admit()
-    })
+  acquire (signal?: AbortSignal, order: Order = []): Promise<void> {
+    const turn = this.#queue.wait(order, signal)
+    this.#admit()
+    return turn
   }
 
   /** A call that was acquired has ended. */
@@ -109,13 +98,13 @@ export class CallLimiter {
     this.#isAdmitting = true
     this.#admitAll().finally(() => {
       this.#isAdmitting = false
-      if (this.#queue.length > 0) this.#admit()
+      if (this.#queue.size > 0) this.#admit()
     })
   }
 
   /** Never rejects: a budget that is unavailable is asked again. */
   async #admitAll (): Promise<void> {
-    while (this.#queue.length > 0) {
+    while (this.#queue.size > 0) {
       const blockMs = this.#blockedUntil - performance.now()
       if (blockMs > 0) await waitUnref(blockMs)
       else await this.#admitSome()
@@ -124,7 +113,7 @@ export class CallLimiter {
 
   async #admitSome (): Promise<void> {
     const { budget, log } = this.#options
-    const { calls, waitMs, emissionIntervalMs } = await budget.reserve(Math.min(this.#queue.length, maxReservedCalls)).catch((err: unknown) => {
+    const { calls, waitMs, emissionIntervalMs } = await budget.reserve(Math.min(this.#queue.size, maxReservedCalls)).catch((err: unknown) => {
       log.debug({ err }, 'The budget of calls is unavailable')
       return { calls: 0, waitMs: budgetRetryMs, emissionIntervalMs: 0 }
     })
@@ -133,12 +122,10 @@ export class CallLimiter {
     for (let call = 0; call < calls && !this.isBlocked; call++) {
       const ms = startedAt + call * emissionIntervalMs - performance.now()
       if (ms > 0) await waitUnref(ms)
-      const next = this.#queue.shift()
-      if (next === undefined) return
+      if (!this.#queue.admitNext()) return
       this.#inProgress++
       this.#reported.left--
       this.#pauseIfUsedUp()
-      next.go()
     }
   }
 }

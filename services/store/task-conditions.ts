@@ -3,6 +3,12 @@ import { openStates, retentionOf } from '../tasks/task.ts'
 /** Conditions on the table `task` that mean the same in both databases. A table that is joined to it may have a column `state` too. */
 export const openCondition = `task.state in (${openStates.map((state) => `'${state}'`).join(', ')})`
 
+/** A task that waits to be submitted. */
+export const queuedCondition = "state = 'queued'"
+
+/** A task that has been submitted and has not ended, as an index has it. */
+export const submittedCondition = "state in ('submitting', 'generating', 'storing')"
+
 /** Its parameter, which the caller appends, is the maximum number of tasks that are read: the index of deadlines gives them. */
 export const openSummary = `select state, style, count(*) as tasks, min(created_at) as oldest_created_at
   from (select state, style, created_at from task where ${openCondition} order by deadline_at limit $1) open_task group by state, style`

@@ -35,13 +35,14 @@ export interface TaskRow {
   origin: string | null
   key_name: string | null
   traceparent: string | null
+  start_tag: number
 }
 
 /** In the order of `taskToRow`. */
 export const taskColumns = [
   'id', 'state', 'version', 'revision', 'dream', 'style', 'created_at', 'updated_at', 'deadline_at', 'submission',
   'waiting_for', 'prediction_id', 'prediction_created_at', 'progress', 'video_url', 'failure', 'callback_url',
-  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin', 'key_name', 'traceparent'
+  'poster_source_url', 'video_name', 'video_file', 'video_work', 'poster_name', 'poster_file', 'origin', 'key_name', 'traceparent', 'start_tag'
 ] as const satisfies Array<keyof TaskRow>
 
 export function taskToRow (task: Task): TaskRow {
@@ -71,7 +72,8 @@ export function taskToRow (task: Task): TaskRow {
     callback_url: task.callbackUrl,
     origin: task.origin,
     key_name: task.keyName,
-    traceparent: task.traceparent
+    traceparent: task.traceparent,
+    start_tag: task.startTag
   }
 }
 
@@ -117,6 +119,7 @@ export function rowToTask (row: Record<keyof TaskRow, unknown>): Task {
     callbackUrl: known.callback_url,
     origin: known.origin,
     keyName: known.key_name,
-    traceparent: known.traceparent
+    traceparent: known.traceparent,
+    startTag: known.start_tag
   }
 }

@@ -28,6 +28,7 @@ export interface TaskStore {
    * the store share it, whatever the clocks of their machines show.
    */
   readonly now: () => number
+  /** @returns the task with the start tag that the store gave it */
   create (task: Task): Promise<Task>
   /** Creates the task unless the key of the request has made one within 24 hours. Of requests with one key, one makes a task. */
   createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome>
@@ -35,7 +36,7 @@ export interface TaskStore {
   get (id: string): Promise<Task | undefined>
   /** @param task as the caller last read it: the transition is applied only if the stored task is still the same */
   applyTransition (task: Task, transition: Transition): Promise<TransitionOutcome>
-  /** Claims at most `limit` open tasks that no instance holds, the oldest first. */
+  /** Claims at most `limit` open tasks that no instance holds; those that are queued in the order of their start tags, see `fair-order.ts`. */
   claim (limit: number): Promise<Task[]>
   /** Claims tasks whose deadline is at or before `now` (ms since the epoch): ending them takes no work. */
   claimOverdue (now: number, limit: number): Promise<Task[]>

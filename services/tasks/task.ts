@@ -92,6 +92,8 @@ export interface Task {
   readonly keyName: string | null
   /** The span of the request that created the task, as W3C Trace Context writes it; null for a task that is not traced. */
   readonly traceparent: string | null
+  /** Its place in the fair order in which tasks are submitted, which the store gives it; of equals, the older task goes first. */
+  readonly startTag: number
 }
 
 /** Everything that can happen to a task. There is no other way to change its state. */
@@ -182,7 +184,8 @@ export function newTask (dream: string, style: Style, deadlineSeconds: number, n
     callbackUrl,
     origin,
     keyName,
-    traceparent
+    traceparent,
+    startTag: 0
   }
 }
 

@@ -6,7 +6,7 @@ import { createPostgresTaskStore } from '../../services/store/postgres/postgres-
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskListQuery, TaskStore } from '../../services/store/task-store.ts'
 import { styles } from '../../services/tasks/styles.ts'
-import { taskStatuses } from '../../services/tasks/task.ts'
+import { newTask, taskStatuses } from '../../services/tasks/task.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
 
@@ -64,6 +64,16 @@ t.test('SQLite: a scrape of the metrics finds open tasks by an index, and reads 
   t.match(plan, /SCAN task USING INDEX task_open_deadline/)
 })
 
+t.test('SQLite: the place of a new task and the next task to claim are read from indexes', async (t) => {
+  const dataDir = t.testdir()
+  const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
+  const sent = (await preparedDuring(open)).filter((sql) => /^select .*start_tag/s.test(sql))
+  t.same(explainAll(t, dataDir, sent).map((plan) => plan.match(/INDEX \w+( \([^)]*\))?|B-TREE|SCAN task(?! USING)/g)), [
+    ['INDEX task_queued (start_tag>?)'],
+    ['INDEX task_submitted', 'INDEX task_queued', 'INDEX task_open_key (key_name=?)']
+  ])
+})
+
 t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task that it does not return, with any filter', slow, async (t) => {
   const databaseUrl = await createDatabase(t)
   const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })
@@ -78,7 +88,7 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
       select gen_random_uuid(), $1, 1, 1, 'A whale', $2, 1, 1, 1, case when n % 2 = 0 then 'studio' end from generate_series(1, $3) n`, [state, style, count])
   }
   await client.query('analyze task')
-  const sent = await queriesOf(() => listAll(store))
+  const sent = await queriesOf(() => listAll(store), 'order by id desc')
   t.equal(sent.length, queries.length)
   const slow: unknown[] = []
   for (const { sql, values } of sent) {
@@ -89,6 +99,31 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
   }
   t.same(slow, [])
 })
+
+t.test('PostgreSQL: the place of a new task is read from indexes, however many tasks there are', slow, async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })
+  t.teardown(() => store.close())
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  for (const state of ['queued', 'generating', 'completed']) {
+    await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at, key_name, start_tag)
+      select gen_random_uuid(), $1, 1, 1, 'A whale', 'Cursed', 1, 1, 1, case when n % 2 = 0 then 'studio' end, n from generate_series(1, 5000) n`, [state])
+  }
+  await client.query('analyze task')
+  const [query] = await queriesOf(() => store.create(newTask('A whale', 'Cursed', 840, Date.now(), { keyName: 'studio' })), 'start_tag desc')
+  const { rows } = await client.query(`explain (analyze, format json) ${query?.sql}`, query?.values)
+  const scans = findScans(rows[0]['QUERY PLAN'][0].Plan)
+  t.equal(scans.length, 4)
+  for (const scan of scans) t.match(scan, { 'Node Type': /^Index/, 'Actual Rows': 1, 'Actual Loops': 1 })
+})
+
+/** Every node of a plan that reads the table of the tasks. */
+function findScans (plan: Record<string, unknown>): object[] {
+  const below = Array.isArray(plan.Plans) ? plan.Plans.flatMap(findScans) : []
+  return plan['Relation Name'] === 'task' ? [plan, ...below] : below
+}
 
 t.test('SQLite: what concerns videos is found by indexes', async (t) => {
   const dataDir = t.testdir()
@@ -118,15 +153,15 @@ function explainAll (t: Test, dataDir: string, statements: string[]): string[] {
   return statements.map((sql) => database.prepare(`explain query plan ${sql}`).all().map(({ detail }) => String(detail)).join('; '))
 }
 
-/** The queries of the list that the driver is given while `work` runs. */
-async function queriesOf (work: () => Promise<void>): Promise<Query[]> {
+/** The queries with this text that the driver is given while `work` runs. */
+async function queriesOf (work: () => Promise<unknown>, text: string): Promise<Query[]> {
   // The boundary: the type has an overload for each kind of query.
   const prototype = pg.Client.prototype as { query: (this: pg.Client, ...parameters: unknown[]) => unknown }
   const { query } = prototype
   const sent: Query[] = []
   prototype.query = function (...parameters) {
     const [sql, values] = parameters
-    if (typeof sql === 'string' && sql.includes('order by id desc') && Array.isArray(values)) sent.push({ sql, values })
+    if (typeof sql === 'string' && sql.includes(text) && Array.isArray(values)) sent.push({ sql, values })
     return Reflect.apply(query, this, parameters)
   }
   await work().finally(() => { prototype.query = query })

@@ -219,6 +219,63 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.strictSame(await store.listUnresolvedSubmissions(now), [submitting])
   })
 
+  async function createFor (store: TaskStore, keyName: string | null, count: number): Promise<Task[]> {
+    const created: Task[] = []
+    for (let number = 0; number < count; number++) created.push(await store.create(aTask({ keyName })))
+    return created
+  }
+
+  const claimIds = async (store: TaskStore, limit: number) => (await store.claim(limit)).map(({ id }) => id)
+  const idsAt = (tasks: Task[], ...indexes: number[]) => indexes.map((index) => tasks[index]?.id)
+
+  scenario('the task of a key that was quiet has its turn before the many tasks of another key, also after a crash', async (t, store, backend) => {
+    const flood = await createFor(store, 'flood', 6)
+    const quiet = await createFor(store, 'quiet', 2)
+    const keyless = await createFor(store, null, 2)
+    t.same([flood, quiet, keyless].map((tasks) => tasks.map(({ startTag }) => startTag)), [[0, 1, 2, 3, 4, 5], [0, 1], [0, 1]])
+    for (const task of [...flood, ...quiet]) t.strictSame(await store.get(task.id), task)
+    const order = [...idsAt(flood, 0), ...idsAt(quiet, 0), ...idsAt(keyless, 0), ...idsAt(flood, 1), ...idsAt(quiet, 1), ...idsAt(keyless, 1), ...idsAt(flood, 2, 3, 4, 5)]
+    await backend.kill(store)
+    const successor = await backend.open()
+    t.teardown(() => successor.close())
+    t.same(await claimIds(successor, 4), order.slice(0, 4))
+    t.same(await claimIds(successor, 10), order.slice(4))
+  })
+
+  scenario('a task whose turn is before that of tasks that are held already is claimed next', async (t, store) => {
+    const flood = await createFor(store, 'flood', 6)
+    t.same(await claimIds(store, 4), idsAt(flood, 0, 1, 2, 3))
+    const quiet = await createFor(store, 'quiet', 1)
+    await store.release(flood[2]?.id ?? '')
+    t.same(await claimIds(store, 10), [...idsAt(quiet, 0), ...idsAt(flood, 2, 4, 5)])
+    t.same(await claimIds(store, 10), [])
+  })
+
+  scenario('keys that always have tasks take turns, whichever of them came first', async (t, store) => {
+    const early = await createFor(store, 'early', 5)
+    t.same(await claimIds(store, 2), idsAt(early, 0, 1))
+    for (const [index, task] of early.slice(0, 2).entries()) await apply(store, task, submit, attach(`prediction-${index}`))
+    const late = await createFor(store, 'late', 5)
+    early.push(...await createFor(store, 'early', 1))
+    t.same(await claimIds(store, 10), [
+      ...idsAt(early, 2), ...idsAt(late, 0), ...idsAt(early, 3), ...idsAt(late, 1), ...idsAt(early, 4), ...idsAt(late, 2, 3), ...idsAt(early, 5), ...idsAt(late, 4)
+    ])
+  })
+
+  scenario('a task that was queued again keeps its turn, and does not hold up the others while it waits', async (t, store) => {
+    const [first] = await createFor(store, 'early', 1)
+    if (first === undefined) throw new Error('No task')
+    const others = await createFor(store, 'early', 4)
+    await claimIds(store, 4)
+    for (const [index, task] of others.slice(0, 3).entries()) await apply(store, task, submit, attach(`prediction-${index}`))
+    const again = await apply(store, first, submit, { type: 'requeue', waitingFor: 'provider_account' })
+    t.equal(again.startTag, 0)
+    const late = await createFor(store, 'late', 2)
+    t.same(late.map(({ startTag }) => startTag), [3, 4], 'not those from 0 on: they would all go ahead of the others')
+    await store.release(first.id)
+    t.same(await claimIds(store, 10), [first.id, ...idsAt(late, 0), ...idsAt(others, 3), ...idsAt(late, 1)])
+  })
+
   scenario('open tasks are claimed once, oldest first, up to the limit', async (t, store) => {
     const tasks = await Promise.all(Array.from({ length: 5 }, () => store.create(aTask())))
     const ids = tasks.map(({ id }) => id)
@@ -454,6 +511,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(outcomes.filter(({ outcome }) => outcome !== 'created'), Array.from({ length: 199 }, () => replayed))
     // Requests that share one database call still get their own outcome, whichever of them came first.
     t.same(others, others.map((_, index) => index % 2 === 0 ? replayed : { outcome: 'key_reused' }))
+    t.equal((await store.get(winner?.id ?? ''))?.startTag, 0)
     t.same((await store.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 10 })).map(({ id }) => id), [winner?.id])
   })
 

@@ -17,14 +17,14 @@ export interface ImportOutcome {
 
 /**
  * Imports tasks of another store, in any state. Work on open tasks continues at once, and the pending callbacks of ended
- * tasks are delivered from here.
+ * tasks are delivered from here. Queued tasks get new start tags, so that they have their turn among the tasks that are here.
  * @param deliveries the pending deliveries of the other store; those of other tasks are ignored
  * @throws StoreUnavailableError if no task was imported, or if that is not known
  */
 export async function importTasks (tasks: Task[], deliveries: DueDelivery[], database: PostgresDatabase): Promise<ImportOutcome> {
   const ids = tasks.map(({ id }) => id)
   const inserted = await database.transaction(async (db) => {
-    const insertedIds = await insertTasks(db, tasks, database)
+    const insertedIds = new Set((await insertTasks(db, tasks, database)).map(({ id }) => id))
     await insertDeliveries(db, deliveries.filter(({ taskId }) => insertedIds.has(taskId)), database)
     return insertedIds
   })

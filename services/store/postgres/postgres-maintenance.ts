@@ -3,6 +3,7 @@ import { keyTtlMs } from '../idempotency-key.ts'
 import { openCondition } from '../task-conditions.ts'
 import { generationQueue, type PostgresDatabase } from './postgres-database.ts'
 import { deleteExpiredPredictionOwners } from './postgres-prediction-owners.ts'
+import { priorityOf } from './postgres-task-table.ts'
 import { deleteEndedWindows } from './postgres-window-counter.ts'
 
 export interface PostgresMaintenanceOptions {
@@ -53,8 +54,8 @@ export class PostgresMaintenance {
   /** Every open task has a job, even if another program inserted the task or deleted the job. */
   async #addMissingJobs (): Promise<void> {
     const { boss, query } = this.#options.database
-    const rows = await query(`select id from task where ${openCondition} and not exists (
+    const rows = await query(`select id, start_tag from task where ${openCondition} and not exists (
       select from pgboss.job where job.name = $1 and job.id = task.id) limit $2`, [generationQueue, maxJobs])
-    if (rows.length > 0) await boss.insert(generationQueue, rows.map(({ id }) => ({ id: String(id) })))
+    if (rows.length > 0) await boss.insert(generationQueue, rows.map((row) => ({ id: String(row.id), priority: priorityOf(Number(row.start_tag)) })))
   }
 }

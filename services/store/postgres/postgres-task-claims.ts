@@ -13,7 +13,7 @@ export interface PostgresTaskClaimsOptions {
   log: Log
 }
 
-/** Priorities of jobs that go ahead of others: the task was submitted and its holder is gone, or its deadline has passed. */
+/** Priorities of jobs that go ahead of others, see `priorityOf`: the task was submitted and its holder is gone, or its deadline has passed. */
 const submittedPriority = 1
 const overduePriority = 2
 

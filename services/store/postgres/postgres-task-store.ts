@@ -114,9 +114,9 @@ class PostgresTaskStore implements TaskStore {
 
   async create (task: Task): Promise<Task> {
     this.#assertHealthy()
-    await this.#inserts.run(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, () => this.#reads.load(task.id)))
-    if (taskCreated.hasSubscribers) taskCreated.publish({ task })
-    return task
+    const created = await this.#inserts.run(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, () => this.#reads.load(task.id)))
+    if (taskCreated.hasSubscribers) taskCreated.publish({ task: created })
+    return created
   }
 
   async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
@@ -320,8 +320,11 @@ class PostgresTaskStore implements TaskStore {
   }
 
   async #insert (tasks: Task[]): Promise<Task[]> {
-    await this.#database.transaction((db) => insertTasks(db, tasks, this.#database))
-    return tasks
+    const inserted = await this.#database.transaction((db) => insertTasks(db, tasks, this.#database))
+    if (inserted.length === tasks.length) return inserted
+    // An attempt whose answer was lost has inserted the others. If they cannot be read, only their start tags are not known.
+    const read = async (task: Task) => await this.#reads.load(task.id).catch(() => undefined) ?? task
+    return Promise.all(tasks.map((task) => inserted.find(({ id }) => id === task.id) ?? read(task)))
   }
 
   async #insertIdempotent (inserts: IdempotentInsert[]): Promise<StoredKey[]> {

@@ -4,6 +4,7 @@ import { applyTransition, type Task, type Transition } from '../../tasks/task.ts
 import { taskCreated, taskTransitioned } from '../../telemetry/channels.ts'
 import { needsCallback } from '../callback-deliveries.ts'
 import { ClaimHealth } from '../claim-health.ts'
+import { assignStartTags } from '../fair-order.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest } from '../idempotency-key.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import type { TaskEvent } from '../task-event.ts'
@@ -67,9 +68,9 @@ class SqliteTaskStore implements TaskStore {
 
   async create (task: Task): Promise<Task> {
     this.#assertHealthy()
-    await this.#writes.run(() => this.#table.insert(task))
-    if (taskCreated.hasSubscribers) taskCreated.publish({ task })
-    return task
+    const created = await this.#writes.run(() => this.#insert(task))
+    if (taskCreated.hasSubscribers) taskCreated.publish({ task: created })
+    return created
   }
 
   async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
@@ -80,7 +81,7 @@ class SqliteTaskStore implements TaskStore {
       const row = this.#keys.find(request)
       if (row !== undefined) return compareWithStoredKey({ row, hasTask: this.#table.has(row.task_id) }, request)
       this.#keys.insert(toKeyRow(request, task.id, now))
-      this.#table.insert(task)
+      this.#insert(task)
       return { outcome: 'created' }
     })
     if (outcome.outcome === 'created' && taskCreated.hasSubscribers) taskCreated.publish({ task })
@@ -217,6 +218,13 @@ class SqliteTaskStore implements TaskStore {
     this.#writes.flush()
     this.#table.clearCache()
     if (this.#database.isOpen) this.#database.close()
+  }
+
+  #insert (task: Task): Task {
+    const [tagged = task] = assignStartTags([task], this.#table.readOpenTags(task.keyName))
+    this.#table.insert(tagged)
+    this.#claims.addQueued(tagged)
+    return tagged
   }
 
   /** Check and write are one synchronous step, so no other write can happen between them. */

@@ -1,16 +1,20 @@
 import { LRUCache } from 'lru-cache'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Task } from '../../tasks/task.ts'
-import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
+import type { OpenTags } from '../fair-order.ts'
+import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, openSummary, queuedCondition, submittedCondition, unresolvedCondition } from '../task-conditions.ts'
 import { rowToOpenTasks, rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
 import type { OpenTasks, TaskListQuery } from '../task-store.ts'
 
 export type SqliteTaskRow = TaskRow & { seq: number }
 
+/** A place in the order in which queued tasks are claimed. */
+export interface QueuePosition { startTag: number, seq: number }
+
 /** Building a task from its row costs ten times as much as reading it from memory. This many of the longest dreams are 10 MB. */
 const maxCachedTasks = 1_000
 /** A transition changes no other column, so the entries of most indexes stay as they are. */
-const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin', 'key_name', 'traceparent'].includes(column))
+const changingColumns = taskColumns.filter((column) => !['id', 'dream', 'style', 'created_at', 'deadline_at', 'origin', 'key_name', 'traceparent', 'start_tag'].includes(column))
 /** Sorts after every id. */
 const afterAllIds = '~'
 
@@ -30,7 +34,10 @@ export class SqliteTaskTable {
       update: prepare(`update task set ${changingColumns.map((name) => `${name} = ?`).join(', ')} where id = ? and version = ?`),
       remove: prepare('delete from task where id = ? and version = ?'),
       get: prepare('select * from task where id = ?'),
-      open: prepare(`select * from task where ${openCondition} and seq > ? order by seq`),
+      queued: prepare(`select id, start_tag, seq from task where ${queuedCondition} and (start_tag, seq) > (?, ?) order by start_tag, seq`),
+      openTags: prepare(`select (select start_tag from task where ${submittedCondition} order by start_tag desc limit 1) as submitted,
+        (select start_tag from task where ${queuedCondition} order by start_tag limit 1) as queued,
+        (select start_tag from task where ${openCondition} and key_name is ? order by start_tag desc limit 1) as of_key`),
       openSummary: prepare(openSummary.replace('$1', '?')),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
       // SQLite would choose the index of prediction_id, and read every queued task.
@@ -94,9 +101,19 @@ export class SqliteTaskTable {
     return Array.from(iterateRows(statement, ...filters.map(({ value }) => value), before ?? afterAllIds, limit), rowToTask)
   }
 
-  /** Open tasks in the order of their creation, after the one with this `seq`. */
-  iterateOpen (afterSeq: number): Generator<SqliteTaskRow> {
-    return iterateRows(this.#statements.open, afterSeq)
+  /** The ids of queued tasks in the order in which they are submitted, after this position. */
+  * iterateQueued (after: QueuePosition): Generator<QueuePosition & { id: string }> {
+    for (const { id, start_tag: startTag, seq } of this.#statements.queued.iterate(after.startTag, after.seq)) {
+      yield { id: String(id), startTag: Number(startTag), seq: Number(seq) }
+    }
+  }
+
+  /** What a new task of this API key needs for its place in the queue. */
+  readOpenTags (keyName: string | null): OpenTags {
+    const { submitted, queued, of_key: ofKey } = this.#statements.openTags.get(keyName) ?? {}
+    return {
+      highestSubmitted: numberOrNull(submitted), lowestQueued: numberOrNull(queued), highestOfKey: new Map(typeof ofKey === 'number' ? [[keyName, ofKey]] : [])
+    }
   }
 
   /** Open tasks whose deadline is at or before `now`, the earliest deadline first. */
@@ -140,6 +157,10 @@ export class SqliteTaskTable {
     this.#lists.set(sql, statement)
     return statement
   }
+}
+
+function numberOrNull (value: unknown): number | null {
+  return typeof value === 'number' ? value : null
 }
 
 function toValues (task: Task, columns: ReadonlyArray<keyof TaskRow>): SQLInputValue[] {

@@ -34,7 +34,7 @@ t.test('a folder moves to PostgreSQL, and every open task continues there in its
   const result = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
   t.match(result, { code: 0, stdout: /Moved 3000 tasks of .* to PostgreSQL, 100 of them open; 0 were there before\./ })
   const { tasks: tasksThere } = await openPostgres(t, databaseUrl)
-  t.same(await tasksThere(), byId([...ended, ...open]))
+  t.same(withoutTurns(await tasksThere()), withoutTurns([...ended, ...open]))
   t.same(await openTasksOf(dataDir), byId(open))
 
   const service = await runService(t, { DATABASE_URL: databaseUrl, REPLICATE_API_URL: apiUrl })
@@ -77,7 +77,7 @@ t.test('a second run of the move finishes one that was killed: it imports no tas
   t.match(await moveToPostgres(t, env).ended, { code: 0, stdout: /Moved 0 tasks .*; 3000 were there before/ })
   const there = await tasksThere()
   t.match(there.find(({ id }) => id === changed.id), { failure: 'canceled' })
-  t.same(there.filter(({ id }) => id !== changed.id), byId(tasks).filter(({ id }) => id !== changed.id))
+  t.same(withoutTurns(there).filter(({ id }) => id !== changed.id), withoutTurns(tasks).filter(({ id }) => id !== changed.id))
   const jobs = await query(databaseUrl, 'select id from pgboss.job')
   t.same(new Set(jobs.map(({ id }) => id)), new Set(tasks.filter(isOpen).map(({ id }) => id)))
   t.equal(jobs.length, 2_000)
@@ -95,6 +95,21 @@ t.test('a request that is sent again after the move gets the task that it create
   const { store: postgres } = await openPostgres(t, databaseUrl)
   const again = await createAll(postgres, requests.map(() => newTask('A whale', 'Cursed', 840, now())))
   t.same(again, made.map(({ id }) => ({ outcome: 'replayed', taskId: id, code: 200 })))
+})
+
+t.test('queued tasks keep their order after the move, and those of several API keys take turns', async (t) => {
+  const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
+  const store = createSqliteTaskStore({ dataDir, now, log })
+  const createAll = async (keyName: string, count: number) => {
+    const ids: string[] = []
+    for (let number = 0; number < count; number++) ids.push((await store.create(newTask('A whale', 'Cursed', 840, now(), { keyName }))).id)
+    return ids
+  }
+  const [flood, quiet] = [await createAll('flood', 4), await createAll('quiet', 2)]
+  await store.close()
+  t.match(await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended, { code: 0 })
+  const { store: postgres } = await openPostgres(t, databaseUrl)
+  t.same((await postgres.claim(10)).map(({ id }) => id), [flood[0], quiet[0], flood[1], quiet[1], flood[2], flood[3]])
 })
 
 t.test('callbacks that were not delivered before the move are delivered after it, from the attempt that was due', async (t) => {
@@ -135,7 +150,7 @@ t.test('a task whose prediction belongs to another task in PostgreSQL is named, 
   const { code, stderr } = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
   t.equal(code, 1)
   t.match(stderr, new RegExp(`^1 tasks were not moved, [^\n]*: ${generating.id}\n$`))
-  t.same(await postgres.get(other.id), other)
+  t.match(await postgres.get(other.id), { ...other, startTag: 1 }, 'after the task that was there')
 })
 
 t.test('a move that cannot be made explains why in one line', async (t) => {
@@ -192,6 +207,11 @@ async function holdUp (t: Test, databaseUrl: string, task: Task | undefined): Pr
   await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
     values ($1, 'queued', 1, 1, '', 'Cursed', 0, 0, 0)`, [task?.id])
   return async () => { await client.query('rollback') }
+}
+
+/** For a comparison: open tasks have other start tags after the move. */
+function withoutTurns (tasks: Task[]): Task[] {
+  return byId(tasks).map((task) => isOpen(task) ? { ...task, startTag: 0 } : task)
 }
 
 async function openTasksOf (dataDir: string): Promise<Task[]> {
