@@ -3,7 +3,7 @@ const isQuick = process.env.TEST_QUICK === '1'
 
 /**
  * The options of a test that needs a PostgreSQL server or starts processes: `npm run test:quick` skips it. Files in which
- * every test does so are left out as a whole by `test/quick.ts`. `npm test` leaves out nothing.
+ * every test does so are left out as a whole by `test/bundle.ts`. `npm test` leaves out nothing.
  */
 export const slow = { skip: isQuick ? 'slow' : false } as const
 
