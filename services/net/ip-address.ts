@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js'
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
 
 /** The only range of global unicast addresses so far, https://www.iana.org/assignments/ipv6-address-space. */
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
@@ -29,8 +29,18 @@ export function isPublicAddress (address: string): boolean {
  */
 export function normalizeAddress (text: string): string | undefined {
   if (isIPv4(text)) return text
+  const mapped = embeddedIPv4(text)
+  if (mapped !== undefined) return mapped
   const [address = ''] = text.split('%')
-  return isIPv6(address) ? ipaddr.process(address).toString() : undefined
+  if (!isIPv6(address)) return undefined
+  // Node's own notation. The library would take four times as long, and this is done several times for each request.
+  const normal = new SocketAddress({ address, family: 'ipv6' }).address
+  return embeddedIPv4(normal) ?? normal
+}
+
+function embeddedIPv4 (text: string): string | undefined {
+  const address = text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : ''
+  return isIPv4(address) ? address : undefined
 }
 
 /**
