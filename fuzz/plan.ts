@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
 
-export const propertyNames = ['operations', 'bytes', 'webhooks'] as const
+export const propertyNames = ['operations', 'bytes', 'webhooks', 'keys'] as const
 export type PropertyName = typeof propertyNames[number]
 
 /** The arguments of a run. */

@@ -136,8 +136,8 @@ function formatQuery (entries: Array<[string, string]>): string {
   return entries.length === 0 ? '' : `?${entries.map(([name, value]) => `${encodeHostile(name)}=${encodeHostile(value)}`).join('&')}`
 }
 
-/** The bytes of a text that a header may have. The others reach no route; mutations insert them. */
-function toHeaderValue (text: string): string {
+/** @returns the bytes of a text that a header may have. The others reach no route; mutations insert them. */
+export function toHeaderValue (text: string): string {
   // eslint-disable-next-line no-control-regex -- these are what must not be sent
   return Buffer.from(text).toString('latin1').replace(/[\0-\x08\n-\x1f\x7f]/g, ' ')
 }

@@ -1,23 +1,28 @@
 import fc from 'fast-check'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { AnswerCheck } from './answer-check.ts'
+import { callerPlans, checkCaller } from './callers.ts'
 import { mutate, mutations } from './mutations.ts'
 import { listOperations, type Operation } from './openapi-operations.ts'
 import { propertyNames, readPlan, type Plan, type PropertyName } from './plan.ts'
 import { requestPlans, type RequestPlan } from './requests.ts'
-import { startTarget } from './target.ts'
+import { startTarget, type Target } from './target.ts'
 import { predictionPlaceholder, webhookBodies } from './webhook-bodies.ts'
 import { exchange, show, type Answer } from './wire.ts'
 
 /**
  * Sends the service requests that it should not get: hostile values for each operation of its OpenAPI document (`operations`), and
- * requests whose bytes were changed (`bytes`), and signed webhooks with hostile content (`webhooks`), over sockets. It fails on a 5xx, on an answer that does not come, that is not HTTP or that
- * the document does not describe, on a changed prototype, and on a log line that is not one line of JSON or contains what was sent.
+ * requests whose bytes were changed (`bytes`), signed webhooks with hostile content (`webhooks`), and requests to a service with API keys from
+ * callers without a valid one or with that of another (`keys`), over sockets. It fails on a 5xx, on an answer that does not come, that is not
+ * HTTP or that the document does not describe, on a changed prototype, on a log line that is not one line of JSON or contains what was sent,
+ * and on an answer that its caller should not get.
  *
  * The exit code is 0 only if nothing failed. A failure is made smaller, and printed with the arguments that repeat it.
  */
 const plan = readArguments()
 const target = await startTarget()
+/** A service with API keys. */
+const keyed = await startTarget({ hasKeys: true })
 const check = new AnswerCheck(target.document)
 const operations = listOperations(target.document)
 const prototypes = [Object.prototype, Array.prototype, Function.prototype].map((prototype) => ({ prototype, keys: Reflect.ownKeys(prototype).length }))
@@ -71,11 +76,23 @@ const properties = {
       check.checkOperation(operation, status, false)
     }
     await checkProcess()
+  })),
+  keys: fc.asyncProperty(requests, callerPlans, (request, caller) => recordFailure(async () => {
+    const headers = [...request.headers.filter(([name]) => name !== 'authorization'), ...caller.headers]
+    const isHead = request.method === 'HEAD'
+    const tasks = keyed.tasks()
+    const { answers: [answer] } = await send([encodeRequest({ ...request, headers }, keyed)], false, keyed)
+    if (answer === undefined) throw new Error('No complete answer')
+    checkAnswer(answer, isHead, request.operation)
+    if (request.operation !== undefined) check.checkOperation(request.operation, answer, isHead)
+    checkCaller(caller.kind, request.operation, answer, tasks, keyed.secrets)
+    if (request.operation !== undefined && caller.kind === 'owner') followTasks(request.operation, answer, keyed)
+    await checkProcess()
   }))
 } satisfies Record<PropertyName, unknown>
 
 /** The shares of the time. */
-const shares: Record<PropertyName, number> = { operations: 0.6, bytes: 0.25, webhooks: 0.15 }
+const shares: Record<PropertyName, number> = { operations: 0.45, bytes: 0.2, webhooks: 0.15, keys: 0.2 }
 const chosen = propertyNames.filter((name) => plan.property === undefined || plan.property === name)
 console.log(`seed ${plan.seed}, ${plan.seconds} s`)
 let hasFailed = false
@@ -83,7 +100,7 @@ for (const name of chosen) {
   const timeLimitMs = plan.seconds * 1_000 * (chosen.length === 1 ? 1 : shares[name])
   hasFailed = await run(name, timeLimitMs) || hasFailed
 }
-await target.close()
+await Promise.all([target.close(), keyed.close()])
 printSummary()
 // What the emulator and the client's sockets leave must not keep the run.
 process.exit(hasFailed ? 1 : 0)
@@ -114,13 +131,13 @@ async function run (name: PropertyName, timeLimitMs: number): Promise<boolean> {
   return true
 }
 
-function encodeRequest ({ method, target: address, headers, body }: RequestPlan): Buffer {
+function encodeRequest ({ method, target: address, headers, body }: RequestPlan, service: Target = target): Buffer {
   const content = body === undefined ? undefined : Buffer.from(body)
   const hasHost = headers.some(([name]) => name === 'host')
   const lines = [
-    `${method} ${target.fillIn(address)} HTTP/1.1`,
-    ...hasHost ? [] : [`Host: 127.0.0.1:${target.port}`],
-    ...headers.map(([name, value]) => `${name}: ${target.fillIn(value)}`),
+    `${method} ${service.fillIn(address)} HTTP/1.1`,
+    ...hasHost ? [] : [`Host: 127.0.0.1:${service.port}`],
+    ...headers.map(([name, value]) => `${name}: ${service.fillIn(value)}`),
     ...content === undefined ? [] : [`Content-Length: ${content.length}`],
     'Connection: close'
   ]
@@ -133,14 +150,14 @@ async function recordFailure (attempt: () => Promise<void>): Promise<void> {
   } catch (error) {
     failed = sent
     // The next attempts make the failure smaller, and begin without it.
-    target.log.forget()
+    for (const { log } of [target, keyed]) log.forget()
     throw error
   }
 }
 
-async function send (parts: Buffer[], ends: boolean) {
+async function send (parts: Buffer[], ends: boolean, { port }: Target = target) {
   sent = Buffer.concat(parts)
-  return await exchange(target.port, parts, ends)
+  return await exchange(port, parts, ends)
 }
 
 function checkAnswer (answer: Answer, isHead: boolean, operation?: Operation): void {
@@ -150,15 +167,15 @@ function checkAnswer (answer: Answer, isHead: boolean, operation?: Operation): v
 }
 
 /** Keeps the placeholders for tasks up to date. */
-function followTasks ({ operationId }: Operation, { status, body }: Answer): void {
-  if (operationId === 'generateVideo' && status < 300) target.remember((JSON.parse(body.toString()) as { task_id: string }).task_id)
-  if (operationId === 'deleteVideo' && status < 300) target.forget(sent.toString('latin1'))
+function followTasks ({ operationId }: Operation, { status, body }: Answer, service: Target = target): void {
+  if (operationId === 'generateVideo' && status < 300) service.remember((JSON.parse(body.toString()) as { task_id: string }).task_id)
+  if (operationId === 'deleteVideo' && status < 300) service.forget(sent.toString('latin1'))
 }
 
 /** The line of a request is logged when its connection closes, which is shortly after the answer. */
 async function checkProcess (): Promise<void> {
   await nextTurn()
-  target.log.check()
+  for (const { log } of [target, keyed]) log.check()
   for (const { prototype, keys } of prototypes) {
     if (Reflect.ownKeys(prototype).length !== keys) throw new Error('A prototype has been changed')
   }

@@ -8,7 +8,9 @@ import { unlimited } from '../harness/unlimited.ts'
 import { until } from '../harness/until.ts'
 import { newWebhookSecret } from '../harness/webhook-secret.ts'
 import type { Emulator } from '../replicate-emulator/emulator.ts'
+import { createApiKey, hashApiKey } from '../services/access/api-key.ts'
 import type { TaskView } from '../services/tasks/task-view.ts'
+import { keyPlaceholders, type KeyPlaceholder } from './callers.ts'
 import { LogCheck } from './log-check.ts'
 import type { OpenApiDocument } from './openapi-operations.ts'
 import { placeholders, type Placeholder } from './requests.ts'
@@ -24,8 +26,12 @@ export interface Target {
   port: number
   document: OpenApiDocument
   log: LogCheck
-  /** Puts the names of tasks and files of this run into a text. */
+  /** what no answer and no log line may contain */
+  secrets: readonly string[]
+  /** Puts the names of tasks and files, and the keys, of this run into a text. */
   fillIn (text: string): string
+  /** the ids of the tasks that the placeholders can stand for */
+  tasks (): string[]
   /** Remembers a task for the placeholders, until it is deleted. */
   remember (taskId: string): void
   /** @param request the bytes that deleted it */
@@ -37,16 +43,22 @@ export interface Target {
   close (): Promise<void>
 }
 
-export async function startTarget (): Promise<Target> {
+/** @param hasKeys whether it has API keys; the task then belongs to the key of `KEY-OWNER` */
+export async function startTarget ({ hasKeys = false } = {}): Promise<Target> {
+  const keys: Record<KeyPlaceholder, string> = { 'KEY-OWNER': createApiKey(), 'KEY-OTHER': createApiKey(), 'KEY-EXPIRED': createApiKey() }
+  const entries = keyPlaceholders.map((name) => ({ name, sha256: hashApiKey(keys[name]).toString('hex'), ...name === 'KEY-EXPIRED' && { expires: '2020-01-01T00:00:00Z' } }))
+  const secrets = [token, ...Object.values(keys), ...entries.map(({ sha256 }) => sha256)]
+  const own = hasKeys ? { authorization: `Bearer ${keys['KEY-OWNER']}` } : {}
   const emulator = await startEmulator({ generationMs: 200, startingMs: 10, rateLimits: false, allowHttpWebhooks: true })
   // The address for webhooks has to be known before the service listens.
   const port = await freePort()
-  const log = new LogCheck([token])
+  const log = new LogCheck(secrets)
   const config = readConfig({
     REPLICATE_API_TOKEN: token,
     REPLICATE_API_URL: emulator.apiUrl,
     REPLICATE_POLL_INTERVAL_MS: '50',
     ...unlimited,
+    ...hasKeys && { API_KEYS: JSON.stringify(entries) },
     DATA_DIR: ':memory:',
     FFMPEG_PATH: 'off',
     LOG_LEVEL: 'trace',
@@ -57,7 +69,7 @@ export async function startTarget (): Promise<Target> {
   })
   const app = await buildApp(config, { logStream: log, requestTimeoutMs, timeoutCheckMs: 100, lingeringMs: 500, idleTimeoutMs: 5_000 })
   await app.listen({ host: '127.0.0.1', port })
-  const ended = await createEnded(app)
+  const ended = await createEnded(app, own)
   const accepted: string[] = []
   const values: Record<Placeholder, () => string> = {
     'TASK-ENDED': () => ended.id,
@@ -69,7 +81,9 @@ export async function startTarget (): Promise<Target> {
     port,
     document: (await app.inject('/openapi.json')).json(),
     log,
-    fillIn: (text) => placeholders.reduce((filled, name) => filled.replaceAll(name, values[name]), text),
+    secrets,
+    fillIn: (text) => keyPlaceholders.reduce((filled, name) => filled.replaceAll(name, keys[name]), placeholders.reduce((filled, name) => filled.replaceAll(name, values[name]), text)),
+    tasks: () => [ended.id, ...accepted],
     remember: (taskId) => {
       accepted.push(taskId)
       if (accepted.length > maxRemembered) accepted.shift()
@@ -91,8 +105,8 @@ export async function startTarget (): Promise<Target> {
   }
 }
 
-async function createTask (app: FastifyInstance): Promise<string> {
-  const answer: { task_id: string } = (await app.inject({ method: 'POST', url: '/generate-video?dream=whale&style=Realistic' })).json()
+async function createTask (app: FastifyInstance, headers = {}): Promise<string> {
+  const answer: { task_id: string } = (await app.inject({ method: 'POST', url: '/generate-video?dream=whale&style=Realistic', headers })).json()
   return answer.task_id
 }
 
@@ -103,10 +117,10 @@ async function createRunning (app: FastifyInstance, emulator: Emulator): Promise
   return { taskId, predictionId }
 }
 
-async function createEnded (app: FastifyInstance): Promise<{ id: string, video: string }> {
-  const id = await createTask(app)
+async function createEnded (app: FastifyInstance, headers: Record<string, string>): Promise<{ id: string, video: string }> {
+  const id = await createTask(app, headers)
   const video = await until(async () => {
-    const task: TaskView = (await app.inject(`/video-status/${id}`)).json()
+    const task: TaskView = (await app.inject({ url: `/video-status/${id}`, headers })).json()
     return task.video_url?.slice(task.video_url.lastIndexOf('/') + 1)
   }, 'the first video')
   return { id, video }

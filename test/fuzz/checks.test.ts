@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { AnswerCheck } from '../../fuzz/answer-check.ts'
+import { checkCaller } from '../../fuzz/callers.ts'
 import { canary, encodeHostile } from '../../fuzz/hostile-text.ts'
 import { LogCheck } from '../../fuzz/log-check.ts'
 import { mutate } from '../../fuzz/mutations.ts'
@@ -54,6 +55,31 @@ t.test('a log entry has to be one line of JSON without what clients sent', async
   t.match(faultOf('{"level":30}\n'), /lacks its members/)
   t.match(faultOf(line.replace('request', canary)), /what a client sent/)
   t.match(faultOf(line.replace('request', 'a-secret')), /contains a secret/)
+})
+
+t.test('a caller may get only what is its own', (t) => {
+  const operations = Object.fromEntries(listOperations(document).map((operation) => [operation.operationId, operation]))
+  const faultOf = (kind: 'owner' | 'other' | 'refused', operationId: string, status: number, text = '', headers: Array<[string, string]> = [['www-authenticate', 'Bearer']]) => {
+    try {
+      checkCaller(kind, operations[operationId], { status, headers, body: Buffer.from(text) }, ['the-task'], ['a-secret'])
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error)
+    }
+  }
+  t.equal(faultOf('owner', 'getVideoStatus', 200, 'the-task'), undefined)
+  t.equal(faultOf('refused', 'getVideoStatus', 401), undefined)
+  t.equal(faultOf('refused', 'getReadiness', 200), undefined)
+  t.equal(faultOf('refused', 'getVideo', 200), undefined)
+  t.equal(faultOf('other', 'getVideoStatus', 404), undefined)
+  t.equal(faultOf('other', 'generateVideo', 200, 'another-task'), undefined)
+  t.match(faultOf('owner', 'getVideoStatus', 200, 'a-secret'), /contains a key/)
+  t.match(faultOf('other', 'getVideo', 404, '', [['x', 'a-secret']]), /contains a key/)
+  t.match(faultOf('refused', 'getVideoStatus', 401, '', []), /does not say what it needs/)
+  for (const status of [200, 404, 409, 422]) t.match(faultOf('refused', 'cancelVideo', status), /without a valid key/)
+  for (const status of [200, 204, 304, 409, 410]) t.match(faultOf('other', 'deleteVideo', status), /another key does not have/)
+  t.match(faultOf('other', 'getVideoStatus', 401), /refuses a valid key/)
+  for (const operationId of ['listVideoStatuses', 'generateVideo']) t.match(faultOf('other', operationId, 200, 'the-task'), /names a task of another key/)
+  t.end()
 })
 
 t.test('requests are changed as the plan says', (t) => {
