@@ -6,6 +6,7 @@ import { newWebhookSecret } from '../../harness/webhook-secret.ts'
 import { parseTraceparent } from '../../services/telemetry/trace-context.ts'
 import { startReceiver } from '../support/callback-receiver.ts'
 import { startOtlpReceiver, type ReceivedSpan } from '../support/otlp-receiver.ts'
+import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
@@ -94,6 +95,28 @@ t.test('the trace goes on after a kill -9, in another process', slow, async (t) 
   const after = otlp.spans.slice(before)
   t.same(new Set(after.map((span) => span.traceId)), new Set([traceId]))
   for (const name of ['task generating', 'task storing', 'copy video', 'replicate get']) t.equal(find(after, name).parentSpanId, find(otlp.spans, 'POST /generate-video').spanId, name)
+})
+
+t.test('the trace goes on in another instance, which takes over the task of one that is killed', slow, async (t) => {
+  // A receiver for each instance shows which one a span comes from.
+  const [ofFirst, ofSecond] = [await startOtlpReceiver(t), await startOtlpReceiver(t)]
+  const { apiUrl, emulator } = await startEmulator(t, { generationMs: 600_000 })
+  const env = { REPLICATE_API_URL: apiUrl, DATABASE_URL: await createDatabase(t), DATA_DIR: t.testdir() }
+  const first = await runService(t, { ...env, OTEL_EXPORTER_OTLP_ENDPOINT: ofFirst.url })
+  const response = await fetch(`${await first.listeningUrl()}/generate-video?dream=A%20whale&style=Animated`, { method: 'POST', headers: { traceparent } })
+  t.equal(response.status, 200)
+  await until(() => ofFirst.spans.some(({ name }) => name === 'task submitting'), 'the spans of the first instance')
+  const second = await runService(t, { ...env, OTEL_EXPORTER_OTLP_ENDPOINT: ofSecond.url })
+  await second.listeningUrl()
+  await first.kill()
+  for (const prediction of emulator.log.all) emulator.end(prediction, { status: 'succeeded' })
+  await until(() => ofSecond.spans.some(({ name }) => name === 'task storing'), 'the last state', { timeoutMs: 30_000 })
+  t.equal((await second.end('SIGTERM')).code, 0)
+  const request = find(ofFirst.spans, 'POST /generate-video')
+  t.equal(request.traceId, traceId)
+  t.same(new Set(ofSecond.spans.map((span) => span.traceId)), new Set([traceId]))
+  for (const name of ['task generating', 'task storing', 'copy video', 'replicate get']) t.equal(find(ofSecond.spans, name).parentSpanId, request.spanId, name)
+  t.equal(emulator.predictions.length, 1)
 })
 
 t.test('a receiver that does not answer delays neither a task nor the stop', slow, async (t) => {
