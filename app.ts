@@ -107,7 +107,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     requireCaller(scope)
     scope.addHook('onRequest', app.limitRequest)
     await scope.register(generateVideoRoutes, {
-      deadlineSeconds: config.TASK_DEADLINE_SECONDS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
+      deadlineSeconds: config.TASK_DEADLINE_SECONDS, maxOpenTasks: config.MAX_OPEN_TASKS, callbackRules: { canSign: config.CALLBACK_SECRET !== undefined, allowPrivate }, now
     })
     await scope.register(videoStatusRoutes)
     await scope.register(videoEventsRoutes)

@@ -228,6 +228,12 @@ export const ConfigSchema = Type.Object({
     maximum: 1_000_000,
     description: 'The maximum number of all other requests about tasks in a minute, for each API key and, without a key, each address; 0 for no limit'
   }),
+  MAX_OPEN_TASKS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    maximum: 10_000_000,
+    description: 'The maximum number of tasks of all API keys and instances that have not ended. Another one is refused with 503 until one of them ends; 0 for no limit. All instances need the same value'
+  }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,
     minimum: 0,

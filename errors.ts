@@ -58,6 +58,11 @@ export const errors = {
   validation_failed: { status: 422, detail: 'A value of the request is not valid' },
   idempotency_key_reused: { status: 422, detail: 'This Idempotency-Key was used for a different request within the last 24 hours' },
   too_many_requests: { status: 429, detail: 'Too many requests within a minute; send it again after the number of seconds in Retry-After' },
+  too_many_open_tasks: {
+    status: 429,
+    detail: 'This API key, or all callers without a key, have as many unfinished tasks as they may have; send it again when one of them has ended',
+    headers: { 'retry-after': '30' }
+  },
   headers_too_large: { status: 431, detail: 'The address and the headers of the request are larger than 128 KiB' },
   internal_error: { status: 500, detail: 'The service failed to handle this request; try again later' },
   bad_gateway: { status: 502, detail: 'No instance of the service answered; try again in a few seconds' },
@@ -71,6 +76,11 @@ export const errors = {
     status: 503,
     detail: 'The service cannot reach the archive of the videos at the moment; try again in a few seconds',
     headers: { 'retry-after': '5' }
+  },
+  service_full: {
+    status: 503,
+    detail: 'The service has as many unfinished tasks as it may have; no task was created, try again later',
+    headers: { 'retry-after': '30' }
   },
   webhook_unverifiable: {
     status: 503,

@@ -47,8 +47,8 @@ export default fp<AccessPluginOptions>(async (app, { keysFile, keys, isLoopbackO
   }
 
   function warnOfLimits (entries: KeyEntry[]): void {
-    const names = entries.filter(({ limits: { openTasks, monthlyBudget } }) => openTasks !== null || monthlyBudget !== null).map(({ name }) => name)
-    if (names.length > 0) app.log.warn({ names: [...new Set(names)] }, 'The limits open_tasks and monthly_budget of API keys do not limit anything yet')
+    const names = entries.filter(({ limits: { monthlyBudget } }) => monthlyBudget !== null).map(({ name }) => name)
+    if (names.length > 0) app.log.warn({ names: [...new Set(names)] }, 'The limit monthly_budget of API keys does not limit anything yet')
   }
 }, { name: 'access' })
 

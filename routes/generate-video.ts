@@ -1,11 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { IncomingHttpHeaders } from 'node:http'
-import { problem, problemResponses } from '../errors.ts'
+import { problem, problemResponses, type ProblemError } from '../errors.ts'
+import type { Caller } from '../services/access/access-control.ts'
 import { parseCallbackUrl, type CallbackRules } from '../services/callbacks/callback-url.ts'
 import { parsePrefer } from '../services/http/prefer.ts'
 import { InvalidValue } from '../services/http/query-string.ts'
 import { unquoteKey, fingerprintRequest, idempotencyKeyPattern } from '../services/store/idempotency-key.ts'
+import type { TooManyOpenTasks } from '../services/store/open-task-caps.ts'
 import type { Style } from '../services/tasks/styles.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
 import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
@@ -16,6 +18,8 @@ import { pollAfterSeconds } from './video-status.ts'
 
 export interface GenerateVideoRouteOptions {
   deadlineSeconds: number
+  /** how many tasks of all callers may be open at a time; 0: any number */
+  maxOpenTasks: number
   callbackRules: CallbackRules
   now: () => number
 }
@@ -82,7 +86,7 @@ function reportMissingInQuery ({ query, headers }: { query: unknown, headers: In
 }
 
 /** Accepts a dream and responds at once. The video is made in the background. */
-const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, callbackRules, now }) => {
+const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> = async (app, { deadlineSeconds, maxOpenTasks, callbackRules, now }) => {
   const { taskStore, generationJobs } = app
 
   ignoreBodies(app)
@@ -104,14 +108,14 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
           description: 'The task has been accepted, and the client sent `Prefer: respond-async`',
           headers: { ...accepted.headers, 'Preference-Applied': Type.String({ description: '`respond-async`' }) }
         },
-        ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'idempotency_key_task_deleted', 'store_unavailable')
+        ...problemResponses('payload_too_large', 'validation_failed', 'idempotency_key_reused', 'idempotency_key_task_deleted', 'too_many_requests', 'too_many_open_tasks', 'service_full', 'store_unavailable')
       }
     }
   }, async (request, reply) => {
     const { dream, style, callback_url: callbackUrl = null } = request.query
     const isAsync = parsePrefer(request.headers.prefer).has('respond-async')
     const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin, keyName: callerOf(request).keyName, traceparent: request.traceparent })
-    const { taskId, code, isReplayed } = await createTask(task, isAsync ? 202 : 200, request.headers['idempotency-key'])
+    const { taskId, code, isReplayed } = await createTask(task, callerOf(request), isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
     reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
     if (code === 202) reply.header('preference-applied', 'respond-async')
@@ -124,12 +128,15 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     return read.ok ? read.url : new InvalidValue(read.fault)
   }
 
-  async function createTask (task: Task, code: 200 | 202, header: string | undefined) {
+  async function createTask (task: Task, { entry }: Caller, code: 200 | 202, header: string | undefined) {
+    const caps = { ofKey: entry?.limits.openTasks ?? null, inAll: maxOpenTasks === 0 ? null : maxOpenTasks }
     if (header === undefined) {
-      await taskStore.create(task)
+      const created = await taskStore.create(task, caps)
+      if (created.outcome === 'too_many_open_tasks') throw toProblem(created)
     } else {
       const request = { scope: task.keyName ?? '', key: unquoteKey(header), fingerprint: fingerprintRequest(task), code }
-      const once = await taskStore.createIdempotent(task, request)
+      const once = await taskStore.createIdempotent(task, request, caps)
+      if (once.outcome === 'too_many_open_tasks') throw toProblem(once)
       if (once.outcome === 'key_reused') throw problem('idempotency_key_reused')
       if (once.outcome === 'task_deleted') throw problem('idempotency_key_task_deleted')
       if (once.outcome === 'replayed') return { taskId: once.taskId, code: once.code, isReplayed: true }
@@ -137,6 +144,10 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     generationJobs.wake()
     return { taskId: task.id, code, isReplayed: false }
   }
+}
+
+function toProblem ({ of }: TooManyOpenTasks): ProblemError {
+  return problem(of === 'key' ? 'too_many_open_tasks' : 'service_full')
 }
 
 export default generateVideoRoutes

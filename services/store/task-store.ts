@@ -4,6 +4,7 @@ import type { Style } from '../tasks/styles.ts'
 import type { Transition, Task, TaskState, TaskStatus } from '../tasks/task.ts'
 import type { CallbackDeliveries } from './callback-deliveries.ts'
 import type { IdempotentRequest, IdempotentOutcome } from './idempotency-key.ts'
+import type { OpenTaskCaps, TooManyOpenTasks } from './open-task-caps.ts'
 import type { TaskEvent } from './task-event.ts'
 
 /**
@@ -21,6 +22,8 @@ import type { TaskEvent } from './task-event.ts'
  * - Failing loudly: when the backend cannot do its work (disk full, database unavailable), the promise rejects with
  *   `StoreUnavailableError`, and the call has changed nothing. The exception is an error with `isOutcomeUnknown`: a commit was
  *   under way, its answer was lost, and reading afterwards could not tell whether it happened.
+ * - Caps hold: the number of open tasks is checked in the transaction that creates a task, for all instances together. A creation that
+ *   is refused has stored nothing, also no idempotency key.
  */
 export interface TaskStore {
   /**
@@ -28,10 +31,13 @@ export interface TaskStore {
    * the store share it, whatever the clocks of their machines show.
    */
   readonly now: () => number
-  /** @returns the task with the start tag that the store gave it */
-  create (task: Task): Promise<Task>
-  /** Creates the task unless the key of the request has made one within 24 hours. Of requests with one key, one makes a task. */
-  createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome>
+  /** @param caps none by default */
+  create (task: Task, caps?: OpenTaskCaps): Promise<CreateOutcome>
+  /**
+   * Creates the task unless the key of the request has made one within 24 hours. Of requests with one key, one makes a task. The caps do
+   * not concern a request whose task exists.
+   */
+  createIdempotent (task: Task, request: IdempotentRequest, caps?: OpenTaskCaps): Promise<IdempotentOutcome | TooManyOpenTasks>
   /** @param id lower-case; undefined for anything that is not the id of a task */
   get (id: string): Promise<Task | undefined>
   /** @param task as the caller last read it: the transition is applied only if the stored task is still the same */
@@ -131,6 +137,9 @@ export interface InFlightPrediction { taskId: string, predictionId: string, pred
 export type LeasedWork = 'search' | 'videos' | 'retention'
 
 export type CallKind = 'create' | 'read'
+
+/** `task` has the start tag that the store gave it. */
+export type CreateOutcome = { outcome: 'created', task: Task } | TooManyOpenTasks
 
 export type TransitionOutcome =
   | { outcome: 'applied', task: Task }

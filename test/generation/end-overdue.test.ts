@@ -3,6 +3,7 @@ import { endOverdue } from '../../services/generation/generate-video.ts'
 import type { GenerationOptions } from '../../services/generation/held-task.ts'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import { newTask, type Transition } from '../../services/tasks/task.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 const submission = { startedAt: 1_000, model: 'luma/ray', input: { prompt: 'A dream' }, webhook: null, providerStartedAt: null, isAmbiguous: false }
@@ -18,7 +19,7 @@ for (const { state, transitions, failure } of cases) {
   t.test(`an overdue task that is ${state} fails with ${failure}, without a call to Replicate`, async (t) => {
     const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
     t.teardown(() => taskStore.close())
-    let task = await taskStore.create(newTask('A dream', 'Cursed', 840, Date.now()))
+    let task = await storeTask(taskStore, newTask('A dream', 'Cursed', 840, Date.now()))
     for (const transition of transitions) {
       const result = await taskStore.applyTransition(task, transition)
       if (result.outcome === 'applied') task = result.task
@@ -32,7 +33,7 @@ for (const { state, transitions, failure } of cases) {
 t.test('an overdue task whose video is being stored is completed, and the copy is left to the backlog', async (t) => {
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
   t.teardown(() => taskStore.close())
-  let task = await taskStore.create(newTask('A dream', 'Cursed', 840, Date.now()))
+  let task = await storeTask(taskStore, newTask('A dream', 'Cursed', 840, Date.now()))
   for (const transition of [...toGenerating, { type: 'store', sourceUrl: 'https://replicate.delivery/a.mp4', posterSourceUrl: null, videoName: 'video-1' } as const]) {
     const result = await taskStore.applyTransition(task, transition)
     if (result.outcome === 'applied') task = result.task

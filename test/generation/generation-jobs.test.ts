@@ -12,6 +12,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { predict } from '../support/predict.ts'
 import { slowOn } from '../support/quick.ts'
 import { ended, postDream, startEmulator, startService, testEnvironment } from '../support/service.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
@@ -49,7 +50,7 @@ t.test('the deadline does not wait for the Retry-After of Replicate', async (t) 
 
 t.test('a job that throws again and again ends with its task’s deadline', async (t) => {
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
-  const task = await taskStore.create(newTask('A whale', 'Cursed', 1, Date.now()))
+  const task = await storeTask(taskStore, newTask('A whale', 'Cursed', 1, Date.now()))
   const lines: object[] = []
   const write = (details: object) => { lines.push(details) }
   let tries = 0
@@ -76,7 +77,7 @@ t.test('a job that throws again and again ends with its task’s deadline', asyn
 
 t.test('a task whose end cannot be written is released, and is an error in the log once', async (t) => {
   const taskStore = createSqliteTaskStore({ dataDir: ':memory:', now: Date.now, log })
-  await taskStore.create(newTask('A whale', 'Cursed', 0, Date.now()))
+  await storeTask(taskStore, newTask('A whale', 'Cursed', 0, Date.now()))
   const errors: string[] = []
   let releases = 0
   const { release } = taskStore
@@ -129,8 +130,8 @@ for (const [name, makeShelf] of Object.entries(shelves)) {
     const { env, open } = await makeShelf(t)
     const { emulator, apiUrl } = await startEmulator(t)
     const dead = await open()
-    for (let dream = 0; dream < manyDreams; dream++) await dead.create(newTask(`Dream ${dream}`, 'Cursed', 840, Date.now()))
-    const paid = await Promise.all(['Paid 1', 'Paid 2', 'Paid 3'].map(async (dream) => generating(dead, await dead.create(newTask(dream, 'Cursed', 840, Date.now())), apiUrl)))
+    for (let dream = 0; dream < manyDreams; dream++) await storeTask(dead, newTask(`Dream ${dream}`, 'Cursed', 840, Date.now()))
+    const paid = await Promise.all(['Paid 1', 'Paid 2', 'Paid 3'].map(async (dream) => generating(dead, await storeTask(dead, newTask(dream, 'Cursed', 840, Date.now())), apiUrl)))
     while ((await dead.claim(100)).length > 0);
     // A store that is closed hands nothing back: to all others its process has died.
     await dead.close()

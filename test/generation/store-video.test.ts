@@ -17,6 +17,7 @@ import { FolderArchive } from '../../services/videos/folder-archive.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { ended, postDream, startEmulator, startService, statusOf } from '../support/service.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }
@@ -195,7 +196,7 @@ t.test('a task that is canceled just after its video was stored leaves no file b
   const folder = join(t.testdir(), 'videos')
   const videoArchive = new FolderArchive(folder)
   const name = createArchiveName('mp4')
-  const task = await taskStore.create({ ...newTask('A whale', 'Cursed', 840, Date.now()), state: 'storing', sourceUrl: 'http://127.0.0.1:9/', videoName: name })
+  const task = await storeTask(taskStore, { ...newTask('A whale', 'Cursed', 840, Date.now()), state: 'storing', sourceUrl: 'http://127.0.0.1:9/', videoName: name })
   const { signal } = new AbortController()
   const file = { contentType: 'video/mp4', bytes: 10, storedAt: 1, seconds: 1, width: 1, height: 1 }
   const videoCopier = {

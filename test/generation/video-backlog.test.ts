@@ -8,6 +8,7 @@ import { DownloadFailedError } from '../../services/videos/download-errors.ts'
 import { FolderArchive } from '../../services/videos/folder-archive.ts'
 import { VideoCopier } from '../../services/videos/video-copier.ts'
 import { VideoDownloader } from '../../services/videos/video-download.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const address = 'http://127.0.0.1:9/output'
 
@@ -30,7 +31,7 @@ t.test('a poster that cannot be made is tried again for two hours, and then the 
   }
   const videoCopier = new VideoCopier({ archive: videoArchive, downloader: videoDownloader, maxConcurrent: 1 })
   const videoFile = { contentType: 'video/mp4', bytes: 10, storedAt: now(), seconds: 1, width: 1, height: 1 }
-  const task = await taskStore.create({
+  const task = await storeTask(taskStore, {
     ...newTask('A whale', 'Cursed', 840, now()), state: 'completed', sourceUrl: address, posterSourceUrl: address, videoName: createArchiveName('mp4'), videoFile, videoWork: 'poster'
   })
 

@@ -15,6 +15,7 @@ import { createEndedTask, hour, storeFile } from '../support/ended-task.ts'
 import { createBucket } from '../support/bucket.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow, slowOn } from '../support/quick.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const silent = () => {}
 const log = { debug: silent, info: silent, warn: silent, error: silent }
@@ -204,7 +205,7 @@ function sweep (scene: Scene, options: Partial<Parameters<typeof sweepOrphans>[0
 
 /** A task that has named its video: it is storing it, or was canceled meanwhile. */
 async function createTask (taskStore: TaskStore, state: 'storing' | 'failed'): Promise<Task> {
-  return await taskStore.create({ ...newTask('A whale', 'Cursed', 840, taskStore.now()), state, videoName: createArchiveName('mp4'), failure: state === 'failed' ? 'canceled' : null })
+  return await storeTask(taskStore, { ...newTask('A whale', 'Cursed', 840, taskStore.now()), state, videoName: createArchiveName('mp4'), failure: state === 'failed' ? 'canceled' : null })
 }
 
 /** Begins to store a video and waits before its last bytes. */

@@ -15,6 +15,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { slow, slowOn } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { postDream, startEmulator, startService, statusOf, testEnvironment } from '../support/service.ts'
+import { storeTask } from '../support/store-task.ts'
 
 /** 86 s. What has expired is removed every 3 to 6 s. */
 const retention = { RETENTION_DAYS: '0.001' }
@@ -37,7 +38,7 @@ for (const [store, envOf] of Object.entries(stores)) {
       await createEndedTask(taskStore, videoArchive, { endedAgo: 23 * hour, callbackUrl: 'https://app.example/' })
     ]
     const failed = { ...newTask('A whale', 'Cursed', 60, now() - hour), state: 'failed', failure: 'canceled', updatedAt: now() - hour } as const
-    const expired = [await taskStore.create(failed), await createEndedTask(taskStore, videoArchive, { endedAgo: 25 * hour, callbackUrl: 'https://app.example/' })]
+    const expired = [await storeTask(taskStore, failed), await createEndedTask(taskStore, videoArchive, { endedAgo: 25 * hour, callbackUrl: 'https://app.example/' })]
     for (let count = 0; count < 250; count++) expired.push(await createEndedTask(taskStore, videoArchive))
     await until(async () => await filesOf(videoArchive) === 4, 'all but four files to be removed')
     await until(async () => (await taskStore.list({ status: undefined, style: undefined, keyName: undefined, before: undefined, limit: 500 })).length === 3, 'all but three tasks to be removed')

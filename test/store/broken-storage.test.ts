@@ -9,6 +9,7 @@ import { matchList } from '../support/match-list.ts'
 import { slow } from '../support/quick.ts'
 import { runService } from '../support/running-service.ts'
 import { startEmulator } from '../support/service.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const pageBytes = 4_096
 const aTask = (dream = 'A whale') => newTask(dream, 'Cursed', 840, Date.now())
@@ -23,7 +24,7 @@ function collect () {
 /** A folder with many queued tasks, in which the root page of their table is overwritten. */
 async function damagedFolder (dataDir: string): Promise<string> {
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log: collect().log })
-  await Promise.all(Array.from({ length: 500 }, () => store.create(aTask('A whale '.repeat(100)))))
+  await Promise.all(Array.from({ length: 500 }, () => storeTask(store, aTask('A whale '.repeat(100)))))
   await store.close()
   const file = join(dataDir, 'dreamreel.db')
   const database = new DatabaseSync(file)
@@ -43,7 +44,7 @@ t.test('a damaged page ends readiness and the creation of tasks, and is logged a
   t.teardown(() => store.close())
   for (let claim = 0; claim < 3; claim++) await t.rejects(store.claim(10), { name: 'StoreUnavailableError', cause: { message: /malformed/ } })
   await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
-  await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  await t.rejects(storeTask(store, aTask()), { name: 'StoreUnavailableError' })
   await t.rejects(store.createIdempotent(aTask(), { scope: '', key: 'a', fingerprint: 'b', code: 200 }), { name: 'StoreUnavailableError' })
   matchList(t, errors, [/damaged.*Stop the service/])
   t.equal(errors.length, 1)
@@ -75,11 +76,11 @@ for (const [what, damage] of Object.entries({
     const { errors, log } = collect()
     const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
     t.teardown(() => store.close())
-    const task = await store.create(aTask())
+    const task = await storeTask(store, aTask())
     await store.ping()
     damage(dataDir)
     await t.rejects(store.ping(), { name: 'StoreUnavailableError', cause: { message: /removed or replaced/ } })
-    await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+    await t.rejects(storeTask(store, aTask()), { name: 'StoreUnavailableError' })
     await t.rejects(store.applyTransition(task, { type: 'fail', failure: 'canceled' }), { name: 'StoreUnavailableError' })
     t.match(await store.get(task.id), { state: 'queued' })
     t.equal(errors.length, 1)
@@ -93,9 +94,9 @@ t.test('a file that is moved back to its place is used again', async (t) => {
   const store = createSqliteTaskStore({ dataDir, now: Date.now, log })
   t.teardown(() => store.close())
   renameSync(dataDir, `${dataDir}-elsewhere`)
-  await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+  await t.rejects(storeTask(store, aTask()), { name: 'StoreUnavailableError' })
   renameSync(`${dataDir}-elsewhere`, dataDir)
-  const task = await store.create(aTask())
+  const task = await storeTask(store, aTask())
   await store.ping()
   t.equal(errors.length, 1)
   matchList(t, info, ['The database file is in place again'])
@@ -111,7 +112,7 @@ t.test('an error names the file that cannot be used, and the reason', async (t) 
     'cannot be opened': (file) => mkdirSync(file),
     'is damaged or was cut short': async (file) => {
       const store = createSqliteTaskStore({ dataDir: join(file, '..'), now: Date.now, log: collect().log })
-      await Promise.all(Array.from({ length: 500 }, () => store.create(aTask())))
+      await Promise.all(Array.from({ length: 500 }, () => storeTask(store, aTask())))
       await store.close()
       truncateSync(file, Math.floor(statSync(file).size / 2 / pageBytes) * pageBytes)
     },

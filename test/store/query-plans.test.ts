@@ -9,6 +9,7 @@ import { styles } from '../../services/tasks/styles.ts'
 import { newTask, taskStatuses } from '../../services/tasks/task.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { slow } from '../support/quick.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const write = () => {}
 const log = { debug: write, info: write, warn: write, error: write }
@@ -112,7 +113,7 @@ t.test('PostgreSQL: the place of a new task is read from indexes, however many t
       select gen_random_uuid(), $1, 1, 1, 'A whale', 'Cursed', 1, 1, 1, case when n % 2 = 0 then 'studio' end, n from generate_series(1, 5000) n`, [state])
   }
   await client.query('analyze task')
-  const [query] = await queriesOf(() => store.create(newTask('A whale', 'Cursed', 840, Date.now(), { keyName: 'studio' })), 'start_tag desc')
+  const [query] = await queriesOf(() => storeTask(store, newTask('A whale', 'Cursed', 840, Date.now(), { keyName: 'studio' })), 'start_tag desc')
   const { rows } = await client.query(`explain (analyze, format json) ${query?.sql}`, query?.values)
   const scans = findScans(rows[0]['QUERY PLAN'][0].Plan)
   t.equal(scans.length, 4)

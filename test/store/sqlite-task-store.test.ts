@@ -9,6 +9,7 @@ import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-s
 import { SqliteWriteBatcher } from '../../services/store/sqlite/sqlite-write-batcher.ts'
 import { newTask } from '../../services/tasks/task.ts'
 import { slow } from '../support/quick.ts'
+import { storeTask } from '../support/store-task.ts'
 import { testTaskStore } from './task-store-contract.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
@@ -80,12 +81,23 @@ t.test('a full disk rejects every write of the batch without a change, and write
   t.match(database.prepare('select count(*) as n from filling').get(), { n: 1 })
 })
 
+t.test('tasks of a transaction that was rolled back do not count against a cap', async (t) => {
+  const store = createSqliteTaskStore({ dataDir: ':memory:', now, log })
+  t.teardown(() => store.close())
+  const [task, caps] = [aTask(), { ofKey: 2, inAll: 2 }]
+  t.match(await store.create(task, caps), { outcome: 'created' })
+  // The second insertion of the same task fails, and the first one is rolled back with it.
+  const results = await Promise.allSettled([store.create(aTask(), caps), store.create(task, { ofKey: null, inAll: null })])
+  t.same(results.map(({ status }) => status), ['rejected', 'rejected'])
+  t.match([await store.create(aTask(), caps), await store.create(aTask(), caps)], [{ outcome: 'created' }, { outcome: 'too_many_open_tasks' }])
+})
+
 t.test('all writes of one turn of the event loop share one transaction', async (t) => {
   const dataDir = t.testdir()
   const store = createSqliteTaskStore({ dataDir, now, log })
   t.teardown(() => store.close())
   let settled = 0
-  const creations = Array.from({ length: 50 }, () => store.create(aTask()).then(() => { settled++ }))
+  const creations = Array.from({ length: 50 }, () => storeTask(store, aTask()).then(() => { settled++ }))
   const settledAtFirst = await creations[0]?.then(() => new Promise<number>((resolve) => queueMicrotask(() => resolve(settled))))
   await Promise.all(creations)
   t.equal(settledAtFirst, 50)
@@ -97,7 +109,7 @@ t.test('a prediction still belongs to its task when the record of its owner has 
   t.teardown(() => store.close())
   const submission = { startedAt: clock, model: 'luma/ray', input: {}, webhook: null, providerStartedAt: null, isAmbiguous: false }
   const attach = async (predictionId: string) => {
-    const submitted = await store.applyTransition(await store.create(aTask()), { type: 'submit', submission })
+    const submitted = await store.applyTransition(await storeTask(store, aTask()), { type: 'submit', submission })
     if (submitted.outcome !== 'applied') throw new Error(submitted.outcome)
     return store.applyTransition(submitted.task, { type: 'attach_prediction', predictionId, predictionCreatedAt: null })
   }

@@ -3,6 +3,7 @@ import { until } from '../../harness/until.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { expiryOf, newTask, type Transition, type Task } from '../../services/tasks/task.ts'
 import { matchList } from '../support/match-list.ts'
+import { storeTask } from '../support/store-task.ts'
 
 /** A backend under test: stores opened with the same `t` share one body of data. */
 export interface Backend {
@@ -50,12 +51,12 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
 
   scenario('a created task is read back as it was', async (t, store) => {
     const task = aTask()
-    t.strictSame(await store.create(task), task)
+    t.strictSame(await storeTask(store, task), task)
     t.strictSame(await store.get(task.id), task)
   })
 
   scenario('a task belongs to the API key that made it, whatever becomes of it', async (t, store) => {
-    const task = await store.create(aTask({ keyName: 'studio' }))
+    const task = await storeTask(store, aTask({ keyName: 'studio' }))
     const ended = await apply(store, task, submit, attach('prediction-1'), storeAs('video-1'), complete)
     t.equal(ended.keyName, 'studio')
     t.strictSame(await store.get(task.id), ended)
@@ -64,7 +65,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   scenario('the list has the tasks of one API key, with every filter, or all tasks', async (t, store) => {
     const names = ['studio', 'app', null, 'studio', 'app', 'studio', null]
     const made: Task[] = []
-    for (const [index, keyName] of names.entries()) made.unshift(await store.create(aTask({ keyName, style: index < 3 ? 'Cursed' : 'Animated' })))
+    for (const [index, keyName] of names.entries()) made.unshift(await storeTask(store, aTask({ keyName, style: index < 3 ? 'Cursed' : 'Animated' })))
     const [last] = made.filter(({ keyName }) => keyName === 'studio')
     if (last === undefined) throw new Error('No task')
     await apply(store, last, fail)
@@ -89,19 +90,19 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
 
   scenario('a task keeps the trace that it belongs to', async (t, store) => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
-    const task = await store.create(aTask({ traceparent }))
+    const task = await storeTask(store, aTask({ traceparent }))
     t.equal((await store.get(task.id))?.traceparent, traceparent)
     t.equal((await apply(store, task, submit, attach('prediction-1'))).traceparent, traceparent)
     t.equal((await store.get(task.id))?.traceparent, traceparent)
-    t.equal((await store.create(aTask())).traceparent, null)
+    t.equal((await storeTask(store, aTask())).traceparent, null)
   })
 
   scenario('open tasks are counted by state and style, up to a limit', async (t, store) => {
     t.same(await store.summarizeOpen(10), [])
-    const first = await store.create(aTask({ createdAt: 1_000, deadlineAt: 5_000 }))
-    await store.create(aTask({ createdAt: 3_000, deadlineAt: 7_000 }))
-    await apply(store, await store.create(aTask({ createdAt: 2_000, deadlineAt: 6_000, style: 'Cursed' })), submit, attach('prediction-1'), storeAs('video-1'))
-    await apply(store, await store.create(aTask({ createdAt: 500, deadlineAt: 4_000 })), fail)
+    const first = await storeTask(store, aTask({ createdAt: 1_000, deadlineAt: 5_000 }))
+    await storeTask(store, aTask({ createdAt: 3_000, deadlineAt: 7_000 }))
+    await apply(store, await storeTask(store, aTask({ createdAt: 2_000, deadlineAt: 6_000, style: 'Cursed' })), submit, attach('prediction-1'), storeAs('video-1'))
+    await apply(store, await storeTask(store, aTask({ createdAt: 500, deadlineAt: 4_000 })), fail)
     const cursed = { state: 'storing', style: 'Cursed', tasks: 1, oldestCreatedAt: 2_000 } as const
     const sorted = (await store.summarizeOpen(10)).toSorted((a, b) => a.style.localeCompare(b.style))
     t.same(sorted, [cursed, { state: 'queued', style: 'Realistic', tasks: 2, oldestCreatedAt: 1_000 }])
@@ -111,7 +112,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('every transition is stored in full; the revision counts only changes that clients see, the version all', async (t, store) => {
-    const created = await store.create(aTask())
+    const created = await storeTask(store, aTask())
     const submitted = await apply(store, created, submit)
     t.match(submitted, { state: 'submitting', submission, version: 2, revision: 1 })
     const waiting = await apply(store, submitted, { type: 'requeue', waitingFor: 'provider_account' })
@@ -133,7 +134,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('of several concurrent transitions of one task exactly one is applied', async (t, store) => {
-    const task = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-1'))
+    const task = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'), storeAs('video-1'))
     const transitions: Transition[] = [complete, fail, { type: 'fail', failure: 'canceled' }, completeUnstored, complete]
     const results = await Promise.all(transitions.map((transition) => store.applyTransition(task, transition)))
     t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale', 'stale', 'stale', 'stale'])
@@ -142,7 +143,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a transition of an outdated version of a task changes nothing', async (t, store) => {
-    const task = await store.create(aTask())
+    const task = await storeTask(store, aTask())
     const submitted = await apply(store, task, submit)
     t.same(await store.applyTransition(task, fail), { outcome: 'stale' })
     t.strictSame(await store.get(task.id), submitted)
@@ -153,7 +154,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a transition that the table does not allow is refused', async (t, store) => {
-    const task = await store.create(aTask())
+    const task = await storeTask(store, aTask())
     await t.rejects(store.applyTransition(task, complete), { name: 'IllegalTransitionError' })
     const failed = await apply(store, task, fail)
     for (const transition of [submit, attach('p'), storeAs('v'), complete, fail]) await t.rejects(store.applyTransition(failed, transition), { name: 'IllegalTransitionError' })
@@ -161,9 +162,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a prediction belongs to one task for good', async (t, store) => {
-    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
-    const second = await apply(store, await store.create(aTask()), submit)
-    const third = await store.create(aTask())
+    const first = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
+    const second = await apply(store, await storeTask(store, aTask()), submit)
+    const third = await storeTask(store, aTask())
     const [taken, other] = await Promise.all([store.applyTransition(second, attach('prediction-1')), store.applyTransition(third, submit)])
     t.same(taken, { outcome: 'prediction_taken' })
     t.equal(other.outcome, 'applied', 'other writes of the same batch are not affected')
@@ -172,9 +173,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a prediction still belongs to its task if that is deleted, or ended before the prediction was attached', async (t, store) => {
-    const first = await apply(store, await store.create(aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
-    const canceled = await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
-    const second = await apply(store, await store.create(aTask()), submit)
+    const first = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'), storeAs('video-of-prediction-1'), complete)
+    const canceled = await apply(store, await storeTask(store, aTask()), submit, { type: 'fail', failure: 'canceled' })
+    const second = await apply(store, await storeTask(store, aTask()), submit)
     t.ok(await store.remove(first))
     t.ok(await store.recordPredictionOwner('prediction-2', canceled.id))
     t.ok(await store.recordPredictionOwner('prediction-2', canceled.id), 'once more')
@@ -188,7 +189,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('if several tasks attach one prediction at the same time, exactly one gets it', async (t, store) => {
-    const tasks = await Promise.all(Array.from({ length: 6 }, async () => apply(store, await store.create(aTask()), submit)))
+    const tasks = await Promise.all(Array.from({ length: 6 }, async () => apply(store, await storeTask(store, aTask()), submit)))
     const results = await Promise.all(tasks.map((task, index) => store.applyTransition(task, attach(index < 4 ? 'prediction-1' : `prediction-${index}`))))
     t.same(results.map(({ outcome }) => outcome).toSorted(), [...Array(3).fill('applied'), ...Array(3).fill('prediction_taken')])
     const owner = (await store.findPredictionOwners(['prediction-1'])).get('prediction-1')
@@ -196,8 +197,8 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a stale attempt to attach a prediction leaves it free for another task', async (t, store) => {
-    const task = await apply(store, await store.create(aTask()), submit)
-    const other = await apply(store, await store.create(aTask()), submit)
+    const task = await apply(store, await storeTask(store, aTask()), submit)
+    const other = await apply(store, await storeTask(store, aTask()), submit)
     await apply(store, task, { type: 'requeue', waitingFor: null })
     t.same(await store.applyTransition(task, attach('prediction-1')), { outcome: 'stale' })
     t.match(await store.applyTransition(other, attach('prediction-1')), { outcome: 'applied' })
@@ -205,14 +206,14 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
 
   scenario('a submission is unresolved if its prediction may be unknown: while it is submitted, or if it was canceled meanwhile', async (t, store) => {
     const now = Date.now()
-    await store.create(aTask())
-    const submitting = await apply(store, await store.create(aTask()), submit, { type: 'mark_ambiguous' })
+    await storeTask(store, aTask())
+    const submitting = await apply(store, await storeTask(store, aTask()), submit, { type: 'mark_ambiguous' })
     t.match(submitting, { state: 'submitting', submission: { isAmbiguous: true }, revision: 1 })
-    await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
-    await apply(store, await store.create(aTask()), { type: 'fail', failure: 'canceled' })
-    await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'invalid_input' })
-    await apply(store, await store.create(aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
-    const canceled = await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'))
+    await apply(store, await storeTask(store, aTask()), { type: 'fail', failure: 'canceled' })
+    await apply(store, await storeTask(store, aTask()), submit, { type: 'fail', failure: 'invalid_input' })
+    await apply(store, await storeTask(store, aTask({ deadlineAt: now })), submit, { type: 'fail', failure: 'canceled' })
+    const canceled = await apply(store, await storeTask(store, aTask()), submit, { type: 'fail', failure: 'canceled' })
     const byId = (a: Task, b: Task) => a.id < b.id ? -1 : 1
     t.strictSame((await store.listUnresolvedSubmissions(now)).toSorted(byId), [submitting, canceled])
     await store.recordPredictionOwner('prediction-2', canceled.id)
@@ -221,7 +222,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
 
   async function createFor (store: TaskStore, keyName: string | null, count: number): Promise<Task[]> {
     const created: Task[] = []
-    for (let number = 0; number < count; number++) created.push(await store.create(aTask({ keyName })))
+    for (let number = 0; number < count; number++) created.push(await storeTask(store, aTask({ keyName })))
     return created
   }
 
@@ -277,35 +278,35 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('open tasks are claimed once, oldest first, up to the limit', async (t, store) => {
-    const tasks = await Promise.all(Array.from({ length: 5 }, () => store.create(aTask())))
+    const tasks = await Promise.all(Array.from({ length: 5 }, () => storeTask(store, aTask())))
     const ids = tasks.map(({ id }) => id)
     const first = await store.claim(2)
     const second = await store.claim(10)
     t.same([...first, ...second].map(({ id }) => id), ids)
     t.same(await store.claim(10), [])
-    const late = await store.create(aTask())
+    const late = await storeTask(store, aTask())
     t.same((await store.claim(10)).map(({ id }) => id), [late.id])
   })
 
   scenario('a task that has ended cannot be claimed', async (t, store) => {
-    await apply(store, await store.create(aTask()), fail)
+    await apply(store, await storeTask(store, aTask()), fail)
     t.same(await store.claim(10), [])
     t.same(await store.claimOverdue(Number.MAX_SAFE_INTEGER, 10), [])
   })
 
   scenario('a released task can be claimed again, in the original order', async (t, store) => {
-    const tasks = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
+    const tasks = await Promise.all(Array.from({ length: 3 }, () => storeTask(store, aTask())))
     await store.claim(3)
     await store.release(tasks[1]?.id ?? '')
     await store.release('unknown')
-    const late = await store.create(aTask())
+    const late = await storeTask(store, aTask())
     t.same((await store.claim(10)).map(({ id }) => id), [tasks[1]?.id, late.id])
   })
 
   scenario('an overdue task can be claimed ahead of others, and only once', async (t, store) => {
     const now = Date.now()
-    await store.create(aTask())
-    const overdue = await store.create(aTask({ deadlineAt: now }))
+    await storeTask(store, aTask())
+    const overdue = await storeTask(store, aTask({ deadlineAt: now }))
     t.same((await store.claimOverdue(now - 1, 10)), [])
     t.same((await store.claimOverdue(now, 10)).map(({ id }) => id), [overdue.id])
     t.same(await store.claimOverdue(now, 10), [])
@@ -313,12 +314,12 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('only submitted tasks can be claimed ahead of others', async (t, store) => {
-    await store.create(aTask())
-    const submitting = await apply(store, await store.create(aTask()), submit)
-    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
-    const storing = await apply(store, await store.create(aTask()), submit, attach('prediction-3'), storeAs('video-3'))
-    await apply(store, await store.create(aTask()), submit, attach('prediction-2'), storeAs('video-of-prediction-2'), complete)
-    await apply(store, await store.create(aTask()), submit, { type: 'fail', failure: 'canceled' })
+    await storeTask(store, aTask())
+    const submitting = await apply(store, await storeTask(store, aTask()), submit)
+    const generating = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'))
+    const storing = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-3'), storeAs('video-3'))
+    await apply(store, await storeTask(store, aTask()), submit, attach('prediction-2'), storeAs('video-of-prediction-2'), complete)
+    await apply(store, await storeTask(store, aTask()), submit, { type: 'fail', failure: 'canceled' })
     const first = await store.claimSubmitted(1)
     t.equal(first.length, 1)
     const claimed = [...first, ...await store.claimSubmitted(10)]
@@ -331,14 +332,14 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
 
   scenario('a task is found by the names of its video and of its poster', async (t, store) => {
     const poster = { name: 'poster-1', file: { contentType: 'image/jpeg', bytes: 9, storedAt: 3_000 } }
-    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
+    const generating = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'))
     const storing = await apply(store, generating, storeAs('video-1'))
     t.strictSame(await store.getByFileName('video-1'), storing)
     t.equal(await store.getByFileName('poster-1'), undefined)
     const completed = await apply(store, storing, { ...complete, videoWork: 'poster' }, { type: 'record_poster', poster })
     for (const name of ['video-1', 'poster-1']) t.strictSame(await store.getByFileName(name), completed)
     for (const name of ['', 'video-2', "'; drop table task; --"]) t.equal(await store.getByFileName(name), undefined)
-    const canceled = await apply(store, await store.create(aTask()), submit, attach('prediction-2'), storeAs('video-2'), fail)
+    const canceled = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-2'), storeAs('video-2'), fail)
     t.strictSame(await store.filterFileNames(['video-1', 'video-2', 'video-3', 'poster-1', 'poster-2']), new Set(['video-1', 'poster-1']), `not those of ${canceled.state} tasks`)
     t.ok(await store.remove(completed))
     t.equal(await store.getByFileName('video-1'), undefined)
@@ -349,7 +350,7 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const tasks: Task[] = []
     for (const number of [1, 2, 3, 4]) {
       const end = number === 4 ? complete : completeUnstored
-      tasks.push(await apply(store, await store.create(aTask()), submit, attach(`prediction-${number}`), storeAs(`video-${number}`), end))
+      tasks.push(await apply(store, await storeTask(store, aTask()), submit, attach(`prediction-${number}`), storeAs(`video-${number}`), end))
     }
     const [first, second, third] = tasks
     if (first === undefined || second === undefined) throw new Error('No tasks')
@@ -367,12 +368,12 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     const hour = 3_600_000
     // After the clock of the store that ends them.
     const now = Date.now() + 60_000
-    const end = async (overrides: Partial<Task>) => apply(store, await store.create(aTask({ deadlineAt: now - 1, ...overrides })), fail)
+    const end = async (overrides: Partial<Task>) => apply(store, await storeTask(store, aTask({ deadlineAt: now - 1, ...overrides })), fail)
     const created = [
       await end({ updatedAt: now + 1_000 }), await end({ updatedAt: now + 2_000, callbackUrl: 'https://app.example/' }), await end({ updatedAt: now + 3_000 }),
       await end({ updatedAt: now + 4_000, deadlineAt: now + 10 * hour })
     ]
-    await store.create(aTask({ deadlineAt: now - 1, updatedAt: now }))
+    await storeTask(store, aTask({ deadlineAt: now - 1, updatedAt: now }))
     const listed = async (later: number, retentionMs: number, limit = 10) => {
       await store.close()
       store = await backend.open(() => now + later)
@@ -424,8 +425,8 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   scenario('when a task with a callback address ends, its delivery is claimed once, even if several transitions end it', async (t, store) => {
     let notifications = 0
     store.deliveries.onDue(() => { notifications++ })
-    await apply(store, await store.create(aTask()), fail)
-    const task = await apply(store, await store.create(aTaskWithCallback()), submit, attach('prediction-1'), storeAs('video-1'))
+    await apply(store, await storeTask(store, aTask()), fail)
+    const task = await apply(store, await storeTask(store, aTaskWithCallback()), submit, attach('prediction-1'), storeAs('video-1'))
     t.same(await store.deliveries.claim(10), [])
     t.equal(notifications, 0)
     await Promise.all([complete, fail, complete].map((transition) => store.applyTransition(task, transition)))
@@ -436,8 +437,8 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('a delivery is claimed again when its next attempt is due, until it is finished', async (t, store) => {
-    const task = await apply(store, await store.create(aTaskWithCallback()), fail)
-    const later = await apply(store, await store.create(aTaskWithCallback()), fail)
+    const task = await apply(store, await storeTask(store, aTaskWithCallback()), fail)
+    const later = await apply(store, await storeTask(store, aTaskWithCallback()), fail)
     const [first, other] = await store.deliveries.claim(10)
     if (first === undefined || other === undefined) throw new Error('No deliveries')
     t.same([first.task, other.task], [task, later])
@@ -450,8 +451,8 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('removing a task removes its delivery', async (t, store) => {
-    const task = await apply(store, await store.create(aTaskWithCallback()), fail)
-    const held = await apply(store, await store.create(aTaskWithCallback()), fail)
+    const task = await apply(store, await storeTask(store, aTaskWithCallback()), fail)
+    const held = await apply(store, await storeTask(store, aTaskWithCallback()), fail)
     t.ok(await store.remove(task))
     const [delivery] = await store.deliveries.claim(10)
     if (delivery === undefined) throw new Error('No delivery')
@@ -462,9 +463,9 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
   })
 
   scenario('acknowledged writes survive a kill: afterwards every open task and every delivery can be claimed', async (t, store, backend) => {
-    const open = await Promise.all(Array.from({ length: 3 }, () => store.create(aTask())))
-    const generating = await apply(store, await store.create(aTask()), submit, attach('prediction-1'))
-    const ended = await apply(store, await store.create(aTaskWithCallback()), fail)
+    const open = await Promise.all(Array.from({ length: 3 }, () => storeTask(store, aTask())))
+    const generating = await apply(store, await storeTask(store, aTask()), submit, attach('prediction-1'))
+    const ended = await apply(store, await storeTask(store, aTaskWithCallback()), fail)
     await store.claim(10)
     await store.deliveries.claim(10)
     await backend.kill(store)
@@ -479,6 +480,66 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     }, 'the open tasks to be claimed')
     t.strictSame(claimed.toSorted((a, b) => a.id < b.id ? -1 : 1), [...open, generating])
     t.match(await claimDelivery(successor), { task: ended, attempt: 1 })
+  })
+
+  const capped = (ofKey: number | null, inAll: number | null) => ({ ofKey, inAll })
+  const refusedBy = (of: 'key' | 'all') => ({ outcome: 'too_many_open_tasks', of } as const)
+
+  scenario('a cap on open tasks refuses further ones of the key, or of all, and an ended task frees its place', async (t, store, backend) => {
+    const create = async (target: TaskStore, keyName: string | null, ofKey: number | null, inAll: number | null = null) => {
+      const task = aTask({ keyName })
+      const created = await target.create(task, capped(ofKey, inAll))
+      t.equal((await target.get(task.id))?.id, created.outcome === 'created' ? task.id : undefined)
+      return created
+    }
+    const first = await create(store, 'a', 2)
+    t.match([first, await create(store, 'a', 2)], [{ outcome: 'created' }, { outcome: 'created' }])
+    t.same(await create(store, 'a', 2), refusedBy('key'))
+    t.match(await create(store, 'a', 3), { outcome: 'created' }, 'a higher cap takes effect at once')
+    t.same(await create(store, 'a', 3), refusedBy('key'))
+    t.match([await create(store, 'b', 1), await create(store, null, 1)], [{ outcome: 'created' }, { outcome: 'created' }], 'others have caps of their own')
+    t.same([await create(store, 'b', 1), await create(store, null, 1)], [refusedBy('key'), refusedBy('key')])
+    t.same(await create(store, 'c', null, 5), refusedBy('all'))
+    t.match(await create(store, 'c', null, 6), { outcome: 'created' })
+    t.match(await create(store, 'c', null), { outcome: 'created' }, 'no cap')
+    if (first.outcome !== 'created') throw new Error(first.outcome)
+    const submitted = await apply(store, first.task, submit, attach('prediction-1'))
+    t.same([await create(store, 'a', 3), await create(store, 'd', null, 7)], [refusedBy('key'), refusedBy('all')], 'a submitted task is open')
+    await apply(store, submitted, { type: 'fail', failure: 'canceled' })
+    t.match(await create(store, 'a', 3, 7), { outcome: 'created' })
+    t.same(await create(store, 'a', null, 7), refusedBy('all'))
+    await backend.kill(store)
+    const successor = await backend.open()
+    t.teardown(() => successor.close())
+    t.same([await create(successor, 'a', 3), await create(successor, 'd', null, 7)], [refusedBy('key'), refusedBy('all')])
+  })
+
+  scenario('of creations at the same moment exactly as many succeed as the caps allow', async (t, store) => {
+    const keys = ['a', 'b', null]
+    const caps = new Map<string | null, number>([['a', 7], ['b', 50], [null, 4]])
+    const requests = Array.from({ length: 150 }, (_, index) => ({ task: aTask({ keyName: keys[index % 3] ?? null }), key: `key-${index}` }))
+    const outcomes = await Promise.all(requests.map(({ task, key }, index) => index % 2 === 0
+      ? store.create(task, capped(caps.get(task.keyName) ?? null, 40))
+      : store.createIdempotent(task, { scope: '', key, fingerprint: key, code: 200 }, capped(caps.get(task.keyName) ?? null, 40))))
+    const createdOf = (keyName: string | null) => requests.filter(({ task }, index) => task.keyName === keyName && outcomes[index]?.outcome === 'created').length
+    t.same(keys.map(createdOf), [7, 29, 4])
+    const open = await store.summarizeOpen(1_000)
+    t.equal(open.reduce((sum, { tasks }) => sum + tasks, 0), 40)
+    t.equal((await store.claim(1_000)).length, 40, 'nothing is left of the others')
+  })
+
+  scenario('a request that a cap refused does not use up its key, and a replay is answered while the cap is reached', async (t, store) => {
+    const request = (key: string) => ({ scope: 'a', key, fingerprint: key, code: 200 } as const)
+    const first = aTask({ keyName: 'a' })
+    t.same(await store.createIdempotent(first, request('one'), capped(1, null)), { outcome: 'created' })
+    const refused = () => store.createIdempotent(aTask({ keyName: 'a' }), request('two'), capped(1, null))
+    t.same(await Promise.all([refused(), refused()]), [refusedBy('key'), refusedBy('key')])
+    t.same(await store.createIdempotent(aTask({ keyName: 'a' }), request('one'), capped(1, 1)), { outcome: 'replayed', taskId: first.id, code: 200 })
+    await apply(store, await store.get(first.id) ?? first, fail)
+    const second = aTask({ keyName: 'a' })
+    t.same(await store.createIdempotent(second, { ...request('two'), fingerprint: 'another' }, capped(1, null)), { outcome: 'created' })
+    t.same(await store.createIdempotent(aTask({ keyName: 'a' }), { ...request('two'), fingerprint: 'another' }, capped(1, null)), { outcome: 'replayed', taskId: second.id, code: 200 })
+    t.same(await store.createIdempotent(aTask({ keyName: 'a' }), request('one'), capped(1, 1)), { outcome: 'replayed', taskId: first.id, code: 200 })
   })
 
   scenario('an idempotency key is free again after 24 hours, and not before', async (t, store, backend) => {
@@ -543,6 +604,6 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     await store.close()
     await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
     await t.rejects(store.get('x'), { name: 'StoreUnavailableError' })
-    await t.rejects(store.create(aTask()), { name: 'StoreUnavailableError' })
+    await t.rejects(storeTask(store, aTask()), { name: 'StoreUnavailableError' })
   })
 }

@@ -3,6 +3,7 @@ import type { TaskStore } from '../../services/store/task-store.ts'
 import { newTask, type Task } from '../../services/tasks/task.ts'
 import { createArchiveName, type ArchiveExtension } from '../../services/videos/archive-name.ts'
 import type { VideoArchive } from '../../services/videos/video-archive.ts'
+import { storeTask } from './store-task.ts'
 
 const minute = 60_000
 export const hour = 60 * minute
@@ -18,7 +19,7 @@ export async function createEndedTask (taskStore: TaskStore, videoArchive: Video
   const endedAt = taskStore.now() - endedAgo
   const stored = { bytes: 10, storedAt: endedAt }
   const [videoName, posterName] = await Promise.all([storeFile(videoArchive, 'mp4'), storeFile(videoArchive, 'jpg')])
-  return await taskStore.create({
+  return await storeTask(taskStore, {
     ...newTask('A whale in the clouds', 'Animated', 120, endedAt - minute, { callbackUrl: callbackUrl ?? null }),
     state: 'completed',
     updatedAt: endedAt,

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { newTask, type StoredFile, type Task, type Transition } from '../../services/tasks/task.ts'
 import type { Style } from '../../services/tasks/styles.ts'
 import { createArchiveName } from '../../services/videos/archive-name.ts'
+import { storeTask } from './store-task.ts'
 
 /** 2027-01-15, 08:00 in UTC. */
 export const storedAt = 1_800_000_000_000
@@ -31,7 +32,7 @@ export async function createStoredVideo (app: FastifyInstance, { style = 'Animat
 
 /** A task whose video is being stored. Nothing of it is in the archive. */
 export async function createStoringTask (app: FastifyInstance, videoName: string, style: Style = 'Animated', sourceUrl = 'http://127.0.0.1:9/x/out.mp4'): Promise<Task> {
-  const created = await app.taskStore.create(newTask('A whale in the clouds', style, 600, Date.now()))
+  const created = await storeTask(app.taskStore, newTask('A whale in the clouds', style, 600, Date.now()))
   const generating = await apply(app, created, { type: 'attach_prediction', predictionId: randomUUID(), predictionCreatedAt: null })
   return await apply(app, generating, { type: 'store', sourceUrl, posterSourceUrl: null, videoName })
 }

@@ -3,6 +3,7 @@ import t from 'tap'
 import { createSqliteTaskStore } from '../../services/store/sqlite/sqlite-task-store.ts'
 import type { TaskStore } from '../../services/store/task-store.ts'
 import { transitions, isOpen, applyTransition, newTask, statusOf, taskStatuses, type Transition, type Task } from '../../services/tasks/task.ts'
+import { storeTask } from '../support/store-task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
@@ -96,7 +97,7 @@ t.test('a task ends exactly once, in every interleaving of racing actors', async
 
 /** Each actor reads the task, waits until the scheduler resumes it, applies its transition and reads again, up to four times. */
 async function race (store: TaskStore, scheduler: fc.Scheduler, racing: Actor[]): Promise<void> {
-  const { id } = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const { id } = await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now()))
   let last = await read(store, id)
   let endings = 0
   const act = async (actor: Actor): Promise<void> => {

@@ -20,6 +20,12 @@ export async function acquireKeys (db: Database, rows: KeyRow[]): Promise<Stored
   return stored.map(rowToStoredKey)
 }
 
+/** Makes keys free again that this transaction has acquired. */
+export async function freeKeys (db: Database, rows: KeyRow[]): Promise<void> {
+  await db.executeSql(`delete from idempotency_key stored using json_populate_recordset(null::idempotency_key, $1) freed
+    where stored.scope = freed.scope and stored.key = freed.key and stored.task_id = freed.task_id`, [JSON.stringify(rows)])
+}
+
 /** @returns undefined if the key is not stored */
 export async function findKey ({ query }: PostgresDatabase, { scope, key }: Pick<KeyRow, 'scope' | 'key'>): Promise<StoredKey | undefined> {
   const [row] = await query(`select ${storedKeyColumns} from idempotency_key where scope = $1 and key = $2`, [scope, key])

@@ -9,18 +9,20 @@ import { taskCreated, taskTransitioned } from '../../telemetry/channels.ts'
 import { needsCallback } from '../callback-deliveries.ts'
 import { databaseAddress } from '../database-address.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest, type StoredKey } from '../idempotency-key.ts'
+import { noCaps, type TooManyOpenTasks } from '../open-task-caps.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import { endedCondition, expiryBounds, keepsFilesCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
 import type { TaskEvent } from '../task-event.ts'
 import { rowToOpenTasks } from '../task-row.ts'
-import type { CallKind, ConnectionCounts, InFlightPrediction, LeasedWork, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import type { CallKind, ConnectionCounts, CreateOutcome, InFlightPrediction, LeasedWork, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './database-retry.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
 import { PostgresClock } from './postgres-clock.ts'
 import { openPostgres, readStoreId, type PostgresDatabase } from './postgres-database.ts'
-import { acquireKeys, findKey } from './postgres-idempotency-keys.ts'
+import { acquireKeys, findKey, freeKeys } from './postgres-idempotency-keys.ts'
 import { PostgresMaintenance } from './postgres-maintenance.ts'
+import { admitWithinCaps, type CappedInsert } from './postgres-open-tasks.ts'
 import { findPredictionOwners, insertPredictionOwners, toPredictionOwners } from './postgres-prediction-owners.ts'
 import { PostgresTaskClaims } from './postgres-task-claims.ts'
 import { compareAndSet, insertTasks, numberOrNull, postgresRowToTask, taskColumnList, type CompareAndSet } from './postgres-task-table.ts'
@@ -70,7 +72,7 @@ export async function createPostgresTaskStore (options: PostgresTaskStoreOptions
   }
 }
 
-interface IdempotentInsert { task: Task, request: IdempotentRequest }
+interface IdempotentInsert extends CappedInsert { request: IdempotentRequest }
 
 class PostgresTaskStore implements TaskStore {
   #database
@@ -81,7 +83,7 @@ class PostgresTaskStore implements TaskStore {
   #inserts
   #idempotentInserts
   /** When requests with the same key arrive at the same time, only one of them queries the database. */
-  #keyLookups = new SingleFlight<StoredKey>()
+  #keyLookups = new SingleFlight<StoredKey | TooManyOpenTasks>()
   #transitions
   #reads
   #claims
@@ -99,8 +101,8 @@ class PostgresTaskStore implements TaskStore {
     this.#clock = clock
     this.now = now
     this.#log = log
-    this.#inserts = new PostgresWriteBatcher<Task, Task>({ commit: (tasks) => this.#insert(tasks), keyOf: ({ id }) => id, ...batching })
-    this.#idempotentInserts = new PostgresWriteBatcher<IdempotentInsert, StoredKey>({ commit: (inserts) => this.#insertIdempotent(inserts), keyOf: keyName, ...batching })
+    this.#inserts = new PostgresWriteBatcher<CappedInsert, CreateOutcome>({ commit: (inserts) => this.#insert(inserts), keyOf: ({ task }) => task.id, ...batching })
+    this.#idempotentInserts = new PostgresWriteBatcher<IdempotentInsert, StoredKey | TooManyOpenTasks>({ commit: (inserts) => this.#insertIdempotent(inserts), keyOf: keyName, ...batching })
     this.#transitions = new PostgresWriteBatcher<CompareAndSet, TransitionOutcome>({ commit: (writes) => this.#compareAndSetAll(writes), keyOf: ({ from }) => from.id, ...batching })
     // Not a cache: all reads of one turn of the event loop are one query, and the next turn asks again.
     this.#reads = new DataLoader<string, Task | undefined>((ids) => this.#readAll(ids), {
@@ -112,17 +114,21 @@ class PostgresTaskStore implements TaskStore {
     this.#maintenance = new PostgresMaintenance({ database, now, log })
   }
 
-  async create (task: Task): Promise<Task> {
+  async create (task: Task, caps = noCaps): Promise<CreateOutcome> {
     this.#assertHealthy()
-    const created = await this.#inserts.run(task).catch((error: unknown) => this.#resolveUnknownOutcome(error, () => this.#reads.load(task.id)))
-    if (taskCreated.hasSubscribers) taskCreated.publish({ task: created })
-    return created
+    const outcome = await this.#inserts.run({ task, caps }).catch((error: unknown) => this.#resolveUnknownOutcome(error, async () => {
+      const created = await this.#reads.load(task.id)
+      return created && { outcome: 'created' as const, task: created }
+    }))
+    if (outcome.outcome === 'created' && taskCreated.hasSubscribers) taskCreated.publish({ task: outcome.task })
+    return outcome
   }
 
-  async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
+  async createIdempotent (task: Task, request: IdempotentRequest, caps = noCaps): Promise<IdempotentOutcome | TooManyOpenTasks> {
     this.#assertHealthy()
-    const stored = await this.#keyLookups.run(keyName({ request }), () => this.#idempotentInserts.run({ task, request })
+    const stored = await this.#keyLookups.run(keyName({ request }), () => this.#idempotentInserts.run({ task, request, caps })
       .catch((error: unknown) => this.#resolveUnknownOutcome(error, () => findKey(this.#database, request))))
+    if ('outcome' in stored) return stored
     if (stored.row.task_id !== task.id) return compareWithStoredKey(stored, request)
     if (taskCreated.hasSubscribers) taskCreated.publish({ task })
     return { outcome: 'created' }
@@ -319,15 +325,21 @@ class PostgresTaskStore implements TaskStore {
     return found
   }
 
-  async #insert (tasks: Task[]): Promise<Task[]> {
-    const inserted = await this.#database.transaction((db) => insertTasks(db, tasks, this.#database))
-    if (inserted.length === tasks.length) return inserted
-    // An attempt whose answer was lost has inserted the others. If they cannot be read, only their start tags are not known.
-    const read = async (task: Task) => await this.#reads.load(task.id).catch(() => undefined) ?? task
-    return Promise.all(tasks.map((task) => inserted.find(({ id }) => id === task.id) ?? read(task)))
+  async #insert (inserts: CappedInsert[]): Promise<CreateOutcome[]> {
+    const { inserted, refused } = await this.#database.transaction(async (db) => {
+      const { admitted, refused } = await admitWithinCaps(db, inserts)
+      return { inserted: admitted.length === 0 ? [] : await insertTasks(db, admitted, this.#database), refused }
+    })
+    const created = new Map(inserted.map((task) => [task.id, task]))
+    return Promise.all(inserts.map(async ({ task }) => refused.get(task.id) ?? { outcome: 'created', task: created.get(task.id) ?? await this.#readInserted(task) }))
   }
 
-  async #insertIdempotent (inserts: IdempotentInsert[]): Promise<StoredKey[]> {
+  /** An attempt whose answer was lost has inserted the task. If it cannot be read, only its start tag is not known. */
+  async #readInserted (task: Task): Promise<Task> {
+    return await this.#reads.load(task.id).catch(() => undefined) ?? task
+  }
+
+  async #insertIdempotent (inserts: IdempotentInsert[]): Promise<Array<StoredKey | TooManyOpenTasks>> {
     const rows = inserts.map(({ task, request }) => toKeyRow(request, task.id, this.now()))
     return this.#database.transaction(async (db) => {
       const found = new Map((await acquireKeys(db, rows)).map((stored) => [keyName({ request: stored.row }), stored]))
@@ -336,9 +348,10 @@ class PostgresTaskStore implements TaskStore {
         if (stored === undefined) throw new Error('An idempotency key that was stored in this transaction was not found')
         return stored.row.task_id === task.id ? { row: stored.row, hasTask: true } : stored
       })
-      const tasks = inserts.filter(({ task }, index) => keys[index]?.row.task_id === task.id).map(({ task }) => task)
-      if (tasks.length > 0) await insertTasks(db, tasks, this.#database)
-      return keys
+      const { admitted, refused } = await admitWithinCaps(db, inserts.filter(({ task }, index) => keys[index]?.row.task_id === task.id))
+      if (admitted.length > 0) await insertTasks(db, admitted, this.#database)
+      if (refused.size > 0) await freeKeys(db, rows.filter((row) => refused.has(row.task_id)))
+      return keys.map((stored, index) => refused.get(inserts[index]?.task.id ?? '') ?? stored)
     })
   }
 

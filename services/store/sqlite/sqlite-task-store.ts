@@ -6,15 +6,17 @@ import { needsCallback } from '../callback-deliveries.ts'
 import { ClaimHealth } from '../claim-health.ts'
 import { assignStartTags } from '../fair-order.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest } from '../idempotency-key.ts'
+import { noCaps, type OpenTaskCaps, type TooManyOpenTasks } from '../open-task-caps.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import type { TaskEvent } from '../task-event.ts'
 import { toInFlightPrediction } from '../task-row.ts'
-import type { CallKind, InFlightPrediction, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import type { CallKind, CreateOutcome, InFlightPrediction, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { SqliteClaims } from './sqlite-claims.ts'
 import { isTransient, openDatabase, readStoreId, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
 import { SqliteFileHealth } from './sqlite-file-health.ts'
 import { SqliteIdempotencyKeys } from './sqlite-idempotency-keys.ts'
+import { SqliteOpenTasks } from './sqlite-open-tasks.ts'
 import { SqlitePredictionOwners } from './sqlite-prediction-owners.ts'
 import { SqliteTaskTable } from './sqlite-task-table.ts'
 import { SqliteWriteBatcher } from './sqlite-write-batcher.ts'
@@ -41,6 +43,7 @@ class SqliteTaskStore implements TaskStore {
   #file
   #writes
   #table
+  #openTasks
   #keys
   #owners
   #claims
@@ -56,8 +59,9 @@ class SqliteTaskStore implements TaskStore {
     this.now = now
     this.#database = openDatabase(path)
     this.#file = new SqliteFileHealth(path, log)
-    this.#writes = new SqliteWriteBatcher(this.#database, this.#file)
     this.#table = new SqliteTaskTable(this.#database)
+    this.#openTasks = new SqliteOpenTasks(this.#table)
+    this.#writes = new SqliteWriteBatcher(this.#database, this.#file, () => this.#openTasks.forget())
     this.#keys = new SqliteIdempotencyKeys(this.#database)
     this.#owners = new SqlitePredictionOwners(this.#database, now)
     this.#claims = new SqliteClaims(this.#table)
@@ -66,22 +70,23 @@ class SqliteTaskStore implements TaskStore {
     })
   }
 
-  async create (task: Task): Promise<Task> {
+  async create (task: Task, caps = noCaps): Promise<CreateOutcome> {
     this.#assertHealthy()
-    const created = await this.#writes.run(() => this.#insert(task))
-    if (taskCreated.hasSubscribers) taskCreated.publish({ task: created })
-    return created
+    const outcome = await this.#writes.run(() => this.#insert(task, caps))
+    if (outcome.outcome === 'created' && taskCreated.hasSubscribers) taskCreated.publish({ task: outcome.task })
+    return outcome
   }
 
-  async createIdempotent (task: Task, request: IdempotentRequest): Promise<IdempotentOutcome> {
+  async createIdempotent (task: Task, request: IdempotentRequest, caps = noCaps): Promise<IdempotentOutcome | TooManyOpenTasks> {
     this.#assertHealthy()
-    const outcome = await this.#writes.run((): IdempotentOutcome => {
+    const outcome = await this.#writes.run((): IdempotentOutcome | TooManyOpenTasks => {
       const now = this.now()
       this.#keys.removeExpired(now)
       const row = this.#keys.find(request)
       if (row !== undefined) return compareWithStoredKey({ row, hasTask: this.#table.has(row.task_id) }, request)
+      const inserted = this.#insert(task, caps)
+      if (inserted.outcome !== 'created') return inserted
       this.#keys.insert(toKeyRow(request, task.id, now))
-      this.#insert(task)
       return { outcome: 'created' }
     })
     if (outcome.outcome === 'created' && taskCreated.hasSubscribers) taskCreated.publish({ task })
@@ -220,11 +225,14 @@ class SqliteTaskStore implements TaskStore {
     if (this.#database.isOpen) this.#database.close()
   }
 
-  #insert (task: Task): Task {
+  #insert (task: Task, caps: OpenTaskCaps): CreateOutcome {
+    const reachedCap = this.#openTasks.findReachedCap(task.keyName, caps)
+    if (reachedCap !== undefined) return reachedCap
     const [tagged = task] = assignStartTags([task], this.#table.readOpenTags(task.keyName))
     this.#table.insert(tagged)
+    this.#openTasks.add(tagged)
     this.#claims.addQueued(tagged)
-    return tagged
+    return { outcome: 'created', task: tagged }
   }
 
   /** Check and write are one synchronous step, so no other write can happen between them. */
@@ -238,6 +246,7 @@ class SqliteTaskStore implements TaskStore {
       if (sqliteResultCode(error) !== sqliteResult.uniqueViolation) throw error
       return { outcome: 'prediction_taken' }
     }
+    this.#openTasks.update(before, after)
     if (attachedId !== null) this.#owners.record(attachedId, after.id)
     if (needsCallback(before, after)) this.deliveries.add(after.id)
     return { outcome: 'applied', task: after }

@@ -38,6 +38,8 @@ export class SqliteTaskTable {
       openTags: prepare(`select (select start_tag from task where ${submittedCondition} order by start_tag desc limit 1) as submitted,
         (select start_tag from task where ${queuedCondition} order by start_tag limit 1) as queued,
         (select start_tag from task where ${openCondition} and key_name is ? order by start_tag desc limit 1) as of_key`),
+      countOpen: prepare(`select count(*) as tasks from task where ${openCondition}`),
+      countOpenOfKey: prepare(`select count(*) as tasks from task where ${openCondition} and key_name is ?`),
       openSummary: prepare(openSummary.replace('$1', '?')),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
       // SQLite would choose the index of prediction_id, and read every queued task.
@@ -144,6 +146,14 @@ export class SqliteTaskTable {
 
   summarizeOpen (limit: number): OpenTasks[] {
     return this.#statements.openSummary.all(limit).map(rowToOpenTasks)
+  }
+
+  countOpen (): number {
+    return Number(this.#statements.countOpen.get()?.tasks)
+  }
+
+  countOpenOfKey (keyName: string | null): number {
+    return Number(this.#statements.countOpenOfKey.get(keyName)?.tasks)
   }
 
   clearCache (): void {

@@ -12,11 +12,14 @@ interface Write { run (): void, resolve (): void, reject (error: Error): void }
 export class SqliteWriteBatcher {
   #database: DatabaseSync
   #file: SqliteFileHealth
+  #onRollback: () => void
   #writes: Write[] = []
 
-  constructor (database: DatabaseSync, file: SqliteFileHealth) {
+  /** @param onRollback called when a transaction was not committed, so that what was kept of it can be forgotten */
+  constructor (database: DatabaseSync, file: SqliteFileHealth, onRollback: () => void = () => {}) {
     this.#database = database
     this.#file = file
+    this.#onRollback = onRollback
   }
 
   /**
@@ -43,6 +46,7 @@ export class SqliteWriteBatcher {
     try {
       this.#commit(batch)
     } catch (error) {
+      this.#onRollback()
       this.#file.recordError(error)
       const unavailable = new StoreUnavailableError(error, { isTransient: isTransient(error) })
       for (const write of batch) write.reject(unavailable)

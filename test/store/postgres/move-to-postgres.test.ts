@@ -14,6 +14,7 @@ import { createDatabase } from '../../support/postgres.ts'
 import { predict } from '../../support/predict.ts'
 import { runService } from '../../support/running-service.ts'
 import { startEmulator } from '../../support/service.ts'
+import { storeTask } from '../../support/store-task.ts'
 
 const now = Date.now
 const silent = () => {}
@@ -102,7 +103,7 @@ t.test('queued tasks keep their order after the move, and those of several API k
   const store = createSqliteTaskStore({ dataDir, now, log })
   const createAll = async (keyName: string, count: number) => {
     const ids: string[] = []
-    for (let number = 0; number < count; number++) ids.push((await store.create(newTask('A whale', 'Cursed', 840, now(), { keyName }))).id)
+    for (let number = 0; number < count; number++) ids.push((await storeTask(store, newTask('A whale', 'Cursed', 840, now(), { keyName }))).id)
     return ids
   }
   const [flood, quiet] = [await createAll('flood', 4), await createAll('quiet', 2)]
@@ -116,7 +117,7 @@ t.test('callbacks that were not delivered before the move are delivered after it
   const [dataDir, databaseUrl] = [t.testdir(), await createDatabase(t)]
   const store = createSqliteTaskStore({ dataDir, now, log })
   const ended = async () => {
-    const result = await store.applyTransition(await store.create(newTask('A whale', 'Cursed', 840, now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
+    const result = await store.applyTransition(await storeTask(store, newTask('A whale', 'Cursed', 840, now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
     if (result.outcome !== 'applied') throw new Error(result.outcome)
     return result.task
   }
@@ -145,7 +146,7 @@ t.test('a task whose prediction belongs to another task in PostgreSQL is named, 
   const [generating, other] = [await createTask(0, 'generating'), await createTask(1, 'queued')]
   await store.close()
   const { store: postgres } = await openPostgres(t, databaseUrl)
-  const owner = await postgres.create(newTask('A whale', 'Cursed', 840, now()))
+  const owner = await storeTask(postgres, newTask('A whale', 'Cursed', 840, now()))
   await postgres.applyTransition(owner, { type: 'attach_prediction', predictionId: String(generating.predictionId), predictionCreatedAt: null })
   const { code, stderr } = await moveToPostgres(t, { DATA_DIR: dataDir, DATABASE_URL: databaseUrl }).ended
   t.equal(code, 1)
@@ -182,7 +183,7 @@ async function taskFactory (store: TaskStore, apiUrl: string) {
     return result.task
   }
   return async (index: number, state: State): Promise<Task> => {
-    const task = await store.create(newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now(), { keyName: index % 3 === 0 ? 'studio' : null }))
+    const task = await storeTask(store, newTask(`${dreams[index % dreams.length]} ${index}`, 'Animated', 840, now(), { keyName: index % 3 === 0 ? 'studio' : null }))
     if (state === 'queued') return task
     if (state === 'failed') return apply(task, { type: 'fail', failure: 'provider_error' })
     const input = buildInput(model, promptFor(task.style, task.dream), index)

@@ -18,6 +18,7 @@ import { byId, moveToPostgres, openPostgres } from '../../support/move-to-postgr
 import { createDatabase } from '../../support/postgres.ts'
 import { runService } from '../../support/running-service.ts'
 import { startEmulator } from '../../support/service.ts'
+import { storeTask } from '../../support/store-task.ts'
 
 const now = Date.now
 const silent = () => {}
@@ -36,7 +37,7 @@ t.test('the videos move to a bucket: a second run finishes one that was killed, 
   for (let index = 0; index < 40; index++) ended.push(await createEndedTask(store, folder))
   // More than one part of an upload.
   await storeFile(folder, 'mp4', ended[20]?.videoName ?? '', randomBytes(6_000_000))
-  const storing = await store.create({ ...newTask('A whale', 'Cursed', 840, now()), state: 'storing', sourceUrl: `${new URL(apiUrl).origin}/files/gone/output.mp4`, videoName: createArchiveName('mp4') })
+  const storing = await storeTask(store, { ...newTask('A whale', 'Cursed', 840, now()), state: 'storing', sourceUrl: `${new URL(apiUrl).origin}/files/gone/output.mp4`, videoName: createArchiveName('mp4') })
   const video = await readFile(sampleVideo)
   await storeFile(folder, 'mp4', storing.videoName ?? '', video)
   const orphan = await storeFile(folder, 'mp4')

@@ -6,6 +6,7 @@ import { PostgresMaintenance } from '../../../services/store/postgres/postgres-m
 import { createPostgresTaskStore } from '../../../services/store/postgres/postgres-task-store.ts'
 import { newTask } from '../../../services/tasks/task.ts'
 import { createDatabase } from '../../support/postgres.ts'
+import { storeTask } from '../../support/store-task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
@@ -13,7 +14,7 @@ t.test('an open task whose job is gone gets one again, and a task that has ended
   const databaseUrl = await createDatabase(t)
   const store = await createPostgresTaskStore({ databaseUrl, log })
   t.teardown(() => store.close())
-  const [open, ended] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
+  const [open, ended] = [await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now())), await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now()))]
   await store.applyTransition(ended, { type: 'fail', failure: 'canceled' })
   await queryPostgres(databaseUrl, 'delete from pgboss.job')
   t.same(await store.claim(10), [])

@@ -7,6 +7,7 @@ import { createPostgresTaskStore } from '../../../services/store/postgres/postgr
 import { isOpen, newTask } from '../../../services/tasks/task.ts'
 import { databaseError, onStatements } from '../../support/pg-statements.ts'
 import { createDatabase } from '../../support/postgres.ts'
+import { storeTask } from '../../support/store-task.ts'
 import { testTaskStore } from '../task-store-contract.ts'
 
 const write = () => {}
@@ -32,7 +33,7 @@ t.test('each task is claimed by one of two stores, and each store reads the chan
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  const tasks = await Promise.all(Array.from({ length: 40 }, () => first.create(newTask('A whale', 'Cursed', 840, Date.now()))))
+  const tasks = await Promise.all(Array.from({ length: 40 }, () => storeTask(first, newTask('A whale', 'Cursed', 840, Date.now()))))
   const claims = await Promise.all([first, second, first, second].map((store) => store.claim(15)))
   const ids = claims.flat().map(({ id }) => id)
   t.equal(ids.length, 40)
@@ -42,6 +43,32 @@ t.test('each task is claimed by one of two stores, and each store reads the chan
   const results = await Promise.all([first, second].map((store) => store.applyTransition(task, { type: 'fail', failure: 'canceled' })))
   t.same(results.map(({ outcome }) => outcome).sort(), ['applied', 'stale'])
   t.match(await second.get(task.id), { failure: 'canceled' })
+})
+
+t.test('two instances that create tasks at the same moment do not exceed a cap together', async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const stores = [await openStore(databaseUrl), await openStore(databaseUrl)] as const
+  t.teardown(() => Promise.all(stores.map((store) => store.close())))
+  const create = async (number: number) => {
+    const task = newTask('A whale', 'Cursed', 840, Date.now(), { keyName: number % 2 === 0 ? 'a' : 'b' })
+    return (await stores[number % 3 === 0 ? 0 : 1].create(task, { ofKey: 150, inAll: 220 })).outcome
+  }
+  const outcomes: string[] = []
+  // Several batches of each store, and caps that are met in all of them.
+  for (let wave = 0; wave < 3; wave++) outcomes.push(...await Promise.all(Array.from({ length: 300 }, (_, number) => create(number))))
+  t.equal(outcomes.filter((outcome) => outcome === 'created').length, 220)
+  t.equal((await stores[0].summarizeOpen(1_000)).reduce((sum, { tasks }) => sum + tasks, 0), 220)
+})
+
+t.test('a creation whose commit had no answer is not refused because of the task that it has made itself', async (t) => {
+  const store = await openStore(await createDatabase(t))
+  t.teardown(() => store.close())
+  let lost = 0
+  onStatements(t, (text) => text === 'COMMIT' && ++lost === 1 ? { error: databaseError('ECONNRESET'), isSent: true } : undefined)
+  const task = newTask('A whale', 'Cursed', 840, Date.now(), { keyName: 'a' })
+  t.match(await store.create(task, { ofKey: 1, inAll: 1 }), { outcome: 'created', task: { id: task.id } })
+  t.ok(lost > 1, 'it was tried again')
+  t.same(await store.create(newTask('A whale', 'Cursed', 840, Date.now(), { keyName: 'a' }), { ofKey: 1, inAll: 1 }), { outcome: 'too_many_open_tasks', of: 'key' })
 })
 
 t.test('a thousand concurrent requests with one key need one database query', async (t) => {
@@ -78,18 +105,18 @@ t.test('a store that cannot read its jobs or tasks is not ready and accepts no t
   await client.query('alter schema pgboss rename to elsewhere')
   await t.rejects(store.claim(1), { name: 'StoreUnavailableError' })
   await t.rejects(store.ping(), { name: 'StoreUnavailableError' })
-  await t.rejects(store.create(task()), { name: 'StoreUnavailableError', cause: { message: /pgboss/ } })
+  await t.rejects(storeTask(store, task()), { name: 'StoreUnavailableError', cause: { message: /pgboss/ } })
   await client.query('alter schema elsewhere rename to pgboss')
   t.same(await store.claim(1), [])
   await store.ping()
-  await store.create(task())
+  await storeTask(store, task())
 })
 
 t.test('an instance that has lost the lease of a delivery can no longer finish it', async (t) => {
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  await first.applyTransition(await first.create(newTask('A whale', 'Cursed', 840, Date.now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
+  await first.applyTransition(await storeTask(first, newTask('A whale', 'Cursed', 840, Date.now(), { callbackUrl: 'https://app.example/' })), { type: 'fail', failure: 'canceled' })
   const [lost] = await first.deliveries.claim(1)
   if (lost === undefined) throw new Error('No delivery')
   t.same(await second.deliveries.claim(1), [])
@@ -112,7 +139,7 @@ t.test('a released task can be claimed by another instance at once, and an insta
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const task = await storeTask(first, newTask('A whale', 'Cursed', 840, Date.now()))
   await first.claim(1)
   t.same(await second.claim(1), [])
   await first.release(task.id)
@@ -129,7 +156,7 @@ t.test('a released task can be claimed by another instance at once, and an insta
 t.test('a failed release during a claim does not keep the open tasks from being claimed', async (t) => {
   const store = await openStore(await createDatabase(t))
   t.teardown(() => store.close())
-  const [ended, open] = [await store.create(newTask('A whale', 'Cursed', 840, Date.now())), await store.create(newTask('A whale', 'Cursed', 840, Date.now()))]
+  const [ended, open] = [await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now())), await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now()))]
   await store.applyTransition(ended, { type: 'fail', failure: 'canceled' })
   let failed = 0
   onStatements(t, (text) => {
@@ -145,7 +172,7 @@ t.test('a task whose release fails can be claimed by another instance when its l
   const databaseUrl = await createDatabase(t)
   const [first, second] = [await openStore(databaseUrl), await openStore(databaseUrl)]
   t.teardown(async () => { await Promise.all([first.close(), second.close()]) })
-  const task = await first.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const task = await storeTask(first, newTask('A whale', 'Cursed', 840, Date.now()))
   await first.claim(1)
   let isBroken = true
   onStatements(t, (text) => isBroken && text.includes('from task where id = any') ? { error: databaseError('42501'), isSent: false } : undefined)
@@ -159,8 +186,8 @@ t.test('a task whose release fails can be claimed by another instance when its l
 
 t.test('if no job can be put ahead of others, all are claimed in their order', async (t) => {
   const store = await openStore(await createDatabase(t))
-  const overdue = await store.create(newTask('A whale', 'Cursed', 0, Date.now()))
-  const other = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const overdue = await storeTask(store, newTask('A whale', 'Cursed', 0, Date.now()))
+  const other = await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now()))
   const errors: string[] = []
   let refused = 0
   onStatements(t, (text) => {
@@ -200,7 +227,7 @@ for (const { code, isRetried } of [{ code: '23514', isRetried: false }, { code: 
   t.test(`a transition that the database refuses with ${code} is ${isRetried ? 'retried until it succeeds' : 'rejected after five tries'}`, async (t) => {
     const store = await openStore(await createDatabase(t))
     t.teardown(() => store.close())
-    const task = await store.create(newTask('A whale', 'Cursed', 840, Date.now()))
+    const task = await storeTask(store, newTask('A whale', 'Cursed', 840, Date.now()))
     let tries = 0
     onStatements(t, (text) => {
       if (!text.startsWith('update task set')) return undefined

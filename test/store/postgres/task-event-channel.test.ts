@@ -5,6 +5,7 @@ import type { TaskEvent } from '../../../services/store/task-event.ts'
 import { newTask } from '../../../services/tasks/task.ts'
 import { databaseError, onStatements } from '../../support/pg-statements.ts'
 import { createDatabase } from '../../support/postgres.ts'
+import { storeTask } from '../../support/store-task.ts'
 
 const log = { debug () {}, info () {}, warn () {}, error () {} }
 
@@ -16,7 +17,7 @@ async function openTwo (t: Test) {
   const received: TaskEvent[] = []
   receiver.onEvent((event) => received.push(event))
   const hasReceived = (kind: string, taskId: string) => received.some((event) => event.kind === kind && 'taskIds' in event && event.taskIds.includes(taskId))
-  const create = () => sender.create(newTask('A whale', 'Cursed', 840, Date.now()))
+  const create = () => storeTask(sender, newTask('A whale', 'Cursed', 840, Date.now()))
   return { sender, create, received, hasReceived }
 }
 
