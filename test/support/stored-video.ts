@@ -23,10 +23,11 @@ export async function createStoredVideo (app: FastifyInstance, { style = 'Animat
   const name = createArchiveName('mp4')
   const storing = await createStoringTask(app, name, style)
   const videoFile = { ...await storeFile(app, name, content, 'video/mp4'), ...frame }
-  const completed = await apply(app, storing, { type: 'complete', videoFile, videoWork: poster === undefined ? null : 'poster' })
-  if (poster === undefined) return { task: completed, name, content }
+  if (poster === undefined) return { task: await apply(app, storing, { type: 'complete', videoFile, videoWork: null }), name, content }
   const posterName = createArchiveName('jpg')
   const file = await storeFile(app, posterName, poster, 'image/jpeg')
+  // Right before the poster is recorded: the service itself would try to make one.
+  const completed = await apply(app, storing, { type: 'complete', videoFile, videoWork: 'poster' })
   return { task: await apply(app, completed, { type: 'record_poster', poster: { name: posterName, file } }), name, content, posterName }
 }
 
