@@ -60,7 +60,7 @@ export function startService (
       REPLICATE_CREATES_PER_MINUTE: '1000000',
       // All requests come from one address. They are counted as in any service.
       CREATES_PER_MINUTE: '1000000',
-      MAX_OPEN_TASKS: '1000000',
+      MAX_OPEN_TASKS: '0',
       READS_PER_MINUTE: '1000000',
       REPLICATE_API_URL: `${urlAt(ports.emulator)}/v1`,
       ...env
