@@ -2,6 +2,7 @@ import { createPostgresDatabase, withPostgres } from '../harness/postgres-client
 import { PostgresServer } from '../harness/postgres-server.ts'
 import { measureBacklog } from './backlog.ts'
 import { measureLostAnswers } from './lost-answers.ts'
+import { measureMetrics } from './metrics.ts'
 import { measureOpenTasks, transactionsOf } from './postgres.ts'
 import { measurePolling, measureSharedPolling } from './prediction-polling.ts'
 import { compareThroughput } from './throughput.ts'
@@ -11,9 +12,9 @@ import { measureClients } from './waiting-clients.ts'
 /**
  * Measures the service and compares it with a bare Fastify that has the same routes and schemas and keeps its tasks in a
  * Map, one after the other on the same cores. Absolute figures depend on the machine; the ratios do not. It ends by itself
- * after about eighteen minutes. An argument names the only part to measure.
+ * after about twenty minutes. An argument names the only part to measure.
  */
-const parts = { throughput, backlog, waiting, lost, clients, videos, postgres }
+const parts = { throughput, backlog, waiting, lost, clients, videos, metrics, postgres }
 const [chosen] = process.argv.slice(2)
 if (chosen !== undefined && !(chosen in parts)) throw new Error(`The parts are ${Object.keys(parts).join(', ')}`)
 for (const [name, measure] of Object.entries(parts)) if (chosen === undefined || chosen === name) await measure()
@@ -40,6 +41,10 @@ async function clients (): Promise<void> {
 
 async function videos (): Promise<void> {
   print([...await measureServing(), ...await measureCopying()])
+}
+
+async function metrics (): Promise<void> {
+  print(await measureMetrics())
 }
 
 async function postgres (): Promise<void> {
