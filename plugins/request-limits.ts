@@ -1,9 +1,10 @@
-import fastifyRateLimit, { normalizeIP, type FastifyRateLimitStore } from '@fastify/rate-limit'
+import fastifyRateLimit, { type FastifyRateLimitStore } from '@fastify/rate-limit'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 import { callerOf } from '../routes/require-caller.ts'
 import { rateLimitFields, type LimitStatus } from '../services/http/rate-limit-fields.ts'
+import { addressNetwork } from '../services/net/ip-address.ts'
 import { RequestLimiter, windowSeconds } from '../services/rate-limit/request-limiter.ts'
 
 declare module 'fastify' {
@@ -96,7 +97,6 @@ function subjectOf (request: FastifyRequest): string {
   return entry === null ? addressOf(request) : `key ${entry.name}`
 }
 
-/** A network with IPv6 has at least a /64, so its addresses count together. */
 function addressOf ({ ip }: FastifyRequest): string {
-  return `address ${normalizeIP(ip)}`
+  return `address ${addressNetwork(ip)}`
 }
