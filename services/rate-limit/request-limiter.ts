@@ -23,8 +23,8 @@ const batchShare = 0.01
 export class RequestLimiter {
   /** The best knowledge of the count of each key: what all instances have reported, and what has arrived here since. */
   #local = createMemoryCounter()
-  /** What is reported while the shared count is unavailable. */
-  #insurance = createMemoryCounter()
+  /** How much of that was not counted here, but corrected after an answer. */
+  #corrections = createMemoryCounter()
   #counter
   #failure
 
@@ -44,28 +44,40 @@ export class RequestLimiter {
     const local = toWindowCount(await this.#local.consume(key))
     const batch = Math.max(Math.floor(limit * batchShare), 1)
     if (this.#counter === undefined || local.points > limit || local.points % batch !== 0) return local
+    const correction = await this.#correctionOf(key)
     // The limit is a part of the key, so that a limit that is changed begins a window whose count is a multiple of the new batch.
     const shared = await this.#report(this.#counter, `${key} ${limit}`, batch)
-    await this.#correct(key, local, shared)
+    if (shared === undefined) return local
+    await this.#correct(key, { asked: local.points, correction }, shared)
     return shared
   }
 
-  async #report (counter: WindowCounter, key: string, points: number): Promise<WindowCount> {
+  /** @returns undefined while the shared count is unavailable: what is known here has to do */
+  async #report (counter: WindowCounter, key: string, points: number): Promise<WindowCount | undefined> {
     try {
       const count = await counter.add(key, points, windowMs)
       this.#failure.succeeded()
       return count
     } catch (err) {
       this.#failure.failed(err)
-      return toWindowCount(await this.#insurance.consume(key, points))
+      return undefined
     }
   }
 
-  /** Replaces what this instance knew when it asked. The requests that have arrived meanwhile are added. */
-  async #correct (key: string, asked: WindowCount, shared: WindowCount): Promise<void> {
-    const current = await this.#local.get(key)
-    const unreported = Math.max((current?.consumedPoints ?? 0) - asked.points, 0)
-    await this.#local.set(key, shared.points + unreported, Math.max(shared.resetMs, 1) / 1_000)
+  /**
+   * Replaces what this instance knew when it asked. The requests that have arrived here meanwhile are added, but not what the answers to
+   * other requests have corrected meanwhile.
+   */
+  async #correct (key: string, before: { asked: number, correction: number }, shared: WindowCount): Promise<void> {
+    const [current, correction] = [(await this.#local.get(key))?.consumedPoints ?? 0, await this.#correctionOf(key)]
+    const unreported = Math.max(current - before.asked - (correction - before.correction), 0)
+    const points = shared.points + unreported
+    const seconds = Math.max(shared.resetMs, 1) / 1_000
+    await Promise.all([this.#local.set(key, points, seconds), this.#corrections.set(key, correction + points - current, seconds)])
+  }
+
+  async #correctionOf (key: string): Promise<number> {
+    return (await this.#corrections.get(key))?.consumedPoints ?? 0
   }
 }
 

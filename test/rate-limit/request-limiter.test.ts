@@ -88,6 +88,26 @@ t.test('requests that arrive while an instance asks are not forgotten', async (t
   t.equal(counts.filter(({ points }) => points <= 200).length, 200)
 })
 
+t.test('requests at the same time do not count several times what other instances have counted', async (t) => {
+  useMockTimers(t)
+  const counter = new SharedCount()
+  const [first, second] = [new RequestLimiter({ counter, log: silent }), new RequestLimiter({ counter, log: silent })]
+  await countAllowed(first, 20, 60)
+  const counts = await Promise.all([1, 2, 3].map(() => second.count('a', 60)))
+  t.same(counts.map(({ points }) => points), [21, 22, 23])
+  t.equal(await countAllowed(second, 50, 60), 37)
+})
+
+t.test('what was known of the other instances holds while the count of all is unavailable', async (t) => {
+  useMockTimers(t)
+  const counter = new SharedCount()
+  const [first, second] = [new RequestLimiter({ counter, log: silent }), new RequestLimiter({ counter, log: silent })]
+  await countAllowed(first, 3, 5)
+  await countAllowed(second, 1, 5)
+  counter.isAvailable = false
+  t.equal(await countAllowed(second, 5, 5), 1)
+})
+
 t.test('while the count of all is unavailable an instance counts alone, which is logged once', async (t) => {
   useMockTimers(t)
   const warnings: string[] = []
