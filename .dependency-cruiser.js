@@ -104,6 +104,19 @@ export default {
       from: { path: '^replicate-emulator/' },
       to: { pathNot: '^replicate-emulator/', dependencyTypesNot: ['core', 'npm', 'npm-dev', 'npm-optional'] }
     },
+    {
+      name: 'page-stands-alone',
+      comment: 'The studio runs in browsers and uses the service through its API: it shares no code with it.',
+      severity: 'error',
+      from: { path: '^public/' },
+      to: { pathNot: '^public/' }
+    },
+    {
+      name: 'only-tests-import-the-page',
+      severity: 'error',
+      from: { pathNot: '^(public|test)/' },
+      to: { path: '^public/' }
+    },
     ...programRules,
     {
       name: 'no-unresolvable',

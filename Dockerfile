@@ -42,6 +42,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY LICENSE package.json app.ts config.ts errors.ts server-options.ts server.ts start-line.ts ./
 COPY migrations migrations
 COPY plugins plugins
+COPY public public
 COPY routes routes
 COPY scripts/api-key.ts scripts/move-to-postgres.ts scripts/
 COPY services services

@@ -31,6 +31,7 @@ import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
 import { requireCaller } from './routes/require-caller.ts'
+import studioRoutes from './routes/studio.ts'
 import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
 import videoStatusRoutes from './routes/video-status.ts'
@@ -68,6 +69,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
   })
   await app.register(lifecycle)
   await app.register(openapi, { fileSources: fileSources(config) })
+  if (config.STUDIO === 'on') await app.register(studioRoutes, { fileSources: fileSources(config) })
 
   await app.register(taskStore, { databaseUrl: config.DATABASE_URL, dataDir: config.DATA_DIR })
   const { now } = app.taskStore

@@ -129,6 +129,12 @@ export const ConfigSchema = Type.Object({
     description: 'The address on which the service listens. The container sets 0.0.0.0'
   }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535, description: 'The port on which the service listens; 0 takes a free one' }),
+  STUDIO: Type.Unsafe<'on' | 'off'>({
+    type: 'string',
+    enum: ['on', 'off'],
+    default: 'on',
+    description: 'Whether the service has its web page, the studio, at `/`. It makes videos through the same API as other clients, with an API key where one is needed'
+  }),
   METRICS_PORT: Type.Optional(Type.Integer({
     minimum: 0,
     maximum: 65_535,

@@ -9,6 +9,7 @@ export interface StartLineConfig extends ModelChoice {
   REPLICATE_API_URL: string
   REPLICATE_WEBHOOKS: 'auto' | 'on' | 'off'
   PUBLIC_URL?: string | undefined
+  STUDIO: 'on' | 'off'
   CALLBACK_SECRET?: string | undefined
   DATABASE_URL?: string | undefined
   DATA_DIR: string
@@ -31,6 +32,7 @@ export interface StartedFeatures {
  * Describes the started service for the log.
  */
 export function startLine (config: StartLineConfig, features: StartedFeatures, addresses: Array<AddressInfo | string>) {
+  const origins = addresses.map(formatAddress)
   return {
     version: packageJson.version,
     node: process.version,
@@ -44,7 +46,8 @@ export function startLine (config: StartLineConfig, features: StartedFeatures, a
     callbacks: config.CALLBACK_SECRET === undefined ? 'off: no CALLBACK_SECRET' : 'on',
     metrics: features.metrics === undefined ? 'off: no METRICS_PORT' : `${formatAddress(features.metrics)}/metrics`,
     access: features.access,
-    addresses: addresses.map(formatAddress)
+    studio: config.STUDIO === 'on' ? `${config.PUBLIC_URL ?? origins[0]}/` : 'off: STUDIO',
+    addresses: origins
   }
 }
 

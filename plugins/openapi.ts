@@ -6,7 +6,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { sendDocument } from '../routes/send-document.ts'
 import { addCommonResponses, commonComponents } from '../services/http/common-responses.ts'
 import { icon, logo } from '../services/http/logo.ts'
-import { createStaticDocument, StaticFiles, type StaticDocument } from '../services/http/static-document.ts'
+import { StaticDocument, StaticFiles } from '../services/http/static-document.ts'
 import pageHeaders from './page-headers.ts'
 import { taskEndedCallback } from './task-ended-callback.ts'
 
@@ -75,7 +75,7 @@ export default fp<OpenApiPluginOptions>(async (app, { fileSources }) => {
 function sendWrittenOnce (write: () => string, extension: string): RouteHandlerMethod {
   let document: StaticDocument | undefined
   return async (request, reply) => {
-    document ??= createStaticDocument(write(), extension)
+    document ??= new StaticDocument(write(), extension)
     return sendDocument(document, request, reply)
   }
 }

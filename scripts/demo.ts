@@ -82,10 +82,7 @@ function printChanges (app: FastifyInstance): void {
 
 function printWelcome (address: string, emulatorAddress: string): void {
   console.log(`
-The service     ${address}      a page to try it: ${address}/docs
-The emulator    ${emulatorAddress}      replaces Replicate: free, and a video takes 8 seconds
-
-Make a video:
+Open ${address}/ and type a dream, or make a video with curl:
 
   curl -X POST '${address}/generate-video?dream=A%20whale%20swims%20through%20the%20clouds&style=Animated'
 
@@ -93,6 +90,7 @@ Each change of the task is printed here. You can also ask for it, with the task_
 
   curl ${address}/video-status/TASK_ID
 
-Then open its video_url in a browser. Ctrl-C stops both and leaves nothing behind.
+The API is described at ${address}/docs. The emulator at ${emulatorAddress} replaces Replicate: it is free, and a
+video takes 8 seconds. Ctrl-C stops both and leaves nothing behind.
 `)
 }

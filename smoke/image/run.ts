@@ -73,7 +73,7 @@ async function checkService (engine: Engine, config: ImageConfig, settings: Reco
   const service = await engine.start(serviceTag, { ...settings, PORT: String(port) })
   await untilTrue('the service to be ready', service, () => isOk(`${url}/readyz`))
   await checkHealth(service, config, 'PORT')
-  for (const path of ['/docs', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) assert.ok(await isOk(url + path), path)
+  for (const path of ['/', '/studio/main.js', '/docs', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) assert.ok(await isOk(url + path), path)
 
   const { task_id: id } = await readJson<{ task_id: string }>(url + createPath('A whale', 'Cursed'), { method: 'POST' })
   const videoUrl = await untilTrue('the video', service, async () => {

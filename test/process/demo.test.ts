@@ -12,6 +12,8 @@ t.test('the demo takes free ports, prints the progress and the result of a task,
   const demo = runDemo(t, { TMPDIR: folder })
   const command = await until(() => /curl -X POST '([^']+)'/.exec(demo.output())?.[1], `the line of curl: ${demo.output()}`)
   t.not(new URL(command).port, '3000')
+  t.match(demo.output(), `Open ${new URL('/', command)} and type a dream`)
+  t.equal((await fetch(new URL('/', command))).status, 200)
   const response = await fetch(command, { method: 'POST' })
   t.equal(response.status, 200)
   const { task_id: taskId } = await response.json() as { task_id: string }

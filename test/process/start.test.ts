@@ -27,6 +27,7 @@ t.test('each start logs one line about what runs, and one for each misspelt sett
     replicate: new URL(apiUrl).origin,
     webhooks: 'off: no PUBLIC_URL',
     callbacks: 'on',
+    studio: `${url}/`,
     addresses: [url]
   })
   t.equal(said(service.output()).filter(({ msg }) => msg.startsWith('There are no API keys')).length, 1)
@@ -35,7 +36,7 @@ t.test('each start logs one line about what runs, and one for each misspelt sett
 })
 
 t.test('the line of the start contains no secret, and says why a feature is off', async (t) => {
-  const line = (env: Record<string, string>, areOn = false, ffmpeg = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), { webhooks: areOn, ffmpeg, metrics: undefined, access: 'open' }, [])
+  const line = (env: Record<string, string>, areOn = false, ffmpeg = false) => startLine(readConfig({ REPLICATE_API_TOKEN: 'x', ...env }), { webhooks: areOn, ffmpeg, metrics: undefined, access: 'open' }, [{ address: '::1', family: 'IPv6', port: 3000 }, { address: '127.0.0.1', family: 'IPv4', port: 3000 }])
   t.equal(line({ DATABASE_URL: 'postgres://u:secret@db.example.com:5433/dreams' }).store, 'PostgreSQL db.example.com:5433/dreams')
   t.match(line({ DATA_DIR: './tasks' }).store, /^SQLite in \/.*\/tasks$/)
   t.equal(line({}).posters, 'of the model only: no ffmpeg')
@@ -50,6 +51,9 @@ t.test('the line of the start contains no secret, and says why a feature is off'
   t.equal(line({ PUBLIC_URL: 'http://x.example' }).webhooks, 'off: PUBLIC_URL is not https')
   t.equal(line({ PUBLIC_URL: 'https://x.example' }, true).webhooks, 'on')
   t.equal(line({}).callbacks, 'off: no CALLBACK_SECRET')
+  t.equal(line({}).studio, 'http://[::1]:3000/')
+  t.equal(line({ PUBLIC_URL: 'https://x.example/dreams/' }).studio, 'https://x.example/dreams/')
+  t.equal(line({ STUDIO: 'off' }).studio, 'off: STUDIO')
 })
 
 t.test('names that are similar to a setting or share its prefix are pointed out, and no others', async (t) => {
