@@ -47,6 +47,8 @@ export interface Matching {
 
 /** Allows for the precision of the provider's clock here, and for clocks of its machines that differ. */
 const toleranceMs = 3_000
+/** The `Date` header has whole seconds, so the start of a submission by the provider's clock is known to half a second. */
+const clockErrorMs = 500
 /** A prediction that is older than a submission by more than this certainly belongs to another one. */
 export const maxSkewMs = 120_000
 
@@ -94,7 +96,7 @@ function takeNamed (submission: OpenSubmission, pool: CandidatePool, { matches, 
 
 /** A submission that awaits its answer can turn out to have made none, so the prediction is only reserved for it. */
 function takeLikely (submission: OpenSubmission, pool: CandidatePool, { matches }: Matching): boolean {
-  const isOlder = ({ createdAt }: FoundPrediction): number => Number((createdAt ?? 0) < submission.startedAt)
+  const isOlder = ({ createdAt }: FoundPrediction): number => Number((createdAt ?? 0) < submission.startedAt - clockErrorMs)
   const [first] = pool.candidatesFor(submission).filter((candidate) => isLikely(candidate, submission))
     .sort((a, b) => Number(b.isRead) - Number(a.isRead) || isOlder(a.prediction) - isOlder(b.prediction) || byCreation(a.prediction, b.prediction))
   if (first === undefined) return false

@@ -41,6 +41,12 @@ t.test('a prediction that is older than the submission, or has failed, is only t
   t.same(assigned([submissionAt('a', start)], [candidateAt('far', start - 121_000), candidateAt('late', start + 136_000)]), { a: 'absent' })
 })
 
+t.test('a prediction that is older by no more than the error of the clock is taken before one of another client', async (t) => {
+  const own = candidateAt('own', start - 450)
+  t.same(assigned([submissionAt('a', start)], [candidateAt('foreign', start + 1_500), own]), { a: 'own' })
+  t.same(assigned([submissionAt('a', start)], [candidateAt('foreign', start - 600), candidateAt('own', start + 100)]), { a: 'own' })
+})
+
 t.test('a prediction of a submission that still awaits its answer is not taken, and does not prove that the other one has made none', async (t) => {
   const waiting = submissionAt('waiting', start, { state: 'awaiting_answer' })
   const inDoubt = submissionAt('in doubt', start + 100)
