@@ -1,5 +1,5 @@
 import type { AcceptedTask, Observations } from './observations.ts'
-import { reconcile, type Account, type PaidPrediction } from './paid-in-vain.ts'
+import { describeAccount, reconcile, type Account, type PaidPrediction } from './paid-in-vain.ts'
 import type { TaskEnd } from './task-ends.ts'
 
 /** Something that must not happen, and the tasks or predictions that it happened to. */
@@ -69,13 +69,18 @@ function unusedFindings (accounts: Account[]): Finding[] {
     {
       what: 'dream with a prediction paid in vain',
       affected: accounts.filter(({ inVain }) => inVain > 0)
-        .map(({ key, inVain, unused }) => `${key}: ${inVain} of the predictions ${unused.map(({ id }) => id).join(' ')}`)
+        .map((account) => withLines(`${account.key}: ${account.inVain} of the predictions ${account.unused.map(({ id }) => id).join(' ')}`, account))
     },
     {
       what: 'dream with a task that failed without a reason',
-      affected: accounts.filter(({ failedForNothing }) => failedForNothing > 0).map(({ key, failedForNothing }) => `${key}: ${failedForNothing} tasks`)
+      affected: accounts.filter(({ failedForNothing }) => failedForNothing > 0)
+        .map((account) => withLines(`${account.key}: ${account.failedForNothing} tasks`, account))
     }
   ]
+}
+
+function withLines (title: string, account: Account): string {
+  return [title, ...describeAccount(account).map((line) => `    ${line}`)].join('\n')
 }
 
 /** Tasks of the same dream may have exchanged their predictions; the prediction of any other dream is wrong. */

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { extras, readExtras } from '../../chaos/extras.ts'
-import { reconcile, describePredictions, type PaidPrediction } from '../../chaos/paid-in-vain.ts'
+import { describeAccount, describePredictions, reconcile, type PaidPrediction } from '../../chaos/paid-in-vain.ts'
 import type { TaskEnd } from '../../chaos/task-ends.ts'
 import { startEmulator } from '../support/service.ts'
 
@@ -18,7 +18,7 @@ function task (end: { video: string } | { error: string } | 'lost'): TaskEnd {
 }
 
 function prediction (id: string, traits: Partial<PaidPrediction> = {}): PaidPrediction {
-  return { id, key: 'u1', isForeign: false, output: 'video', isWiped: false, isPaid: true, ...traits }
+  return { id, key: 'u1', isForeign: false, hasWebhook: false, output: 'video', isWiped: false, isPaid: true, history: '', ...traits }
 }
 
 function reconcileOne (tasks: TaskEnd[], predictions: PaidPrediction[]) {
@@ -39,10 +39,39 @@ t.test('a video that no task was given is paid in vain, with any error code of t
   t.same(reconcileOne([], [prediction('a')]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
 })
 
-t.test('a task that was given a foreign video leaves its own in vain, and a foreign video is never in vain', async (t) => {
+t.test('a task may have the video of another client instead of its own if neither prediction has a webhook', async (t) => {
   const foreign = prediction('f', { isForeign: true })
-  t.same(reconcileOne([task({ video: 'f' })], [prediction('a'), foreign]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
-  t.same(reconcileOne([task({ video: 'a' })], [prediction('a'), foreign]), nothing)
+  t.same(reconcileOne([task({ video: 'a' })], [prediction('a'), foreign]), nothing, 'a foreign video is never in vain')
+  for (const own of [prediction('a'), prediction('a', { isPaid: false })]) {
+    t.same(reconcileOne([task({ video: 'f' })], [own, foreign]), nothing)
+    t.same(reconcileOne([task({ video: 'f' })], [{ ...own, hasWebhook: true }, foreign]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
+    t.same(reconcileOne([task({ video: 'f' })], [own, { ...foreign, hasWebhook: true }]), { inVain: 1, unused: ['a'], failedForNothing: 0 })
+  }
+  t.match(reconcileOne([task({ video: 'f' })], [prediction('a'), prediction('b'), foreign]), { inVain: 1, unused: ['a', 'b'] })
+  t.match(reconcileOne([task({ video: 'f' })], [prediction('a'), prediction('b', { isPaid: false }), foreign]), { inVain: 1, unused: ['b'] })
+})
+
+t.test('a task may fail as the prediction of another client did, but each failure is one excuse', async (t) => {
+  const foreign = prediction('f', { isForeign: true, output: 'no video', isPaid: false })
+  const failed = task({ error: 'no_output' })
+  t.same(reconcileOne([failed], [prediction('a'), foreign]), nothing)
+  t.match(reconcileOne([failed], [prediction('a'), { ...foreign, hasWebhook: true }]), { inVain: 1 })
+  t.match(reconcileOne([failed], [prediction('a', { hasWebhook: true }), foreign]), { inVain: 1 })
+  t.match(reconcileOne([failed], [prediction('a'), prediction('b', { isPaid: false }), foreign]), { inVain: 1, unused: ['b'] })
+  t.match(reconcileOne([task({ error: 'canceled' })], [prediction('a'), prediction('b'), foreign]), { inVain: 1 })
+})
+
+t.test('the account of a dream names how each task and each unused prediction has ended', async (t) => {
+  const [account] = reconcile(
+    [task({ video: 'f' }), task({ error: 'canceled' }), task('lost')],
+    [prediction('a', { history: 'created then' }), prediction('f', { isForeign: true }), prediction('g', { isForeign: true }), prediction('w', { isPaid: false, isWiped: true })]
+  )
+  t.same(account && describeAccount(account), [
+    'task t has the video of f', 'task t canceled', 'task t lost its video',
+    'prediction a unused, paid: output video, created then',
+    'prediction f of another client, paid: output video, ',
+    'prediction w unused: output video, wiped, '
+  ])
 })
 
 t.test('each cancelled task excuses one unused prediction of its dream', async (t) => {
@@ -91,6 +120,7 @@ t.test('a prediction is paid for if it has a video, or if it was cancelled after
   const wiped = create()
   wiped.endsAt = emulator.now()
   wiped.keptMs = 0
+  t.match(describePredictions(emulator, cancelled)[3]?.history, /^created \S+Z \(shown \S+Z\), began \S+Z, ended \S+Z succeeded by a call, kept for \d+ ms, webhook none$/)
   t.same(describePredictions(emulator, cancelled).map(({ key, isPaid, isForeign, output, isWiped }) => [key, isPaid, isForeign, output, isWiped]), [
     ['u1', true, false, 'video', false],
     ['u1', false, false, 'nothing', false],

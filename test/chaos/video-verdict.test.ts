@@ -32,7 +32,7 @@ function findings ({ task = {}, prediction = {}, foreign, poster, files = ['vide
   }] as TaskView[]
   const videos = new Map(isFailed ? [] : [[id, { status: 200, type: 'video/mp4', sha256: 'sum', ...task }]])
   const posters = new Map(poster === undefined ? [] : [[id, { status: 200, type: 'image/jpeg', sha256: '', ...poster }]])
-  const video: PaidPrediction = { id: 'a', key: 'u1', isForeign: false, output: 'video', isWiped: false, isPaid: true }
+  const video: PaidPrediction = { id: 'a', key: 'u1', isForeign: false, hasWebhook: false, output: 'video', isWiped: false, isPaid: true, history: '' }
   const predictions = [{ ...video, ...prediction }, ...(foreign === undefined ? [] : [{ ...video, id: 'b', isForeign: true, ...foreign }])]
   const ends = describeEnds(tasks, videos, new Map([['sum', 'a']]))
   return judgeVideos({ tasks, ends, videos, posters, predictions, files, unfinished }).filter(({ affected }) => affected.length > 0).map(({ what }) => what)
