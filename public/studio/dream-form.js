@@ -1,0 +1,170 @@
+/** @import { Creation, Style } from '../types.js' */
+import { ApiError } from './api.js'
+import { announce, find, prefersStillness } from './dom.js'
+import { duration, exampleDreams } from './words.js'
+
+const maxLength = 2_000
+const showCountFrom = 1_800
+const exampleMs = 6_000
+const creationName = 'dreamreel.creation'
+
+/**
+ * The form for a new film. Its fields stand in index.html, so that they are there before any script. `onCreate` creates the task; it may be
+ * called again with the same creation after a reload or a failure, and then must not make a second one.
+ */
+export class DreamForm extends HTMLElement {
+  /** @type {(creation: Creation) => Promise<void>} */
+  onCreate = async () => {}
+  /** The seconds that a film of this style usually takes. @type {(style: Style) => number | undefined} */
+  usualSeconds = () => undefined
+  #field = find('#dream', HTMLTextAreaElement, this)
+  #fault = find('#dream-fault', HTMLElement, this)
+  #count = find('#dream-count', HTMLElement, this)
+  #button = find('#create', HTMLButtonElement, this)
+  #usual = find('#usual', HTMLElement, this)
+  #form = find('form', HTMLFormElement, this)
+
+  connectedCallback () {
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      this.#submit()
+    })
+    this.#form.addEventListener('input', () => this.#changed())
+    this.#field.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' || !(event.metaKey || event.ctrlKey) || event.isComposing) return
+      event.preventDefault()
+      this.#form.requestSubmit()
+    })
+    this.#turnExamples()
+    this.#changed()
+    this.#resume()
+  }
+
+  get dream () {
+    return this.#field.value.trim()
+  }
+
+  /** The dream that the field shows while it is empty. */
+  get example () {
+    return this.#field.placeholder
+  }
+
+  get chosenStyle () {
+    return /** @type {Style} */ (new FormData(this.#form).get('style'))
+  }
+
+  /**
+   * Puts a dream into the form, for the user to change or to send.
+   * @param {{ dream: string, style?: Style }} given
+   */
+  fill ({ dream, style }) {
+    this.#field.value = dream
+    if (style !== undefined) find(`input[value="${style}"]`, HTMLInputElement, this).checked = true
+    this.#changed()
+    this.#field.focus()
+    this.#field.setSelectionRange(dream.length, dream.length)
+    this.scrollIntoView({ block: 'nearest', behavior: prefersStillness.matches ? 'auto' : 'smooth' })
+  }
+
+  /** Writes how long a film of the chosen style takes, where that is known. */
+  showUsual () {
+    const seconds = this.usualSeconds(this.chosenStyle)
+    this.#usual.textContent = seconds === undefined ? '' : `about ${duration(seconds)}`
+  }
+
+  #changed () {
+    const length = [...this.dream].length
+    this.#count.textContent = length >= showCountFrom ? `${length} of ${maxLength} characters` : ''
+    this.#showFault(length > maxLength ? `A dream has at most ${maxLength.toLocaleString('en')} characters. Take out ${length - maxLength}.` : '')
+    this.showUsual()
+    this.dispatchEvent(new Event('change-form'))
+  }
+
+  /** @param {string} sentence '' if there is no fault */
+  #showFault (sentence) {
+    this.#fault.textContent = sentence
+    this.#field.setAttribute('aria-invalid', String(sentence !== ''))
+  }
+
+  #submit () {
+    const { dream, chosenStyle: style } = this
+    if (dream === '') {
+      this.#showFault('Tell a dream first.')
+      return this.#field.focus()
+    }
+    if ([...dream].length > maxLength) return this.#field.focus()
+    const failed = readStored()
+    const isSame = failed?.dream === dream && failed.style === style
+    return this.#create({ dream, style, idempotencyKey: isSame ? failed.idempotencyKey : newIdempotencyKey() })
+  }
+
+  /** @param {Creation} creation */
+  async #create (creation) {
+    if (this.#button.disabled) return
+    this.#button.disabled = true
+    store({ ...creation, isSent: true })
+    try {
+      await this.onCreate(creation)
+      store(null)
+      if (this.dream === creation.dream) this.#field.value = ''
+      this.#changed()
+    } catch (error) {
+      // The service may have made the task: the same dream is sent with the same key.
+      store({ ...creation, isSent: false })
+      if (this.dream === '') this.fill(creation)
+      this.#showFault(sentenceOf(error))
+      announce(sentenceOf(error))
+      this.#field.focus()
+    } finally {
+      this.#button.disabled = false
+    }
+  }
+
+  /** Goes on with the creation that was sent, or had failed, when the page was reloaded. */
+  #resume () {
+    const stored = readStored()
+    if (stored === null) return
+    if (!stored.isSent) this.fill(stored)
+    // `onCreate` is set after this element is defined.
+    else queueMicrotask(() => this.#create(stored))
+  }
+
+  /** Shows another example in the empty field from time to time. */
+  #turnExamples () {
+    let shown = 0
+    setInterval(() => {
+      if (this.#field.value !== '' || document.activeElement === this.#field || prefersStillness.matches) return
+      this.#field.classList.add('turning')
+      setTimeout(() => {
+        shown = (shown + 1) % exampleDreams.length
+        this.#field.placeholder = exampleDreams[shown] ?? ''
+        this.#field.classList.remove('turning')
+      }, 300)
+    }, exampleMs)
+  }
+}
+
+/** @param {Creation & { isSent: boolean } | null} creation isSent: its answer is awaited */
+function store (creation) {
+  if (creation === null) sessionStorage.removeItem(creationName)
+  else sessionStorage.setItem(creationName, JSON.stringify(creation))
+}
+
+/** @returns {Creation & { isSent: boolean } | null} */
+function readStored () {
+  return JSON.parse(sessionStorage.getItem(creationName) ?? 'null')
+}
+
+/** Without `crypto.randomUUID`, which needs HTTPS. */
+function newIdempotencyKey () {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/**
+ * What a failed request means to the user.
+ * @param {unknown} error
+ */
+export function sentenceOf (error) {
+  if (error instanceof ApiError && error.retryAfterMs > 0) return `${error.message} That is in ${duration(error.retryAfterMs / 1000)}.`
+  return error instanceof Error ? error.message : 'Something went wrong.'
+}

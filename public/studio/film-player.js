@@ -1,0 +1,62 @@
+import { make, prefersStillness } from './dom.js'
+import { mainColour } from './film-colour.js'
+
+/** Videos that are on the screen play; a little before, they begin to load. */
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting, intersectionRatio } of entries) {
+    const player = target.closest('.player')
+    player?.dispatchEvent(new CustomEvent('seen', { detail: isIntersecting && intersectionRatio >= 0.25 }))
+  }
+}, { threshold: [0, 0.25] })
+
+/**
+ * A film in a frame: first its poster, if it has one; its video is made when it is first on the screen, and plays muted in a loop while it is.
+ * @param {{ video: string, poster: string | null, onColour: (colour: string) => void, onRatio: (ratio: number) => void, onGone: () => void }} film
+ *   onGone: called if the video cannot be played
+ * @returns {HTMLElement}
+ */
+export function makePlayer ({ video: address, poster, onColour, onRatio, onGone }) {
+  const player = make('span', { class: 'player' })
+  /** @type {HTMLVideoElement | undefined} */
+  let video
+  if (poster !== null) {
+    const image = make('img', { src: poster, alt: '', crossorigin: 'anonymous', loading: 'lazy', decoding: 'async' })
+    image.addEventListener('load', () => {
+      onRatio(image.naturalWidth / image.naturalHeight)
+      takeColour(image)
+    }, { once: true })
+    player.append(image)
+  }
+
+  /** @param {HTMLImageElement | HTMLVideoElement} picture */
+  const takeColour = (picture) => {
+    const colour = mainColour(picture)
+    if (colour !== undefined) onColour(colour)
+  }
+
+  const makeVideo = () => {
+    const made = make('video', { muted: true, loop: true, playsinline: true, preload: 'auto', crossorigin: 'anonymous', tabindex: -1, 'aria-hidden': 'true' })
+    // The attribute alone does not mute a video that a script has made.
+    made.muted = true
+    made.addEventListener('loadeddata', () => {
+      onRatio(made.videoWidth / made.videoHeight)
+      if (poster === null) takeColour(made)
+      made.classList.add('shown')
+    }, { once: true })
+    made.addEventListener('error', onGone, { once: true })
+    made.src = address
+    player.append(made)
+    return made
+  }
+
+  player.addEventListener('seen', (event) => {
+    const isSeen = /** @type {CustomEvent<boolean>} */ (event).detail
+    if (!isSeen) return video?.pause()
+    if (prefersStillness.matches && poster !== null) return
+    video ??= makeVideo()
+    // A browser that saves energy may refuse: then the first frame stands.
+    if (!prefersStillness.matches) video.play().catch(() => {})
+  })
+  observer.observe(player)
+  return player
+}

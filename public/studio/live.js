@@ -1,0 +1,191 @@
+/** @import { Api } from './api.js' */
+/** @import { Library } from './library.js' */
+/** @import { Task } from '../types.js' */
+import { ApiError, UnreachableError } from './api.js'
+
+/** A browser opens six connections to a server, for all of its tabs, and videos need some of them. */
+const maxStreams = 2
+/** From the response of a stream to its first event, which the service sends at once. */
+const firstEventMs = 4_000
+const longPollSeconds = 5
+/** Between two rounds in which the tasks without a stream are read, and how many of them in one round. */
+const roundMs = { visible: 4_000, hidden: 10_000 }
+const maxReads = 20
+const retryMs = [1_000, 2_000, 4_000, 8_000]
+
+/**
+ * Keeps the open tasks of the library up to date. While the page is visible, the newest ones have a stream of events each, or a long-poll where
+ * a proxy holds streams back. All others are read every few seconds. It emits `reachable` and `unreachable` when the server, or the way to
+ * it, comes back and goes.
+ */
+export class Live extends EventTarget {
+  #api
+  #library
+  /** By the id of its task. @type {Map<string, AbortController>} */
+  #streams = new Map()
+  /** The ids of open tasks without a stream. @type {Set<string>} */
+  #waiting = new Set()
+  #failures = 0
+  #canStream = true
+  /** Ends the current pauses when it is aborted. */
+  #wake = new AbortController()
+
+  /** @param {{ api: Api, library: Library }} options */
+  constructor ({ api, library }) {
+    super()
+    this.#api = api
+    this.#library = library
+    library.addEventListener('change', (event) => this.#consider(/** @type {CustomEvent<Task>} */ (event).detail))
+    library.addEventListener('remove', (event) => this.#leave(/** @type {CustomEvent<string>} */ (event).detail))
+    // After sleep or a change of the network, a connection can be dead without a sign of it.
+    addEventListener('online', () => this.#restart())
+    document.addEventListener('visibilitychange', () => this.#restart())
+    this.#readInRounds()
+  }
+
+  get isReachable () {
+    return this.#failures === 0
+  }
+
+  /**
+   * Records how a request of the page went.
+   * @param {unknown} [error] undefined if it was answered
+   */
+  note (error) {
+    const wasReachable = this.isReachable
+    this.#failures = error instanceof UnreachableError ? this.#failures + 1 : 0
+    if (this.isReachable !== wasReachable) this.dispatchEvent(new Event(wasReachable ? 'unreachable' : 'reachable'))
+  }
+
+  /** @param {Task} task that has changed */
+  #consider ({ task_id: id, status }) {
+    if (status === 'completed' || status === 'failed') return this.#leave(id)
+    if (this.#streams.has(id)) return
+    this.#waiting.add(id)
+    this.#fillStreams()
+  }
+
+  /** @param {string} id */
+  #leave (id) {
+    this.#waiting.delete(id)
+    this.#streams.get(id)?.abort()
+    if (this.#streams.delete(id)) this.#fillStreams()
+  }
+
+  #fillStreams () {
+    if (document.visibilityState === 'hidden') return
+    for (const id of newestFirst(this.#waiting)) {
+      if (this.#streams.size >= maxStreams) return
+      this.#waiting.delete(id)
+      this.#follow(id)
+    }
+  }
+
+  /** Opens all streams anew, or closes them while nobody sees the page. */
+  #restart () {
+    for (const [id, controller] of this.#streams) {
+      controller.abort()
+      this.#waiting.add(id)
+    }
+    this.#streams.clear()
+    this.#wake.abort()
+    this.#wake = new AbortController()
+    this.#fillStreams()
+  }
+
+  /** Follows a task until it has ended. @param {string} id */
+  async #follow (id) {
+    const controller = new AbortController()
+    this.#streams.set(id, controller)
+    const { signal } = controller
+    while (!signal.aborted) {
+      try {
+        if (this.#canStream) await this.#readStream(id, signal)
+        else this.#take(await this.#api.get(id, { waitSeconds: longPollSeconds, signal }))
+      } catch (error) {
+        if (!signal.aborted) await this.#handle(id, error)
+      }
+    }
+  }
+
+  /**
+   * @param {string} id
+   * @param {AbortSignal} signal
+   */
+  async #readStream (id, signal) {
+    const held = new AbortController()
+    /** @type {number | undefined} */
+    let timer
+    const onOpen = () => { timer = setTimeout(() => held.abort(), firstEventMs) }
+    try {
+      for await (const task of this.#api.follow(id, { signal: AbortSignal.any([signal, held.signal]), onOpen })) {
+        clearTimeout(timer)
+        this.#take(task)
+      }
+    } catch (error) {
+      if (!held.signal.aborted) throw error
+      this.#canStream = false
+    } finally {
+      clearTimeout(timer)
+    }
+    // An instance that stops ends its streams: another one takes them over.
+    if (!signal.aborted) await pause(retryMs[0], this.#wake.signal)
+  }
+
+  async #readInRounds () {
+    for (;;) {
+      await pause(roundMs[document.visibilityState], this.#wake.signal)
+      for (const id of newestFirst(this.#waiting).slice(0, maxReads)) {
+        try {
+          this.#take(await this.#api.get(id))
+        } catch (error) {
+          await this.#handle(id, error)
+        }
+      }
+    }
+  }
+
+  /** @param {Task} task */
+  #take (task) {
+    this.note()
+    this.#library.put(task)
+  }
+
+  /**
+   * Stops to follow a task that is gone or needs another API key. Otherwise it waits before the next attempt, longer after each failure.
+   * @param {string} id
+   * @param {unknown} error
+   */
+  async #handle (id, error) {
+    this.note(error)
+    if (error instanceof ApiError && !error.isTemporary) {
+      this.#leave(id)
+      if (error.status === 404) this.#library.forget(id)
+      return
+    }
+    const asked = error instanceof ApiError ? error.retryAfterMs : 0
+    await pause(asked || retryMs[Math.min(Math.max(this.#failures, 1), retryMs.length) - 1], this.#wake.signal)
+  }
+}
+
+/** @param {Set<string>} ids */
+function newestFirst (ids) {
+  return [...ids].sort().reverse()
+}
+
+/**
+ * @param {number | undefined} ms
+ * @param {AbortSignal} wake ends the pause early
+ * @returns {Promise<void>}
+ */
+function pause (ms, wake) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      wake.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    wake.addEventListener('abort', end)
+  })
+}

@@ -1,0 +1,112 @@
+/** @import { ServiceStatus } from '../types.js' */
+import { ApiError } from './api.js'
+import { make, makeButton } from './dom.js'
+import { sentenceOf } from './dream-form.js'
+import { api, askForKey, live, studio } from './studio.js'
+import { duration } from './words.js'
+
+const intervalMs = 5_000
+const maxSamples = 60
+
+/** Figures for operators, while it is shown. Only operators get them: others read why not. */
+export class ServiceStatusStrip extends HTMLElement {
+  #figures = make('dl')
+  #sentence = make('p', { class: 'quiet', role: 'status' })
+  /** The figures that the service keeps no history of, as this page has seen them. @type {{ inFlight: number[], waiting: number[] }} */
+  #seen = { inFlight: [], waiting: [] }
+  /** @type {number | undefined} */
+  #timer
+  #onKey = () => this.#read()
+
+  connectedCallback () {
+    this.append(this.#sentence, this.#figures)
+    studio.addEventListener('key', this.#onKey)
+    this.#read()
+  }
+
+  disconnectedCallback () {
+    clearTimeout(this.#timer)
+    studio.removeEventListener('key', this.#onKey)
+  }
+
+  async #read () {
+    clearTimeout(this.#timer)
+    try {
+      const status = await api.serviceStatus()
+      live.note()
+      this.#show(status)
+    } catch (error) {
+      live.note(error)
+      if (error instanceof ApiError && !error.isTemporary) return this.#refuse(error)
+      this.#sentence.textContent = sentenceOf(error)
+    }
+    if (this.isConnected) this.#timer = setTimeout(() => this.#read(), intervalMs)
+  }
+
+  /** @param {ApiError} error */
+  #refuse (error) {
+    this.#figures.replaceChildren()
+    const sentence = error.isAboutKey || error.code === 'admin_required' ? 'These figures are for operators: they need an API key with the right “admin”.' : error.message
+    this.#sentence.replaceChildren(sentence, ' ', makeButton('key', 'Enter a key', () => askForKey()))
+  }
+
+  /** @param {ServiceStatus} status */
+  #show ({ open, in_flight: inFlight, completed_last_hour: completed, failed_last_hour: failed, oldest_waiting_seconds: waiting, provider, history }) {
+    keep(this.#seen.inFlight, inFlight)
+    keep(this.#seen.waiting, waiting ?? 0)
+    this.#sentence.textContent = describeProvider(provider)
+    this.#sentence.dataset.breaker = provider.breaker
+    this.#figures.replaceChildren(
+      figure('Open', String(open), history.map((minute) => minute.open), 'in the last hour'),
+      figure('At the provider', String(inFlight), this.#seen.inFlight, 'while this page looked'),
+      figure('Done in an hour', String(completed), history.map((minute) => minute.completed), 'per minute'),
+      figure('Failed in an hour', String(failed), history.map((minute) => minute.failed), 'per minute'),
+      figure('Oldest in line', waiting === null ? 'none' : duration(waiting), this.#seen.waiting, 'while this page looked')
+    )
+  }
+}
+
+/**
+ * @param {number[]} samples
+ * @param {number} value
+ */
+function keep (samples, value) {
+  samples.push(value)
+  if (samples.length > maxSamples) samples.shift()
+}
+
+/** @param {ServiceStatus['provider']} provider */
+function describeProvider ({ state, breaker, reason }) {
+  const why = reason === null ? '' : ` (${reason.replaceAll('_', ' ')})`
+  const words = { closed: 'Dreams are passed on at once.', open: `No dreams are passed on for the moment${why}. They wait in line.`, half_open: `One dream is passed on to see whether it works again${why}.` }
+  return `Provider: ${state.replaceAll('_', ' ')}. ${words[breaker]}`
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ * @param {number[]} series
+ * @param {string} span what the series covers
+ */
+function figure (name, value, series, span) {
+  const most = Math.max(0, ...series)
+  return make('div', {}, make('dt', {}, name), make('dd', {}, make('strong', {}, value), sparkline(series, most), make('small', {}, `at most ${Number.isInteger(most) ? most : most.toFixed(0)} ${span}`)))
+}
+
+/**
+ * @param {number[]} series
+ * @param {number} most
+ */
+function sparkline (series, most) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')
+  svg.setAttribute('viewBox', `0 0 ${Math.max(1, series.length - 1)} 20`)
+  svg.setAttribute('preserveAspectRatio', 'none')
+  svg.setAttribute('class', 'sparkline')
+  svg.setAttribute('aria-hidden', 'true')
+  const line = document.createElementNS(svg.namespaceURI, 'polyline')
+  line.setAttribute('points', series.map((value, index) => `${index},${19 - (most === 0 ? 0 : value / most * 18)}`).join(' '))
+  svg.append(line)
+  return svg
+}
+
+customElements.define('service-status', ServiceStatusStrip)
