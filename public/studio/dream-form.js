@@ -74,10 +74,20 @@ export class DreamForm extends HTMLElement {
 
   #changed () {
     const length = [...this.dream].length
+    this.#fit(length)
     this.#count.textContent = length >= showCountFrom ? `${length} of ${maxLength} characters` : ''
     this.#showFault(length > maxLength ? `A dream has at most ${maxLength.toLocaleString('en')} characters. Take out ${length - maxLength}.` : '')
     this.showUsual()
     this.dispatchEvent(new Event('change-form'))
+  }
+
+  /** A long dream is set smaller, and the field grows with it. @param {number} length */
+  #fit (length) {
+    const { style } = this.#field
+    style.setProperty('--length', String(length))
+    if (CSS.supports('field-sizing', 'content')) return
+    style.height = 'auto'
+    style.height = `${this.#field.scrollHeight}px`
   }
 
   /** @param {string} sentence '' if there is no fault */

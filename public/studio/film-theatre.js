@@ -79,6 +79,7 @@ export class FilmTheatre extends HTMLElement {
   /** @param {Task} task */
   #build (task) {
     this.dataset.style = task.style
+    this.dataset.state = isCanceled(task) ? 'canceled' : task.status
     this.#dream.textContent = task.dream
     this.#code.write({ dream: task.dream, style: task.style, taskId: task.task_id })
     const actions = makeActions(task, { fullScreen: () => this.#dialog.querySelector('video')?.requestFullscreen(), onLeave: () => this.#leave() })
@@ -90,7 +91,7 @@ export class FilmTheatre extends HTMLElement {
 
   /** @param {Task} task */
   #withoutFilm (task) {
-    const words = make('p', { class: 'words' }, isCanceled(task) ? 'You cancelled this film.' : task.error)
+    const words = make('p', { class: 'words' }, isCanceled(task) ? 'This film was cancelled.' : task.error)
     if (!isOpen(task)) this.#strip.stop()
     return [this.#strip.element, ...isOpen(task) ? [] : [words]]
   }
@@ -106,7 +107,7 @@ export class FilmTheatre extends HTMLElement {
     video.addEventListener('loadedmetadata', () => this.#dialog.style.setProperty('--ratio', String(video.videoWidth / video.videoHeight)), { once: true })
     video.addEventListener('loadeddata', () => {
       const colour = mainColour(video)
-      if (colour !== undefined) this.#dialog.style.setProperty('--light', colour)
+      if (colour !== undefined) this.style.setProperty('--light', colour)
     }, { once: true })
     video.addEventListener('error', () => this.#screen.replaceChildren(make('p', { class: 'words' }, 'This film can no longer be played.')), { once: true })
     return video

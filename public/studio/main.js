@@ -10,6 +10,9 @@ customElements.define('film-card', FilmCard)
 customElements.define('dream-form', DreamForm)
 customElements.define('film-wall', FilmWall)
 
+/** px of a new card that are to be seen. */
+const leastInView = 160
+
 const form = find('dream-form', DreamForm)
 const wall = find('film-wall', FilmWall)
 
@@ -17,7 +20,8 @@ form.usualSeconds = (/** @type {Style} */ style) => library.usualSeconds(style)
 form.onCreate = async (/** @type {Creation} */ creation) => {
   const task = await create(creation)
   wall.resetFilters()
-  find(`film-card[data-id="${task.task_id}"]`, FilmCard).scrollIntoView({ block: 'nearest' })
+  const card = find(`film-card[data-id="${task.task_id}"]`, FilmCard)
+  if (card.getBoundingClientRect().top > innerHeight - leastInView) card.scrollIntoView({ block: 'center' })
   announce('Your dream is in line.')
 }
 studio.addEventListener('fill', (event) => form.fill(/** @type {CustomEvent} */ (event).detail))
@@ -28,6 +32,7 @@ library.addEventListener('change', (event) => {
   const task = /** @type {CustomEvent<Task>} */ (event).detail
   if (isOpen(task)) unfinished.add(task.task_id)
   else if (unfinished.delete(task.task_id)) announceEnd(task)
+  if (task.status === 'completed') form.showUsual()
   writeTitle()
 })
 library.addEventListener('remove', writeTitle)
@@ -36,7 +41,6 @@ library.addEventListener('remove', writeTitle)
 function announceEnd ({ status, dream, error }) {
   announce(status === 'completed' ? `Your film is ready: ${dream}` : error ?? '')
   lastEnd = status === 'completed' ? 'Film ready' : 'Failed'
-  form.showUsual()
 }
 
 /** What ended while the page was not looked at. */
