@@ -74,18 +74,20 @@ export class FilmWall extends HTMLElement {
       const next = await library.load({ status, style, cursor: this.#cursor })
       if (round !== this.#round) return
       live.note()
+      this.#isLoading = false
       this.#cursor = next
       this.#more.hidden = next === null
       this.#applyFilters()
     } catch (error) {
       if (round !== this.#round) return
       live.note(error)
+      this.#isLoading = false
       this.#more.hidden = false
       this.#say(sentenceOf(error))
+      return
     }
-    this.#isLoading = false
     // The observer speaks only when the button comes into sight: if it still is, the next page follows.
-    if (!this.#more.hidden && this.#query.search === '' && this.#more.getBoundingClientRect().top < innerHeight + 800 && live.isReachable) await this.#loadMore()
+    if (!this.#more.hidden && this.#query.search === '' && this.#more.getBoundingClientRect().top < innerHeight + 800) await this.#loadMore()
   }
 
   /** @param {Task} task */

@@ -1,13 +1,13 @@
 /** @import { Task } from '../types.js' */
 
-/** Dreams for those who have none at hand. */
+/** Dreams for those who have none at hand. Each fits into one line of the field, so that nothing moves when another one is shown. */
 export const exampleDreams = [
   'A whale swims through the clouds above my school',
-  'I take a lift to the sea floor and everyone there is reading',
-  'My grandmother’s piano is full of bees, and they play',
-  'A night train crosses a lake without touching the water',
+  'A lift goes down to a library on the sea floor',
+  'My grandmother’s piano is full of bees',
+  'A night train crosses a lake and leaves no wave',
   'Snow falls upwards in the market of my childhood',
-  'I run late for an exam in a house that has no doors',
+  'I am late for an exam in a house without doors',
   'A fox in a raincoat sells me back my lost keys'
 ]
 
