@@ -97,6 +97,6 @@ export class FilmCard extends HTMLElement {
   #showGone () {
     this.dataset.state = 'gone'
     this.#state.textContent = 'No longer kept'
-    this.#frame.append(make('span', { class: 'words' }, 'This film can no longer be played.'))
+    this.#frame.append(make('span', { class: 'words' }, 'This film is no longer kept.'))
   }
 }

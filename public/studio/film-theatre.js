@@ -2,6 +2,7 @@
 import { make, makeButton } from './dom.js'
 import { makeActions } from './film-actions.js'
 import { mainColour } from './film-colour.js'
+import { isGone } from './film-player.js'
 import { makeStrip } from './film-strip.js'
 import { library } from './studio.js'
 import { UseFromCode } from './use-from-code.js'
@@ -109,7 +110,10 @@ export class FilmTheatre extends HTMLElement {
       const colour = mainColour(video)
       if (colour !== undefined) this.style.setProperty('--light', colour)
     }, { once: true })
-    video.addEventListener('error', () => this.#screen.replaceChildren(make('p', { class: 'words' }, 'This film can no longer be played.')), { once: true })
+    video.addEventListener('error', async () => {
+      const words = await isGone(address) ? 'This film is no longer kept.' : 'This film cannot be played at the moment. Close it and open it again.'
+      this.#screen.replaceChildren(make('p', { class: 'words' }, words))
+    }, { once: true })
     return video
   }
 
