@@ -23,8 +23,12 @@ export class DreamForm extends HTMLElement {
   #button = find('#create', HTMLButtonElement, this)
   #usual = find('#usual', HTMLElement, this)
   #form = find('form', HTMLFormElement, this)
+  /** Whether the browser goes to another page, or loads this one anew. */
+  #isLeft = false
 
   connectedCallback () {
+    addEventListener('pagehide', () => { this.#isLeft = true })
+    addEventListener('pageshow', () => { this.#isLeft = false })
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
       this.#submit()
@@ -119,6 +123,8 @@ export class DreamForm extends HTMLElement {
       if (this.dream === creation.dream) this.#field.value = ''
       this.#changed()
     } catch (error) {
+      // A reload breaks the request off: the next page sends it again.
+      if (this.#isLeft) return
       // The service may have made the task: the same dream is sent with the same key.
       store({ ...creation, isSent: false })
       if (this.dream === '') this.fill(creation)
