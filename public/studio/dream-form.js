@@ -181,6 +181,7 @@ function newIdempotencyKey () {
  * @param {unknown} error
  */
 export function sentenceOf (error) {
-  if (error instanceof ApiError && error.retryAfterMs > 0) return `${error.message} That is in ${duration(error.retryAfterMs / 1000)}.`
+  // The sentence of the service speaks of a header.
+  if (error instanceof ApiError && error.code === 'too_many_requests') return `Too many requests within a minute. Try again in ${duration(error.retryAfterMs / 1000)}.`
   return error instanceof Error ? error.message : 'Something went wrong.'
 }
