@@ -111,12 +111,11 @@ export class Api {
   /**
    * The task now and after each change, until it has ended or the service ends the stream.
    * @param {string} id
-   * @param {{ signal: AbortSignal, onOpen: () => void }} options onOpen: called when the response has begun
+   * @param {{ signal: AbortSignal }} options
    * @returns {AsyncGenerator<Task>}
    */
-  async * follow (id, { signal, onOpen }) {
+  async * follow (id, { signal }) {
     const response = await this.#send('GET', `video-status/${encodeURIComponent(id)}/events`, { signal, headers: { accept: 'text/event-stream' }, timeoutMs: 0 })
-    onOpen()
     if (response.body === null) return
     try {
       for await (const { data } of readEvents(response.body)) yield JSON.parse(data)

@@ -5,8 +5,8 @@ import { ApiError, UnreachableError } from './api.js'
 
 /** A browser opens six connections to a server, for all of its tabs, and videos need some of them. */
 const maxStreams = 2
-/** From the response of a stream to its first event, which the service sends at once. */
-const firstEventMs = 4_000
+/** From the request of a stream to its first event, which the service sends at once. Some proxies hold back the headers, too. */
+const firstEventMs = 5_000
 const longPollSeconds = 5
 /** Between two rounds in which the tasks without a stream are read, and how many of them in one round. */
 const roundMs = { visible: 4_000, hidden: 10_000 }
@@ -114,11 +114,9 @@ export class Live extends EventTarget {
    */
   async #readStream (id, signal) {
     const held = new AbortController()
-    /** @type {number | undefined} */
-    let timer
-    const onOpen = () => { timer = setTimeout(() => held.abort(), firstEventMs) }
+    const timer = setTimeout(() => held.abort(), firstEventMs)
     try {
-      for await (const task of this.#api.follow(id, { signal: AbortSignal.any([signal, held.signal]), onOpen })) {
+      for await (const task of this.#api.follow(id, { signal: AbortSignal.any([signal, held.signal]) })) {
         clearTimeout(timer)
         this.#take(task)
       }
