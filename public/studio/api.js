@@ -1,5 +1,6 @@
 /** @import { Creation, ServiceStatus, Task, TaskList } from '../types.js' */
 import { readEvents } from './event-stream.js'
+import * as storage from './storage.js'
 
 /** The address of the service: the page may be served below a path. */
 export const serviceUrl = new URL('.', document.baseURI).href
@@ -33,6 +34,19 @@ export class ApiError extends Error {
 export class UnreachableError extends Error {}
 
 const keyName = 'dreamreel.key'
+/** What the clock of this device may be wrong by without being corrected, since the service tells whole seconds only. */
+const maxSkewMs = 2_000
+let skewMs = 0
+
+/** The time of the service, ms since the epoch. */
+export const serviceNow = () => Date.now() + skewMs
+
+/** @param {Response} response */
+function noteTime ({ headers }) {
+  const ms = Date.parse(headers.get('date') ?? '') - Date.now()
+  if (Number.isFinite(ms)) skewMs = Math.abs(ms) > maxSkewMs ? ms : 0
+}
+
 const timeoutMs = 20_000
 
 /** The public API of the service, with the API key of this tab. */
@@ -40,7 +54,7 @@ export class Api {
   #key
 
   /** @param {string | null} [key] by default the one that the tab has kept */
-  constructor (key = sessionStorage.getItem(keyName)) {
+  constructor (key = storage.session.get(keyName)) {
     this.#key = key
   }
 
@@ -51,8 +65,7 @@ export class Api {
 
   set key (key) {
     this.#key = key
-    if (key === null) sessionStorage.removeItem(keyName)
-    else sessionStorage.setItem(keyName, key)
+    storage.session.set(keyName, key)
   }
 
   /**
@@ -103,6 +116,11 @@ export class Api {
     await this.#send('DELETE', `video-status/${encodeURIComponent(id)}`)
   }
 
+  /** @throws {UnreachableError} if no instance answers */
+  async ping () {
+    await this.#send('GET', 'livez')
+  }
+
   /** @returns {Promise<ServiceStatus>} */
   async serviceStatus () {
     return readJson(await this.#send('GET', 'status'))
@@ -134,17 +152,19 @@ export class Api {
     const signals = [signal, limitMs > 0 ? AbortSignal.timeout(limitMs) : undefined].filter((given) => given !== undefined)
     /** @type {Record<string, string>} */
     const authorization = this.#key === null ? {} : { authorization: `Bearer ${this.#key}` }
+    const request = { method, headers: { ...headers, ...authorization }, signal: AbortSignal.any(signals), cache: /** @type {const} */ ('no-store') }
     let response
     try {
-      response = await fetch(new URL(path, serviceUrl), { method, headers: { ...headers, ...authorization }, signal: AbortSignal.any(signals), cache: 'no-store' })
+      response = await fetch(new URL(path, serviceUrl), request)
     } catch (cause) {
       throw new UnreachableError('The server cannot be reached.', { cause })
     }
+    noteTime(response)
     if (response.ok) return response
     const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json') === true
     const problem = isProblem ? await readJson(response) : {}
-    // Proxies answer with a page of their own while no instance can be reached.
-    if (!isProblem && [502, 503, 504].includes(response.status)) throw new UnreachableError('The server cannot be reached.')
+    // Proxies answer so while no instance can be reached.
+    if ([502, 504].includes(response.status) || (!isProblem && response.status === 503)) throw new UnreachableError('The server cannot be reached.')
     throw new ApiError(response.status, problem, Number(response.headers.get('retry-after') ?? 0) * 1000)
   }
 }

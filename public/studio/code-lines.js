@@ -47,6 +47,7 @@ function javascript ({ serviceUrl, hasKey, dream, style, taskId }) {
   const waiting = [
     'while (task.status !== "completed" && task.status !== "failed") {',
     '  const response = await fetch(service + "video-status/" + task.task_id, { headers: { ...headers, prefer: "wait=60" } });',
+    '  if (!response.ok) throw new Error((await response.json()).detail);',
     '  task = await response.json();',
     '}',
     'console.log(task.video_url ?? task.error);'

@@ -54,9 +54,26 @@ export function find (selector, kind, parent = document) {
 
 export const prefersStillness = matchMedia('(prefers-reduced-motion: reduce)')
 
-/** Tells those who listen to the page instead of looking at it. @param {string} sentence */
+/** Tells those who listen to the page instead of looking at it. An open dialog has its own place for it, the only one that is read then. @param {string} sentence */
 export function announce (sentence) {
-  find('#announcements', HTMLElement).textContent = sentence
+  const place = document.querySelector('dialog[open] .announcements') ?? find('#announcements', HTMLElement)
+  place.textContent = sentence
+}
+
+/** Where a dialog has its announcements. */
+export function makeAnnouncements () {
+  return make('p', { class: 'announcements unseen', role: 'status' })
+}
+
+/**
+ * Shows a video on the whole screen.
+ * @param {HTMLVideoElement | null} video
+ * @returns {boolean} whether the browser can do that
+ */
+export function showFullScreen (video) {
+  if (video?.requestFullscreen === undefined) return false
+  video.requestFullscreen().catch(() => announce('The browser does not allow the full screen.'))
+  return true
 }
 
 /**
@@ -66,7 +83,10 @@ export function announce (sentence) {
  */
 export async function transition (change) {
   if (document.startViewTransition === undefined || prefersStillness.matches || document.visibilityState === 'hidden') return change()
-  await document.startViewTransition(change).finished
+  const { ready, finished } = document.startViewTransition(change)
+  // It is skipped if another one follows at once. The change is made nevertheless.
+  ready.catch(() => {})
+  await finished
 }
 
 /**

@@ -1,6 +1,7 @@
 /** @import { Creation, Style } from '../types.js' */
 import { ApiError } from './api.js'
 import { announce, find, prefersStillness } from './dom.js'
+import { session } from './storage.js'
 import { duration, exampleDreams } from './words.js'
 
 const maxLength = 2_000
@@ -25,6 +26,7 @@ export class DreamForm extends HTMLElement {
   #form = find('form', HTMLFormElement, this)
   /** Whether the browser goes to another page, or loads this one anew. */
   #isLeft = false
+  #isSending = false
 
   connectedCallback () {
     addEventListener('pagehide', () => { this.#isLeft = true })
@@ -114,8 +116,10 @@ export class DreamForm extends HTMLElement {
 
   /** @param {Creation} creation */
   async #create (creation) {
-    if (this.#button.disabled) return
-    this.#button.disabled = true
+    if (this.#isSending) return
+    this.#isSending = true
+    // Not `disabled`, which would take the focus away.
+    this.#button.setAttribute('aria-disabled', 'true')
     store({ ...creation, isSent: true })
     try {
       await this.onCreate(creation)
@@ -125,14 +129,15 @@ export class DreamForm extends HTMLElement {
     } catch (error) {
       // A reload breaks the request off: the next page sends it again.
       if (this.#isLeft) return
-      // The service may have made the task: the same dream is sent with the same key.
-      store({ ...creation, isSent: false })
+      // The service may have made the task: the same dream is sent with the same key, unless that can no longer make one.
+      store(error instanceof ApiError && error.code.startsWith('idempotency_key_') ? null : { ...creation, isSent: false })
       if (this.dream === '') this.fill(creation)
       this.#showFault(sentenceOf(error))
       announce(sentenceOf(error))
       this.#field.focus()
     } finally {
-      this.#button.disabled = false
+      this.#isSending = false
+      this.#button.removeAttribute('aria-disabled')
     }
   }
 
@@ -162,13 +167,12 @@ export class DreamForm extends HTMLElement {
 
 /** @param {Creation & { isSent: boolean } | null} creation isSent: its answer is awaited */
 function store (creation) {
-  if (creation === null) sessionStorage.removeItem(creationName)
-  else sessionStorage.setItem(creationName, JSON.stringify(creation))
+  session.set(creationName, creation === null ? null : JSON.stringify(creation))
 }
 
 /** @returns {Creation & { isSent: boolean } | null} */
 function readStored () {
-  return JSON.parse(sessionStorage.getItem(creationName) ?? 'null')
+  return JSON.parse(session.get(creationName) ?? 'null')
 }
 
 /** Without `crypto.randomUUID`, which needs HTTPS. */
@@ -176,12 +180,20 @@ function newIdempotencyKey () {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
+/** The service words these for programs. @type {Record<string, string>} */
+const sentences = {
+  api_key_missing: 'This service wants an API key.',
+  api_key_invalid: 'The API key is not valid here, or no longer.',
+  too_many_requests: 'Too many requests within a minute.',
+  too_many_open_tasks: 'As many films are in the making as may be at a time.'
+}
+
 /**
  * What a failed request means to the user.
  * @param {unknown} error
  */
 export function sentenceOf (error) {
-  // The sentence of the service speaks of a header.
-  if (error instanceof ApiError && error.code === 'too_many_requests') return `Too many requests within a minute. Try again in ${duration(error.retryAfterMs / 1000)}.`
-  return error instanceof Error ? error.message : 'Something went wrong.'
+  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : 'Something went wrong.'
+  const sentence = sentences[error.code] ?? error.message
+  return error.retryAfterMs > 0 ? `${sentence} Try again in ${duration(error.retryAfterMs / 1000)}.` : sentence
 }

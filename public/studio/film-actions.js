@@ -18,24 +18,27 @@ export function makeActions (task, { fullScreen, onLeave }) {
 
   /** @param {() => Promise<unknown>} work */
   const run = (work) => async () => {
+    if (row.ariaBusy === 'true') return
     fault.textContent = ''
-    row.inert = true
+    row.ariaBusy = 'true'
     try {
       await work()
     } catch (error) {
       fault.textContent = sentenceOf(error)
     } finally {
-      row.inert = false
+      row.ariaBusy = 'false'
     }
   }
 
   if (isOpen(task)) add(makeButton('stop', 'Cancel', run(() => cancel(task))))
   if (task.status === 'failed') {
     const again = makeButton('again', 'Try again', run(async () => {
-      const { task_id: id } = await retry(task)
+      const next = await retry(task)
       onLeave()
-      document.querySelector(`film-card[data-id="${id}"] a`)?.scrollIntoView({ block: 'nearest' })
-      announce('The film is being made again.')
+      const card = document.querySelector(`film-card[data-id="${next.task_id}"]`)
+      card?.scrollIntoView({ block: 'nearest' })
+      card?.querySelector('a')?.focus()
+      announce(next.status === 'failed' ? 'The film has failed again.' : 'The film is being made again.')
     }))
     const another = makeButton('pen', 'Change the dream', () => {
       onLeave()
@@ -62,6 +65,7 @@ function makeRemoval (work) {
     if (button.dataset.said === undefined) {
       button.dataset.said = 'Press again to delete'
       button.setAttribute('aria-label', 'Press again to delete this film for good')
+      announce('Press again to delete this film for good.')
       timer = setTimeout(reset, confirmMs)
     } else {
       reset()

@@ -1,5 +1,5 @@
 /** @import { Task } from '../types.js' */
-import { make } from './dom.js'
+import { make, showFullScreen } from './dom.js'
 import { makeActions } from './film-actions.js'
 import { makePlayer } from './film-player.js'
 import { makeStrip } from './film-strip.js'
@@ -58,13 +58,15 @@ export class FilmCard extends HTMLElement {
     const isArrival = before !== undefined && isOpen(before)
     this.dataset.state = isCanceled(task) ? 'canceled' : task.status
     this.#state.textContent = stateWords(task)
-    this.#frame.setAttribute('aria-label', `${stateWords(task)}: ${task.dream}`)
+    this.#label(stateWords(task), task.dream, task.error)
     const actions = makeActions(task, {
-      fullScreen: () => this.querySelector('video')?.requestFullscreen(),
+      fullScreen: () => showFullScreen(this.querySelector('video')) || this.#frame.click(),
       onLeave: () => {}
     })
+    const hadFocus = this.#actions.contains(document.activeElement)
     this.#actions.replaceWith(actions)
     this.#actions = actions
+    if (hadFocus) this.#frame.focus()
     if (task.video_url !== null) return this.#showFilm(task, task.video_url, isArrival)
     this.#strip ??= makeStrip()
     const words = make('span', { class: 'words' }, task.error ?? '')
@@ -87,6 +89,7 @@ export class FilmCard extends HTMLElement {
     })
     if (isArrival) {
       this.#strip?.show({ share: 1, isEstimate: false, text: '' })
+      this.#strip?.stop()
       player.classList.add('arriving')
       this.#frame.append(player)
     } else {
@@ -94,7 +97,13 @@ export class FilmCard extends HTMLElement {
     }
   }
 
+  /** What the link says to those who do not see it. @param {...(string | null)} parts */
+  #label (...parts) {
+    this.#frame.setAttribute('aria-label', parts.filter(Boolean).join(': '))
+  }
+
   #showGone () {
+    this.#label('No longer kept', this.#task?.dream ?? null)
     this.dataset.state = 'gone'
     this.#state.textContent = 'No longer kept'
     this.#frame.append(make('span', { class: 'words' }, 'This film is no longer kept.'))

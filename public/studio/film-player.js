@@ -24,7 +24,7 @@ export function makePlayer ({ video: address, poster, onColour, onRatio, onGone 
   /** @type {HTMLVideoElement | undefined} */
   let video
   if (poster !== null) {
-    const image = make('img', { src: poster, alt: '', crossorigin: 'anonymous', loading: 'lazy', decoding: 'async' })
+    const image = make('img', { src: poster, alt: '', loading: 'lazy', decoding: 'async' })
     image.addEventListener('load', () => {
       onRatio(image.naturalWidth / image.naturalHeight)
       takeColour(image)
@@ -39,7 +39,7 @@ export function makePlayer ({ video: address, poster, onColour, onRatio, onGone 
   }
 
   const makeVideo = () => {
-    const made = make('video', { muted: true, loop: true, playsinline: true, preload: 'auto', crossorigin: 'anonymous', tabindex: -1, 'aria-hidden': 'true' })
+    const made = make('video', { muted: true, loop: true, playsinline: true, preload: 'auto', tabindex: -1, 'aria-hidden': 'true' })
     // The attribute alone does not mute a video that a script has made.
     made.muted = true
     made.addEventListener('loadeddata', () => {

@@ -1,5 +1,5 @@
 /** @import { Task } from '../types.js' */
-import { make, makeButton } from './dom.js'
+import { make, makeAnnouncements, makeButton, showFullScreen } from './dom.js'
 import { makeActions } from './film-actions.js'
 import { mainColour } from './film-colour.js'
 import { isGone } from './film-player.js'
@@ -38,12 +38,13 @@ export class FilmTheatre extends HTMLElement {
     const drawer = make('details', { class: 'code' }, make('summary', {}, 'Use it from code'), this.#code)
     const close = makeButton('close', 'Close', () => this.#leave(), { isQuiet: true })
     close.classList.add('close')
-    this.#dialog.append(this.#screen, make('div', { class: 'beside' }, this.#dream, this.#state, this.#actions, drawer), close)
+    this.#dialog.append(makeAnnouncements(), this.#screen, make('div', { class: 'beside' }, this.#dream, this.#state, this.#actions, drawer), close)
     this.#dialog.addEventListener('cancel', (event) => {
       event.preventDefault()
       this.#leave()
     })
-    this.#dialog.addEventListener('click', (event) => { if (event.target === this.#dialog) this.#leave() })
+    // The browser may close it without asking.
+    this.#dialog.addEventListener('close', () => this.#leave())
   }
 
   connectedCallback () {
@@ -83,7 +84,7 @@ export class FilmTheatre extends HTMLElement {
     this.dataset.state = isCanceled(task) ? 'canceled' : task.status
     this.#dream.textContent = task.dream
     this.#code.write({ dream: task.dream, style: task.style, taskId: task.task_id })
-    const actions = makeActions(task, { fullScreen: () => this.#dialog.querySelector('video')?.requestFullscreen(), onLeave: () => this.#leave() })
+    const actions = makeActions(task, { fullScreen: () => showFullScreen(this.#dialog.querySelector('video')), onLeave: () => this.#leave() })
     this.#actions.replaceWith(actions)
     this.#actions = actions
     this.#screen.replaceChildren(...task.video_url === null ? this.#withoutFilm(task) : [this.#makeVideo(task.video_url, task.poster_url)])
@@ -102,7 +103,7 @@ export class FilmTheatre extends HTMLElement {
    * @param {string | null} poster
    */
   #makeVideo (address, poster) {
-    const video = make('video', { controls: true, loop: true, muted: true, playsinline: true, crossorigin: 'anonymous', poster, src: address, 'aria-label': `Film: ${this.#task.dream}` })
+    const video = make('video', { controls: true, loop: true, muted: true, playsinline: true, poster, src: address, 'aria-label': `Film: ${this.#task.dream}` })
     video.muted = true
     video.autoplay = !matchMedia('(prefers-reduced-motion: reduce)').matches
     video.addEventListener('loadedmetadata', () => this.#dialog.style.setProperty('--ratio', String(video.videoWidth / video.videoHeight)), { once: true })

@@ -2,6 +2,7 @@
 import { find, make, makeButton } from './dom.js'
 import { sentenceOf } from './dream-form.js'
 import { FilmCard } from './film-card.js'
+import { local } from './storage.js'
 import { askForKey, library, live, studio } from './studio.js'
 import { exampleDreams, isOpen } from './words.js'
 
@@ -23,7 +24,7 @@ export class FilmWall extends HTMLElement {
   #round = 0
 
   connectedCallback () {
-    this.#setRatio(Number(localStorage.getItem(ratioName)) || 9 / 16)
+    this.#setRatio(Number(local.get(ratioName)) || 9 / 16)
     library.addEventListener('change', (event) => this.#show(/** @type {CustomEvent<Task>} */ (event).detail))
     library.addEventListener('remove', (event) => this.#drop(/** @type {CustomEvent<string>} */ (event).detail))
     studio.addEventListener('key', () => {
@@ -107,8 +108,12 @@ export class FilmWall extends HTMLElement {
 
   /** @param {string} id */
   #drop (id) {
-    this.#cards.get(id)?.remove()
+    const card = this.#cards.get(id)
+    const { activeElement } = document
+    const neighbour = card?.nextElementSibling ?? card?.previousElementSibling
+    card?.remove()
     this.#cards.delete(id)
+    if (activeElement !== document.activeElement) neighbour?.querySelector('a')?.focus()
     this.#applyFilters()
   }
 
@@ -130,13 +135,14 @@ export class FilmWall extends HTMLElement {
    * @param {{ status: string | undefined, style: string | undefined, search: string }} query
    */
   #describe (shown, { status, style, search }) {
+    if (this.#isLoading) return
+    if (search !== '') return this.#say(`${shown} of ${this.#cards.size} loaded films ${shown === 1 ? 'matches' : 'match'} “${search}”.`)
+    if (shown === 0 && (status !== '' || style !== '')) return this.#say('No film is like that.')
     if (library.refusal?.isAboutKey === true) {
-      return this.#say('These are the films that this browser has made. With an API key, all films of the key are here.', makeButton('key', 'Enter a key', () => askForKey()))
+      const sentence = shown === 0 ? 'With an API key, all films of the key are here.' : 'These are films that this browser has made. With an API key, all films of the key are here.'
+      return this.#say(sentence, makeButton('key', 'Enter a key', () => askForKey()))
     }
-    if (search !== '') return this.#say(`${shown} of ${this.#cards.size} loaded films ${shown === 1 ? 'tells' : 'tell'} of “${search}”.`)
     if (shown > 0) return this.#say('')
-    if (this.#isLoading) return this.#say('')
-    if (status !== '' || style !== '') return this.#say('No film is like that.')
     this.#say('Nothing has been dreamt here yet. Begin with one of these:', ...exampleDreams.slice(0, 3).map((dream) => {
       const example = make('button', { type: 'button', class: 'example' }, dream)
       example.addEventListener('click', () => studio.dispatchEvent(new CustomEvent('fill', { detail: { dream } })))
@@ -162,7 +168,7 @@ export class FilmWall extends HTMLElement {
   #takeRatio (ratio) {
     if (this.#hasRatio || !(ratio > 0 && ratio < Infinity)) return
     this.#hasRatio = true
-    localStorage.setItem(ratioName, String(ratio))
+    local.set(ratioName, String(ratio))
     this.#setRatio(ratio)
   }
 

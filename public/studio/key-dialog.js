@@ -75,6 +75,8 @@ export class KeyDialog extends HTMLElement {
         this.#use.disabled = true
         const fault = await tryKey(key)
         this.#use.disabled = false
+        // The user may have closed the dialog meanwhile.
+        if (!this.#dialog.open) return
         this.#fault.textContent = fault ?? ''
         if (fault !== null) return this.#field.select()
         onKey(key)

@@ -1,14 +1,14 @@
 /** @import { Api } from './api.js' */
 /** @import { Source, Style, Task } from '../types.js' */
 import { ApiError } from './api.js'
+import { local } from './storage.js'
 
 const idsName = 'dreamreel.films'
 const maxIds = 500
 const pageSize = 30
 
 /**
- * The tasks that the page knows. It emits `change` with a task that is new or was changed, `remove` with the id of one that is gone, and
- * `source` when it is known where the films come from.
+ * The tasks that the page knows. It emits `change` with a task that is new or was changed, and `remove` with the id of one that is gone.
  */
 export class Library extends EventTarget {
   /** @type {Map<string, Task>} */
@@ -18,6 +18,10 @@ export class Library extends EventTarget {
   source = 'service'
   /** Why the list of the service cannot be used; null if it can. @type {ApiError | null} */
   refusal = null
+
+  #isSourceKnown = false
+  /** +1 with each API key: what was asked with an older one is not taken in. */
+  #epoch = 0
 
   /** @param {Api} api */
   constructor (api) {
@@ -56,8 +60,8 @@ export class Library extends EventTarget {
    * @param {Task} task
    */
   putCreated (task) {
-    storeIds([task.task_id, ...storedIds()])
     this.put(task)
+    storeIds([task.task_id, ...storedIds()])
   }
 
   /** @param {string} id */
@@ -69,6 +73,8 @@ export class Library extends EventTarget {
 
   /** Forgets all tasks, because another API key may not see them. Their ids stay in the browser. */
   clear () {
+    this.#epoch++
+    this.#isSourceKnown = false
     for (const id of this.#tasks.keys()) {
       this.#tasks.delete(id)
       this.dispatchEvent(new CustomEvent('remove', { detail: id }))
@@ -82,25 +88,30 @@ export class Library extends EventTarget {
    * @throws {ApiError | import('./api.js').UnreachableError}
    */
   async load ({ cursor = null, ...filter }) {
-    if (cursor === null && this.#tasks.size === 0) await this.#chooseSource()
-    if (this.source === 'browser') return this.#loadStored(cursor)
-    const { items, next_cursor: next } = await this.#api.list({ ...filter, cursor, limit: pageSize })
-    for (const task of items) this.put(task)
-    return next
+    if (this.#isSourceKnown && this.source === 'browser') return this.#loadStored(cursor)
+    const epoch = this.#epoch
+    try {
+      const { items, next_cursor: next } = await this.#api.list({ ...filter, cursor, limit: pageSize })
+      if (epoch !== this.#epoch) return null
+      this.#chooseSource('service', null)
+      for (const task of items) this.put(task)
+      return next
+    } catch (error) {
+      // Without API keys, a service that others can reach gives no list: then the films are those that this browser has made.
+      if (epoch !== this.#epoch || !(error instanceof ApiError) || ![401, 403].includes(error.status)) throw error
+      this.#chooseSource('browser', error)
+      return this.#loadStored(null)
+    }
   }
 
-  /** Without API keys, a service that others can reach gives no list: then the films are those that this browser has made. */
-  async #chooseSource () {
-    try {
-      await this.#api.list({ limit: 1 })
-      this.source = 'service'
-      this.refusal = null
-    } catch (error) {
-      if (!(error instanceof ApiError) || ![401, 403].includes(error.status)) throw error
-      this.source = 'browser'
-      this.refusal = error
-    }
-    this.dispatchEvent(new Event('source'))
+  /**
+   * @param {Source} source
+   * @param {ApiError | null} refusal
+   */
+  #chooseSource (source, refusal) {
+    this.#isSourceKnown = true
+    this.source = source
+    this.refusal = refusal
   }
 
   /**
@@ -108,19 +119,24 @@ export class Library extends EventTarget {
    * @returns {Promise<string | null>}
    */
   async #loadStored (cursor) {
-    const ids = storedIds()
-    const from = cursor === null ? 0 : ids.indexOf(cursor) + 1
-    const page = ids.slice(from, from + pageSize)
+    // The ids begin with the time of creation.
+    const ids = storedIds().sort().reverse().filter((id) => cursor === null || id < cursor)
+    const page = ids.slice(0, pageSize)
+    const epoch = this.#epoch
     for (const id of page) {
       try {
-        this.put(await this.#api.get(id))
+        const task = await this.#api.get(id)
+        if (epoch !== this.#epoch) return null
+        this.put(task)
       } catch (error) {
         if (!(error instanceof ApiError) || error.isTemporary) throw error
+        // No film can be read without a key.
+        if (error.isAboutKey) return null
         // It has expired or was deleted, or it belongs to another API key, which may be entered again.
         if (error.status === 404 && this.#api.key === null) storeIds(storedIds().filter((stored) => stored !== id))
       }
     }
-    return from + pageSize < ids.length ? page.at(-1) ?? null : null
+    return ids.length > pageSize ? page.at(-1) ?? null : null
   }
 
   /**
@@ -140,11 +156,11 @@ export class Library extends EventTarget {
 
 /** @returns {string[]} newest first */
 function storedIds () {
-  const ids = JSON.parse(localStorage.getItem(idsName) ?? '[]')
+  const ids = JSON.parse(local.get(idsName) ?? '[]')
   return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : []
 }
 
 /** @param {string[]} ids */
 function storeIds (ids) {
-  localStorage.setItem(idsName, JSON.stringify([...new Set(ids)].slice(0, maxIds)))
+  local.set(idsName, JSON.stringify([...new Set(ids)].slice(0, maxIds)))
 }

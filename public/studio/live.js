@@ -16,7 +16,7 @@ const retryMs = [1_000, 2_000, 4_000, 8_000]
 /**
  * Keeps the open tasks of the library up to date. While the page is visible, the newest ones have a stream of events each, or a long-poll where
  * a proxy holds streams back. All others are read every few seconds. It emits `reachable` and `unreachable` when the server, or the way to
- * it, comes back and goes.
+ * it, comes back and goes, and `refused` with the error if the API key is no longer valid.
  */
 export class Live extends EventTarget {
   #api
@@ -88,6 +88,7 @@ export class Live extends EventTarget {
       this.#waiting.add(id)
     }
     this.#streams.clear()
+    this.#canStream = true
     this.#wake.abort()
     this.#wake = new AbortController()
     this.#fillStreams()
@@ -101,7 +102,7 @@ export class Live extends EventTarget {
     while (!signal.aborted) {
       try {
         if (this.#canStream) await this.#readStream(id, signal)
-        else this.#take(await this.#api.get(id, { waitSeconds: longPollSeconds, signal }))
+        else await this.#longPoll(id, signal)
       } catch (error) {
         if (!signal.aborted) await this.#handle(id, error)
       }
@@ -130,16 +131,43 @@ export class Live extends EventTarget {
     if (!signal.aborted) await pause(retryMs[0], this.#wake.signal)
   }
 
+  /**
+   * @param {string} id
+   * @param {AbortSignal} signal
+   */
+  async #longPoll (id, signal) {
+    this.#take(await this.#api.get(id, { waitSeconds: longPollSeconds, signal }))
+    // A proxy may have dropped the wish to wait.
+    if (!signal.aborted) await pause(retryMs[0], this.#wake.signal)
+  }
+
   async #readInRounds () {
     for (;;) {
       await pause(roundMs[document.visibilityState], this.#wake.signal)
-      for (const id of newestFirst(this.#waiting).slice(0, maxReads)) {
-        try {
-          this.#take(await this.#api.get(id))
-        } catch (error) {
-          await this.#handle(id, error)
-        }
-      }
+      if (!this.isReachable && this.#waiting.size + this.#streams.size === 0) await this.#askWhetherReachable()
+      for (const id of [...this.#waiting].slice(0, maxReads)) await this.#read(id)
+    }
+  }
+
+  /** Reads a task that has no stream, and puts it behind the others. @param {string} id */
+  async #read (id) {
+    if (!this.#waiting.delete(id)) return
+    this.#waiting.add(id)
+    try {
+      const task = await this.#api.get(id)
+      // The API key may have changed meanwhile.
+      if (this.#waiting.has(id) || this.#streams.has(id)) this.#take(task)
+    } catch (error) {
+      await this.#handle(id, error)
+    }
+  }
+
+  async #askWhetherReachable () {
+    try {
+      await this.#api.ping()
+      this.note()
+    } catch (error) {
+      this.note(error)
     }
   }
 
@@ -159,6 +187,7 @@ export class Live extends EventTarget {
     if (error instanceof ApiError && !error.isTemporary) {
       this.#leave(id)
       if (error.status === 404) this.#library.forget(id)
+      if (error.isAboutKey) this.dispatchEvent(new CustomEvent('refused', { detail: error }))
       return
     }
     const asked = error instanceof ApiError ? error.retryAfterMs : 0

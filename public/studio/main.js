@@ -1,10 +1,12 @@
 /** @import { Creation, Style, Task } from '../types.js' */
+import { ApiError } from './api.js'
 import { announce, find, transition } from './dom.js'
-import { DreamForm } from './dream-form.js'
+import { DreamForm, sentenceOf } from './dream-form.js'
 import { FilmCard } from './film-card.js'
 import { FilmWall } from './film-wall.js'
+import { local } from './storage.js'
 import { api, askForKey, create, library, live, studio, withKey } from './studio.js'
-import { isOpen, progressOf } from './words.js'
+import { isOpen, stateWords } from './words.js'
 
 customElements.define('film-card', FilmCard)
 customElements.define('dream-form', DreamForm)
@@ -35,7 +37,10 @@ library.addEventListener('change', (event) => {
   if (task.status === 'completed') form.showUsual()
   writeTitle()
 })
-library.addEventListener('remove', writeTitle)
+library.addEventListener('remove', (event) => {
+  unfinished.delete(/** @type {CustomEvent<string>} */ (event).detail)
+  writeTitle()
+})
 
 /** @param {Task} task */
 function announceEnd ({ status, dream, error }) {
@@ -53,22 +58,31 @@ document.addEventListener('visibilitychange', () => {
 function writeTitle () {
   const open = library.tasks.filter(isOpen)
   const [newest] = open
-  const state = newest === undefined ? document.visibilityState === 'hidden' ? lastEnd : '' : newest.progress === null ? progressOf(newest, { usualSeconds: undefined }).text.split(',')[0] : `${newest.progress} %`
+  const state = newest === undefined ? document.visibilityState === 'hidden' ? lastEnd : '' : newest.progress === null ? stateWords(newest) : `${newest.progress} %`
   const more = open.length > 1 ? ` (${open.length})` : ''
   document.title = state ? `${state}${more} · Dreamreel` : 'Dreamreel'
 }
 
 const connection = find('#connection', HTMLElement)
+const tellMs = 8_000
+/** @param {string} sentence that is shown for some seconds */
+function tell (sentence) {
+  connection.textContent = sentence
+  setTimeout(() => { if (connection.textContent === sentence) connection.textContent = '' }, tellMs)
+}
 live.addEventListener('unreachable', () => {
   connection.textContent = library.tasks.some(isOpen)
     ? 'The server cannot be reached. Your film goes on being made; this page looks again every few seconds.'
-    : 'The server cannot be reached.'
+    : 'The server cannot be reached. This page looks again every few seconds.'
+  announce(connection.textContent)
   document.documentElement.toggleAttribute('data-lost', true)
 })
 live.addEventListener('reachable', () => {
   connection.textContent = ''
+  announce('The server can be reached again.')
   document.documentElement.toggleAttribute('data-lost', false)
 })
+live.addEventListener('refused', (event) => askForKey(/** @type {CustomEvent<ApiError>} */ (event).detail))
 
 find('#key-button', HTMLButtonElement).addEventListener('click', () => askForKey())
 const writeKeyButton = () => { find('#key-button span', HTMLElement).textContent = api.key === null ? 'API key' : 'API key in use' }
@@ -79,14 +93,14 @@ find('#theme-button', HTMLButtonElement).addEventListener('click', () => {
   const isDark = getComputedStyle(document.documentElement).colorScheme === 'dark' || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches)
   const theme = isDark ? 'light' : 'dark'
   document.documentElement.dataset.theme = theme
-  localStorage.setItem('dreamreel.theme', theme)
+  local.set('dreamreel.theme', theme)
 })
 
 const status = find('#status', HTMLDetailsElement)
 status.addEventListener('toggle', async () => {
   status.querySelector('service-status')?.remove()
   const { ServiceStatusStrip } = await import('./service-status.js')
-  if (status.open) status.append(new ServiceStatusStrip())
+  if (status.open && status.querySelector('service-status') === null) status.append(new ServiceStatusStrip())
 })
 
 const code = find('#code', HTMLDetailsElement)
@@ -101,34 +115,57 @@ form.addEventListener('change-form', showCode)
 
 /** @type {import('./film-theatre.js').FilmTheatre | undefined} */
 let theatre
+
+const addressedId = () => location.hash.match(/^#\/([\w-]+)$/)?.[1]
+
 /** Shows the film of the address, `#/task_id`, or the wall. */
 async function showAddress () {
-  const id = location.hash.match(/^#\/([\w-]+)$/)?.[1]
+  const id = addressedId()
   if (theatre?.taskId === id) return
-  const card = document.querySelector(`film-card[data-id="${id ?? theatre?.taskId}"]`)
-  const frame = card?.querySelector('.frame') ?? null
-  const before = theatre
+  if (id === undefined) return closeTheatre()
+  try {
+    const [{ FilmTheatre }, task] = await Promise.all([import('./film-theatre.js'), library.get(id) ?? withKey(() => api.get(id))])
+    // The user may have gone on meanwhile.
+    if (addressedId() !== id) return
+    library.put(task)
+    const opened = new FilmTheatre(task)
+    const before = theatre
+    theatre = opened
+    opened.addEventListener('leave', () => { if (theatre === opened) showWall() })
+    await morph(frameOf(id), () => {
+      before?.remove()
+      document.body.append(opened)
+    })
+  } catch (error) {
+    if (addressedId() !== id) return
+    await closeTheatre()
+    const isGone = error instanceof ApiError && error.status === 404
+    tell(isGone ? 'There is no such film, or it is no longer kept.' : sentenceOf(error))
+    if (isGone) showWall()
+  }
+}
+
+/** Changes the address to that of the wall, which stays where it is. */
+function showWall () {
+  history.pushState(null, '', location.pathname + location.search)
+  closeTheatre()
+}
+
+async function closeTheatre () {
+  if (theatre === undefined) return
+  const closed = theatre
+  const frame = frameOf(closed.taskId)
   theatre = undefined
-  if (id === undefined) {
-    if (before === undefined) return
-    await morph(frame, () => before.remove())
-    if (frame instanceof HTMLElement) frame.focus({ preventScroll: false })
-    return
-  }
-  const [{ FilmTheatre }, task] = await Promise.all([import('./film-theatre.js'), library.get(id) ?? withKey(() => api.get(id)).catch(() => undefined)])
-  if (task === undefined) {
-    announce('There is no such film.')
-    connection.textContent = 'There is no such film, or it is no longer kept.'
-    return history.replaceState(null, '', location.pathname + location.search)
-  }
-  library.put(task)
-  const opened = new FilmTheatre(task)
-  theatre = opened
-  opened.addEventListener('leave', () => { location.hash = '' })
-  await morph(frame, () => {
-    before?.remove()
-    document.body.append(opened)
-  })
+  await morph(frame, () => closed.remove())
+  frame?.focus()
+}
+
+/**
+ * @param {string} id
+ * @returns {HTMLElement | null}
+ */
+function frameOf (id) {
+  return document.querySelector(`film-card[data-id="${id}"] .frame`)
 }
 
 /**

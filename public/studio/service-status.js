@@ -38,15 +38,22 @@ export class ServiceStatusStrip extends HTMLElement {
     } catch (error) {
       live.note(error)
       if (error instanceof ApiError && !error.isTemporary) return this.#refuse(error)
-      this.#sentence.textContent = sentenceOf(error)
+      this.#say(sentenceOf(error))
     }
+    clearTimeout(this.#timer)
     if (this.isConnected) this.#timer = setTimeout(() => this.#read(), intervalMs)
+  }
+
+  /** A sentence that has not changed is not read out again. @param {string} sentence */
+  #say (sentence) {
+    if (this.#sentence.textContent !== sentence) this.#sentence.textContent = sentence
   }
 
   /** @param {ApiError} error */
   #refuse (error) {
     this.#figures.replaceChildren()
-    const sentence = error.isAboutKey || error.code === 'admin_required' ? 'These figures are for operators: they need an API key with the right “admin”.' : error.message
+    if (![401, 403].includes(error.status)) return this.#say(error.message)
+    const sentence = error.code === 'keys_required' ? error.message : 'These figures are for operators: they need an API key with the right “admin”.'
     this.#sentence.replaceChildren(sentence, ' ', makeButton('key', 'Enter a key', () => askForKey()))
   }
 
@@ -54,13 +61,13 @@ export class ServiceStatusStrip extends HTMLElement {
   #show ({ open, in_flight: inFlight, completed_last_hour: completed, failed_last_hour: failed, oldest_waiting_seconds: waiting, provider, history }) {
     keep(this.#seen.inFlight, inFlight)
     keep(this.#seen.waiting, waiting ?? 0)
-    this.#sentence.textContent = describeProvider(provider)
+    this.#say(describeProvider(provider))
     this.#sentence.dataset.breaker = provider.breaker
     this.#figures.replaceChildren(
       figure('Open', String(open), history.map((minute) => minute.open), 'in the last hour'),
       figure('At the provider', String(inFlight), this.#seen.inFlight, 'while this page looked'),
-      figure('Done in an hour', String(completed), history.map((minute) => minute.completed), 'per minute'),
-      figure('Failed in an hour', String(failed), history.map((minute) => minute.failed), 'per minute'),
+      figure('Done in the last hour', String(completed), history.map((minute) => minute.completed), 'per minute'),
+      figure('Failed in the last hour', String(failed), history.map((minute) => minute.failed), 'per minute'),
       figure('Oldest in line', waiting === null ? 'none' : duration(waiting), this.#seen.waiting, 'while this page looked')
     )
   }

@@ -1,5 +1,5 @@
 /** @import { Creation, Task } from '../types.js' */
-import { Api, ApiError } from './api.js'
+import { Api, ApiError, serviceNow } from './api.js'
 import { Library } from './library.js'
 import { Live } from './live.js'
 
@@ -58,12 +58,22 @@ export async function create (creation) {
   return task
 }
 
+/** Of one failed task, each deleted before the next one. */
+const maxRetries = 20
+
 /**
  * Makes a film of the same dream again. However often it is called, and in however many windows, it makes one.
  * @param {Task} task that has failed
  */
-export function retry ({ task_id: id, dream, style }) {
-  return create({ dream, style, idempotencyKey: `retry-${id}` })
+export async function retry ({ task_id: id, dream, style }) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await create({ dream, style, idempotencyKey: attempt === 1 ? `retry-${id}` : `retry-${id}-${attempt}` })
+    } catch (error) {
+      // The film of the attempt before was deleted.
+      if (!(error instanceof ApiError) || error.code !== 'idempotency_key_task_deleted' || attempt === maxRetries) throw error
+    }
+  }
 }
 
 /** @param {Task} task */
@@ -102,7 +112,7 @@ export function change ({ dream, style }) {
  * @returns {Task}
  */
 function provisional (id, { dream, style }) {
-  const now = new Date().toISOString()
+  const now = new Date(serviceNow()).toISOString()
   return {
     task_id: id,
     status: 'pending',

@@ -1,3 +1,7 @@
 // Not a module, so that it runs before the page is painted.
-const theme = localStorage.getItem('dreamreel.theme')
-if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme
+try {
+  const theme = localStorage.getItem('dreamreel.theme')
+  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme
+} catch {
+  // The user does not let the page keep anything.
+}

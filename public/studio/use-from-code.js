@@ -2,6 +2,7 @@
 import { serviceUrl } from './api.js'
 import { codeLines, languages } from './code-lines.js'
 import { copy, make, makeButton } from './dom.js'
+import { local } from './storage.js'
 import { api, studio } from './studio.js'
 
 const languageName = 'dreamreel.language'
@@ -10,7 +11,7 @@ const languageName = 'dreamreel.language'
 export class UseFromCode extends HTMLElement {
   /** @type {{ dream: string, style: Style, taskId?: string } | undefined} */
   #work
-  #language = languages.find((language) => language === localStorage.getItem(languageName)) ?? languages[0]
+  #language = languages.find((language) => language === local.get(languageName)) ?? languages[0]
   #code = make('code')
   #panel = make('div', { class: 'panel', role: 'tabpanel', tabindex: 0 }, make('pre', {}, this.#code))
   #tabs = languages.map((language) => {
@@ -49,7 +50,7 @@ export class UseFromCode extends HTMLElement {
   /** @param {typeof languages[number]} language */
   #choose (language) {
     this.#language = language
-    localStorage.setItem(languageName, language)
+    local.set(languageName, language)
     this.#show()
   }
 

@@ -1,5 +1,7 @@
 /** @import { Task } from '../types.js' */
 
+import { serviceNow } from './api.js'
+
 /** Dreams for those who have none at hand. Each fits into one line of the field, so that nothing moves when another one is shown. */
 export const exampleDreams = [
   'A whale swims through the clouds above my school',
@@ -26,7 +28,7 @@ export const mustChange = (task) => task.error_code === 'content_policy' || task
  * @param {{ usualSeconds: number | undefined, now?: number }} options usualSeconds: that such a film takes, if that is known
  * @returns {{ share: number | null, isEstimate: boolean, text: string }} share: from 0 to 1; null if nothing is known of it
  */
-export function progressOf (task, { usualSeconds, now = Date.now() }) {
+export function progressOf (task, { usualSeconds, now = serviceNow() }) {
   const elapsed = Math.max(0, (now - Date.parse(task.created_at)) / 1000)
   if (task.status === 'pending') return { share: 0, isEstimate: false, text: elapsed < 10 ? 'In line' : `In line for ${duration(elapsed)}` }
   if (task.progress !== null) return { share: task.progress / 100, isEstimate: false, text: `In the making, ${task.progress} %` }

@@ -43,7 +43,7 @@ t.test('a page that was opened while the network is gone for a moment makes one 
   proxy.cut()
   await tellDream(page, 'Snow falls upwards')
   await page.getByRole('alert').getByText('The server cannot be reached.').waitFor()
-  t.equal(await connection.innerText(), 'The server cannot be reached.')
+  t.equal(await connection.innerText(), 'The server cannot be reached. This page looks again every few seconds.')
   t.equal(await field.inputValue(), 'Snow falls upwards', 'the dream is not lost')
   await proxy.restore()
   await make.click()
