@@ -31,6 +31,7 @@ import generateVideoRoutes, { AcceptedTaskSchema } from './routes/generate-video
 import healthRoutes, { HealthSchema } from './routes/health.ts'
 import replicateWebhookRoutes from './routes/replicate-webhooks.ts'
 import { requireCaller } from './routes/require-caller.ts'
+import serviceStatusRoutes, { ServiceStatusSchema } from './routes/service-status.ts'
 import studioRoutes from './routes/studio.ts'
 import videoEventsRoutes, { TaskEventsSchema } from './routes/video-events.ts'
 import videoListRoutes, { TaskListSchema } from './routes/video-list.ts'
@@ -102,7 +103,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
 
   const schemas = [
     StyleSchema, TaskStatusSchema, TaskFailureCodeSchema, TaskSchema, TaskListSchema, TaskEventsSchema, AcceptedTaskSchema,
-    CallbackMessageSchema, HealthSchema, ProblemSchema
+    CallbackMessageSchema, ServiceStatusSchema, HealthSchema, ProblemSchema
   ]
   for (const schema of schemas) app.addSchema(schema)
   await app.register(async (scope) => {
@@ -116,6 +117,7 @@ export async function buildApp (config: Config, server: Partial<ServerOptions> =
     await scope.register(cancelVideoRoutes)
     await scope.register(videoListRoutes)
     await scope.register(deleteVideoRoutes)
+    await scope.register(serviceStatusRoutes)
   })
   await app.register(videosRoutes, { delivery: config.VIDEO_DELIVERY })
   if (app.replicateWebhooks.isEnabled) await app.register(replicateWebhookRoutes)

@@ -27,10 +27,10 @@ export const errors = {
     detail: 'The header Authorization does not contain a valid API key of this service',
     headers: { 'www-authenticate': 'Bearer realm="Dreamreel", error="invalid_token"' }
   },
-  admin_required: { status: 403, detail: 'The task was made without an API key: only a key with the right `admin` can do this' },
+  admin_required: { status: 403, detail: 'Only an API key with the right `admin` can do this' },
   keys_required: {
     status: 403,
-    detail: 'Only callers on the machine itself may do this while the service has no API keys: others must not find the dreams of tasks whose id they do not know'
+    detail: 'Only callers on the machine itself may do this while the service has no API keys: others must not learn of tasks whose id they do not know'
   },
   forbidden_host: {
     status: 403,

@@ -38,6 +38,7 @@ export default fp<OpenApiPluginOptions>(async (app, { fileSources }) => {
       servers: [{ url: '/', description: 'This instance' }],
       tags: [
         { name: 'Videos', description: 'Create, get, stream, list, cancel and delete videos' },
+        { name: 'Operations', description: 'How the service is doing, for its operators' },
         { name: 'Health', description: 'Health checks for orchestrators and load balancers' }
       ]
     },

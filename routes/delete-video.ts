@@ -27,7 +27,7 @@ const deleteVideoRoutes: FastifyPluginAsyncTypebox = async (app) => {
     }
   }, async (request, reply) => {
     const task = await loadTask(request, taskStore)
-    if (task.keyName === null && !callerOf(request).isAdmin) throw problem('admin_required')
+    if (task.keyName === null && !callerOf(request).isAdmin) throw problem('admin_required', { detail: 'The task was made without an API key: only a key with the right `admin` can delete it' })
     if (isOpen(task)) throw problem('task_not_finished')
     // If another request has deleted the task since it was read here, the result is still what this request asked for.
     await deleteVideo(task, { taskStore, videoArchive })

@@ -30,6 +30,20 @@ export function requireOwnTasks (app: FastifyInstance): void {
   })
 }
 
+/**
+ * Makes the routes of a scope refuse callers that may not see the tasks of all others.
+ * @param app the scope of these routes alone, inside of one with `requireCaller`
+ */
+export function requireAdmin (app: FastifyInstance): void {
+  const { accessControl } = app
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { isAdmin, keyName } = callerOf(request)
+    if (isAdmin) return done()
+    if (accessControl.isOpen) return done(problem('keys_required'))
+    done(problem(keyName === null ? 'api_key_missing' : 'admin_required'))
+  })
+}
+
 /** @throws Error in a scope without `requireCaller` */
 export function callerOf ({ caller }: FastifyRequest): Caller {
   if (caller === null) throw new Error('The scope of this route does not require a caller')

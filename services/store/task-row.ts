@@ -1,7 +1,7 @@
 import type { Style } from '../tasks/styles.ts'
 import type { TaskFailureCode } from '../tasks/task-failure.ts'
 import type { StoredFile, StoredVideo, SubmissionIntent, Task, TaskState, VideoWork } from '../tasks/task.ts'
-import type { InFlightPrediction, OpenTasks } from './task-store.ts'
+import type { InFlightPrediction, OpenTasks, TaskCount } from './task-store.ts'
 
 /** A task as a table keeps it, in either database. Times are ms since the epoch. */
 export interface TaskRow {
@@ -80,6 +80,17 @@ export function taskToRow (task: Task): TaskRow {
 /** The boundary where a row of `openSummary` becomes typed. The driver of PostgreSQL returns its numbers as text. */
 export function rowToOpenTasks (row: Record<string, unknown>): OpenTasks {
   return { state: row.state as TaskState, style: row.style as Style, tasks: Number(row.tasks), oldestCreatedAt: Number(row.oldest_created_at) }
+}
+
+/** The boundary where a row of `activityCount` becomes typed. */
+export function rowToTaskCount (row: Record<string, unknown>): TaskCount {
+  return {
+    state: row.state as TaskState,
+    createdMinute: Number(row.created_minute),
+    endedMinute: row.ended_minute === null ? null : Number(row.ended_minute),
+    tasks: Number(row.tasks),
+    oldestCreatedAt: Number(row.oldest_created_at)
+  }
 }
 
 /** For a task that is generating. */

@@ -107,6 +107,12 @@ export interface TaskStore {
    * bound: beyond that, the numbers are too small.
    */
   summarizeOpen (limit: number): Promise<OpenTasks[]>
+  /**
+   * Counts the tasks that are open, and those that have ended since a time and were not removed meanwhile. It reads at most `limit`
+   * of each: the open ones with the earliest deadlines, and those that ended last.
+   * @param since ms since the epoch
+   */
+  countActivity (since: number, limit: number): Promise<TaskCount[]>
   /** The connections to the database at the moment; undefined for a store that has none. */
   countConnections (): ConnectionCounts | undefined
   /** Resolves if the store can be read, rejects with StoreUnavailableError if it cannot. */
@@ -116,6 +122,12 @@ export interface TaskStore {
 
 /** The open tasks of one state and style. The time is ms since the epoch. */
 export interface OpenTasks { state: TaskState, style: Style, tasks: number, oldestCreatedAt: number }
+
+/**
+ * Tasks of one state that were created in one minute and have ended in one minute. A minute is a number since the epoch; that of the end
+ * is the one of the last change that clients have seen, and null for open tasks. The time is ms since the epoch.
+ */
+export interface TaskCount { state: TaskState, createdMinute: number, endedMinute: number | null, tasks: number, oldestCreatedAt: number }
 
 /** `waiting`: queries that wait for a connection. */
 export interface ConnectionCounts { max: number, inUse: number, idle: number, waiting: number }

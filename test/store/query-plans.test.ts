@@ -65,6 +65,15 @@ t.test('SQLite: a scrape of the metrics finds open tasks by an index, and reads 
   t.match(plan, /SCAN task USING INDEX task_open_deadline/)
 })
 
+t.test('SQLite: the status of the service reads open tasks and those that have ended since a time, and no others', async (t) => {
+  const dataDir = t.testdir()
+  const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
+  const sent = (await preparedDuring(open)).filter((sql) => sql.includes('ended_minute'))
+  t.same(explainAll(t, dataDir, sent).map((plan) => plan.match(/(SCAN|SEARCH) task USING INDEX \w+( \([^)]*\))?/g)), [
+    ['SCAN task USING INDEX task_open_deadline', 'SEARCH task USING INDEX task_ended (updated_at>?)']
+  ])
+})
+
 t.test('SQLite: the place of a new task and the next task to claim are read from indexes', async (t) => {
   const dataDir = t.testdir()
   const open = async () => { await createSqliteTaskStore({ dataDir, now: Date.now, log }).close() }
@@ -99,6 +108,25 @@ t.test('PostgreSQL: a query of the list sorts nothing and reads hardly any task 
     if (!/^Index (Only )?Scan$/.test(scan['Node Type']) || scan['Rows Removed by Filter'] > 200) slow.push({ values, scan })
   }
   t.same(slow, [])
+})
+
+t.test('PostgreSQL: the status of the service reads hardly a task that ended earlier, however many there are', slow, async (t) => {
+  const databaseUrl = await createDatabase(t)
+  const store = await createPostgresTaskStore({ databaseUrl, now: Date.now, log })
+  t.teardown(() => store.close())
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  for (const { state, count } of [{ state: 'completed', count: 90_000 }, { state: 'failed', count: 10_000 }, { state: 'queued', count: 100 }]) {
+    await client.query(`insert into task (id, state, version, revision, dream, style, created_at, updated_at, deadline_at)
+      select gen_random_uuid(), $1, 1, 1, 'A whale', 'Cursed', n, n, n from generate_series(1, $2) n`, [state, count])
+  }
+  await client.query('analyze task')
+  const [query] = await queriesOf(() => store.countActivity(89_001, 50_000), 'ended_minute')
+  const { rows } = await client.query(`explain (analyze, format json) ${query?.sql}`, query?.values)
+  const scans = findScans(rows[0]['QUERY PLAN'][0].Plan) as Array<Record<string, unknown>>
+  t.match(scans.map((scan) => scan['Node Type']), [/^(Index|Bitmap Heap) Scan$/, /^(Index|Bitmap Heap) Scan$/])
+  t.same(scans.map((scan) => [scan['Actual Rows'], scan['Rows Removed by Filter'] ?? 0]), [[100, 0], [1_000, 0]])
 })
 
 t.test('PostgreSQL: the place of a new task is read from indexes, however many tasks there are', slow, async (t) => {

@@ -111,6 +111,44 @@ export function testTaskStore (t: Test, makeBackend: (t: Test) => Promise<Backen
     t.same(await store.summarizeOpen(1), [cursed], 'ended tasks do not count')
   })
 
+  scenario('tasks are counted by the minutes in which they were created and ended', async (t, store, backend) => {
+    await backend.kill(store)
+    let now = 0
+    const later = await backend.open(() => now)
+    t.teardown(() => later.close())
+    const minute = 30_000_000
+    const at = (minutes: number) => (minute + minutes) * 60_000
+    t.same(await later.countActivity(at(0), 10), [])
+    const tasks = await Promise.all([0, 1, 1, 2, 3, 3].map((created, index) => storeTask(later, aTask({ createdAt: at(created) + index, updatedAt: at(created), deadlineAt: at(100 + index) }))))
+    const [early, completed, failed, canceled, generating] = tasks
+    if (early === undefined || completed === undefined || failed === undefined || canceled === undefined || generating === undefined) throw new Error('No tasks')
+    now = at(4) - 1
+    await apply(later, early, fail)
+    now = at(4)
+    await apply(later, completed, submit, attach('prediction-1'), storeAs('video-1'), complete)
+    await apply(later, failed, fail)
+    now = at(5) + 59_999
+    await apply(later, canceled, { type: 'fail', failure: 'canceled' })
+    await apply(later, generating, submit, attach('prediction-2'))
+    const read = async (since: number, limit: number) => (await later.countActivity(since, limit))
+      .map(({ state, createdMinute, endedMinute, ...rest }) => ({ state, created: createdMinute - minute, ended: endedMinute === null ? null : endedMinute - minute, ...rest }))
+      .toSorted((a, b) => a.state.localeCompare(b.state) || a.created - b.created)
+    const counted = {
+      completed: { state: 'completed', created: 1, ended: 4, tasks: 1, oldestCreatedAt: at(1) + 1 },
+      canceled: { state: 'failed', created: 2, ended: 5, tasks: 1, oldestCreatedAt: at(2) + 3 },
+      generating: { state: 'generating', created: 3, ended: null, tasks: 1, oldestCreatedAt: at(3) + 4 },
+      queued: { state: 'queued', created: 3, ended: null, tasks: 1, oldestCreatedAt: at(3) + 5 }
+    }
+    t.strictSame(await read(at(4), 10), [
+      counted.completed, { state: 'failed', created: 1, ended: 4, tasks: 1, oldestCreatedAt: at(1) + 2 }, counted.canceled, counted.generating, counted.queued
+    ], 'since the minute in which most have ended')
+    t.strictSame(await read(at(4), 1), [counted.canceled, counted.generating], 'the last one that ended, and the one with the earliest deadline')
+    await storeTask(later, aTask({ createdAt: at(3) + 2, updatedAt: at(3), deadlineAt: at(200) }))
+    t.strictSame((await read(at(6), 10)), [counted.generating, { ...counted.queued, tasks: 2, oldestCreatedAt: at(3) + 2 }], 'tasks of the same minutes together, the oldest of which is named')
+    await later.remove(await later.get(canceled.id) ?? canceled)
+    t.same(await read(at(5), 10).then((rows) => rows.filter(({ ended }) => ended !== null)), [], 'a removed task is not counted')
+  })
+
   scenario('every transition is stored in full; the revision counts only changes that clients see, the version all', async (t, store) => {
     const created = await storeTask(store, aTask())
     const submitted = await apply(store, created, submit)

@@ -11,10 +11,10 @@ import { databaseAddress } from '../database-address.ts'
 import { compareWithStoredKey, toKeyRow, type IdempotentOutcome, type IdempotentRequest, type StoredKey } from '../idempotency-key.ts'
 import { noCaps, type TooManyOpenTasks } from '../open-task-caps.ts'
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
-import { endedCondition, expiryBounds, keepsFilesCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
+import { activityCount, endedCondition, expiryBounds, keepsFilesCondition, openSummary, unresolvedCondition } from '../task-conditions.ts'
 import type { TaskEvent } from '../task-event.ts'
-import { rowToOpenTasks } from '../task-row.ts'
-import type { CallKind, ConnectionCounts, CreateOutcome, InFlightPrediction, LeasedWork, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import { rowToOpenTasks, rowToTaskCount } from '../task-row.ts'
+import type { CallKind, ConnectionCounts, CreateOutcome, InFlightPrediction, LeasedWork, OpenTasks, TaskCount, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { databaseErrorCode, requestTimeoutMs, withRequestTimeout } from './database-retry.ts'
 import { PostgresCallBudget } from './postgres-call-budget.ts'
 import { insertDeliveries, PostgresCallbackDeliveries } from './postgres-callback-deliveries.ts'
@@ -270,6 +270,11 @@ class PostgresTaskStore implements TaskStore {
   async summarizeOpen (limit: number): Promise<OpenTasks[]> {
     this.#assertOpen()
     return (await this.#database.query(openSummary, [limit])).map(rowToOpenTasks)
+  }
+
+  async countActivity (since: number, limit: number): Promise<TaskCount[]> {
+    this.#assertOpen()
+    return (await this.#database.query(activityCount('$1::bigint', '$2::bigint'), [since, limit])).map(rowToTaskCount)
   }
 
   countConnections (): ConnectionCounts | undefined {

@@ -10,7 +10,7 @@ import { noCaps, type OpenTaskCaps, type TooManyOpenTasks } from '../open-task-c
 import { IllegalTransitionError, StoreUnavailableError } from '../store-errors.ts'
 import type { TaskEvent } from '../task-event.ts'
 import { toInFlightPrediction } from '../task-row.ts'
-import type { CallKind, CreateOutcome, InFlightPrediction, OpenTasks, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
+import type { CallKind, CreateOutcome, InFlightPrediction, OpenTasks, TaskCount, TaskListQuery, TaskStore, TransitionOutcome } from '../task-store.ts'
 import { SqliteCallbackDeliveries } from './sqlite-callback-deliveries.ts'
 import { SqliteClaims } from './sqlite-claims.ts'
 import { isTransient, openDatabase, readStoreId, sqliteResult, sqliteResultCode } from './sqlite-database.ts'
@@ -207,6 +207,10 @@ class SqliteTaskStore implements TaskStore {
 
   async summarizeOpen (limit: number): Promise<OpenTasks[]> {
     return this.#read(() => this.#table.summarizeOpen(limit))
+  }
+
+  async countActivity (since: number, limit: number): Promise<TaskCount[]> {
+    return this.#read(() => this.#table.countActivity(since, limit))
   }
 
   countConnections (): undefined {}

@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Task } from '../../tasks/task.ts'
 import type { OpenTags } from '../fair-order.ts'
-import { endedCondition, expiryBounds, keepsFilesCondition, openCondition, openSummary, queuedCondition, submittedCondition, unresolvedCondition } from '../task-conditions.ts'
-import { rowToOpenTasks, rowToTask, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
-import type { OpenTasks, TaskListQuery } from '../task-store.ts'
+import { activityCount, endedCondition, expiryBounds, keepsFilesCondition, openCondition, openSummary, queuedCondition, submittedCondition, unresolvedCondition } from '../task-conditions.ts'
+import { rowToOpenTasks, rowToTask, rowToTaskCount, taskColumns, taskToRow, type TaskRow } from '../task-row.ts'
+import type { OpenTasks, TaskCount, TaskListQuery } from '../task-store.ts'
 
 export type SqliteTaskRow = TaskRow & { seq: number }
 
@@ -41,6 +41,7 @@ export class SqliteTaskTable {
       countOpen: prepare(`select count(*) as tasks from task where ${openCondition}`),
       countOpenOfKey: prepare(`select count(*) as tasks from task where ${openCondition} and key_name is ?`),
       openSummary: prepare(openSummary.replace('$1', '?')),
+      activityCount: prepare(activityCount('?1', '?2')),
       overdue: prepare(`select * from task where ${openCondition} and deadline_at <= ? order by deadline_at`),
       // SQLite would choose the index of prediction_id, and read every queued task.
       submitted: prepare(`select id from task where state in ('generating', 'storing')
@@ -146,6 +147,10 @@ export class SqliteTaskTable {
 
   summarizeOpen (limit: number): OpenTasks[] {
     return this.#statements.openSummary.all(limit).map(rowToOpenTasks)
+  }
+
+  countActivity (since: number, limit: number): TaskCount[] {
+    return this.#statements.activityCount.all(since, limit).map(rowToTaskCount)
   }
 
   countOpen (): number {
