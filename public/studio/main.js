@@ -101,6 +101,7 @@ status.addEventListener('toggle', async () => {
   status.querySelector('service-status')?.remove()
   const { ServiceStatusStrip } = await import('./service-status.js')
   if (status.open && status.querySelector('service-status') === null) status.append(new ServiceStatusStrip())
+  if (status.open) status.scrollIntoView({ block: 'nearest' })
 })
 
 const code = find('#code', HTMLDetailsElement)

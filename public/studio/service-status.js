@@ -65,10 +65,10 @@ export class ServiceStatusStrip extends HTMLElement {
     this.#sentence.dataset.breaker = provider.breaker
     this.#figures.replaceChildren(
       figure('Open', String(open), history.map((minute) => minute.open), 'in the last hour'),
-      figure('At the provider', String(inFlight), this.#seen.inFlight, 'while this page looked'),
+      figure('In the making', String(inFlight), this.#seen.inFlight, 'while this page looked'),
       figure('Done in the last hour', String(completed), history.map((minute) => minute.completed), 'per minute'),
       figure('Failed in the last hour', String(failed), history.map((minute) => minute.failed), 'per minute'),
-      figure('Oldest in line', waiting === null ? 'none' : duration(waiting), this.#seen.waiting, 'while this page looked')
+      figure('Oldest in line', waiting === null ? 'none' : duration(waiting), this.#seen.waiting, 'while this page looked', duration)
     )
   }
 }
@@ -94,10 +94,11 @@ function describeProvider ({ state, breaker, reason }) {
  * @param {string} value
  * @param {number[]} series
  * @param {string} span what the series covers
+ * @param {(value: number) => string} write
  */
-function figure (name, value, series, span) {
+function figure (name, value, series, span, write = String) {
   const most = Math.max(0, ...series)
-  return make('div', {}, make('dt', {}, name), make('dd', {}, make('strong', {}, value), sparkline(series, most), make('small', {}, `at most ${Number.isInteger(most) ? most : most.toFixed(0)} ${span}`)))
+  return make('div', {}, make('dt', {}, name), make('dd', {}, make('strong', {}, value), sparkline(series, most), make('small', {}, `${most === 0 ? 'none' : `at most ${write(most)}`} ${span}`)))
 }
 
 /**
@@ -111,7 +112,8 @@ function sparkline (series, most) {
   svg.setAttribute('class', 'sparkline')
   svg.setAttribute('aria-hidden', 'true')
   const line = document.createElementNS(svg.namespaceURI, 'polyline')
-  line.setAttribute('points', series.map((value, index) => `${index},${19 - (most === 0 ? 0 : value / most * 18)}`).join(' '))
+  const points = series.length === 1 ? [...series, ...series] : series
+  line.setAttribute('points', points.map((value, index) => `${index},${19 - (most === 0 ? 0 : value / most * 18)}`).join(' '))
   svg.append(line)
   return svg
 }
