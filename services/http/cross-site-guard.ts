@@ -70,7 +70,10 @@ export class CrossSiteGuard {
   /** Browsers without `Sec-Fetch-Site` send `Origin` with every request other than GET and HEAD. */
   #isCrossOrigin (origin: BrowserRequest['headers'][string], host: string): boolean {
     if (typeof origin !== 'string') return false
-    const originHost = URL.parse(origin)?.host
-    return originHost !== host.toLowerCase() && (originHost === undefined || originHost !== this.#publicHost)
+    const page = URL.parse(origin)
+    if (page === null || !['http:', 'https:'].includes(page.protocol)) return true
+    // As browsers write an origin, without the usual port: a proxy may have added it to `Host`.
+    const own = URL.parse(`${page.protocol}//${host}`)?.host
+    return page.host !== own && page.host !== this.#publicHost
   }
 }

@@ -55,7 +55,8 @@ t.test('a cross-site request of a browser is 403 and creates no task', async (t)
     { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
     // Posting a form navigates to a document.
     { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
-    { origin: 'http://evil.invalid' }, { origin: 'null' }, { origin: 'http://localhost:4000' }
+    { origin: 'http://evil.invalid' }, { origin: 'null' }, { origin: 'http://localhost:4000' },
+    { host: 'localhost', origin: 'file://' }, { host: 'localhost', origin: 'app://localhost' }, { host: 'localhost:443', origin: 'http://localhost' }
   ].map((headers) => ({ host: '127.0.0.1:3000', ...headers }))
   for (const headers of foreign) {
     t.match((await app.inject({ ...create, headers })).json(), { status: 403, code: 'cross_site_request' }, JSON.stringify(headers))
@@ -71,7 +72,9 @@ t.test('the page of the service itself, a link from another site, and programs a
   const { app } = await startService(t)
   for (const headers of [
     { 'sec-fetch-site': 'same-origin', origin: 'http://evil.invalid' }, { 'sec-fetch-site': 'none' },
-    { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:3000' }, {}
+    { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:3000' }, {},
+    // A proxy may write the usual port, which browsers leave out.
+    { host: 'localhost:80', origin: 'http://localhost' }, { host: 'LocalHost:443', origin: 'https://localhost' }, { host: '[::1]:80', origin: 'http://[::1]' }
   ]) t.equal((await app.inject({ ...create, headers })).statusCode, 200)
   const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
   t.equal((await app.inject({ url: '/docs/', headers: link })).statusCode, 200)
