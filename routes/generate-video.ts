@@ -11,6 +11,7 @@ import type { TooManyOpenTasks } from '../services/store/open-task-caps.ts'
 import type { Style } from '../services/tasks/styles.ts'
 import { StyleSchema } from '../services/tasks/task-view.ts'
 import { maxDreamLength, newTask, type Task, type TaskStatus } from '../services/tasks/task.ts'
+import { addVary } from './add-vary.ts'
 import { ignoreBodies } from './ignore-bodies.ts'
 import { callerOf } from './require-caller.ts'
 import { transformQuery } from './transform-query.ts'
@@ -61,7 +62,7 @@ const accepted = {
   headers: {
     Location: Type.String({ description: 'The path of the task’s status' }),
     'Retry-After': Type.Integer({ format: 'int32', description: 'The number of seconds to wait before polling the status' }),
-    Vary: Type.String({ description: '`Prefer`' }),
+    Vary: Type.String({ description: '`Prefer`, with `Origin` where pages of other origins are allowed' }),
     'Idempotency-Replayed': Type.Optional(Type.Literal('true', { description: 'Present if this is the response to an earlier request with this `Idempotency-Key`' }))
   },
   content: { 'application/json': { schema: Type.Ref(AcceptedTaskSchema) } }
@@ -117,7 +118,8 @@ const generateVideoRoutes: FastifyPluginAsyncTypebox<GenerateVideoRouteOptions> 
     const task = newTask(dream, style, deadlineSeconds, now(), { callbackUrl, origin: request.origin, keyName: callerOf(request).keyName, traceparent: request.traceparent })
     const { taskId, code, isReplayed } = await createTask(task, callerOf(request), isAsync ? 202 : 200, request.headers['idempotency-key'])
     request.taskId = taskId
-    reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds, vary: 'Prefer' })
+    reply.code(code).headers({ location: `/video-status/${taskId}`, 'retry-after': pollAfterSeconds })
+    addVary(reply, 'Prefer')
     if (code === 202) reply.header('preference-applied', 'respond-async')
     if (isReplayed) reply.header('idempotency-replayed', 'true')
     return { task_id: taskId, status: 'pending' as const }

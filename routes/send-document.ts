@@ -2,6 +2,7 @@ import { negotiate } from '@fastify/accept-negotiator'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { matchesEtag } from '../services/http/etag.ts'
 import type { Encoding, StaticDocument } from '../services/http/static-document.ts'
+import { addVary } from './add-vary.ts'
 
 /** Clients may keep a copy but have to revalidate it each time. */
 const revalidated = 'no-cache'
@@ -12,7 +13,7 @@ export async function sendDocument (document: StaticDocument, request: FastifyRe
   const encoding = chooseEncoding(encodings, request)
   const { body, etag } = await document.encode(encoding)
   reply.headers({ etag, 'cache-control': cacheControl })
-  if (encodings.length > 1) reply.header('vary', [reply.getHeader('vary'), 'Accept-Encoding'].filter(Boolean).join(', '))
+  if (encodings.length > 1) addVary(reply, 'Accept-Encoding')
   if (matchesEtag(request.headers['if-none-match'], etag)) return reply.code(304).send()
   if (encoding !== 'identity') reply.header('content-encoding', encoding)
   return reply.type(type).send(body)

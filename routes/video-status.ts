@@ -6,6 +6,7 @@ import { formatEtag, matchesEtag } from '../services/http/etag.ts'
 import { parseWaitSeconds } from '../services/http/prefer.ts'
 import { TaskSchema } from '../services/tasks/task-view.ts'
 import { isOpen, type Task } from '../services/tasks/task.ts'
+import { addVary } from './add-vary.ts'
 import { loadTask, TaskParamsSchema } from './load-task.ts'
 import { assertStillAdmitted, callerOf } from './require-caller.ts'
 
@@ -24,7 +25,7 @@ const HeadersSchema = Type.Object({
 const headers = {
   'Cache-Control': Type.String({ description: 'Always `no-store`' }),
   ETag: Type.String({ description: 'Changes with `revision`' }),
-  Vary: Type.String({ description: '`Prefer`' }),
+  Vary: Type.String({ description: '`Prefer`, with `Origin` where pages of other origins are allowed' }),
   'Preference-Applied': Type.Optional(Type.String({ description: '`wait=n`, if the request asked to wait' }))
 }
 
@@ -58,7 +59,8 @@ const videoStatusRoutes: FastifyPluginAsyncTypebox = async (app) => {
     const seconds = request.method === 'HEAD' ? undefined : parseWaitSeconds(request.headers.prefer)
     const task = seconds === undefined ? found : await untilEnded(found, seconds, request)
     const etag = formatEtag(task)
-    reply.headers({ 'cache-control': 'no-store', etag, vary: 'Prefer' })
+    reply.headers({ 'cache-control': 'no-store', etag })
+    addVary(reply, 'Prefer')
     if (seconds !== undefined) reply.header('preference-applied', `wait=${seconds}`)
     if (isOpen(task)) reply.header('retry-after', pollAfterSeconds)
     if (!matchesEtag(request.headers['if-none-match'], etag)) return presentTask(task, request.origin)

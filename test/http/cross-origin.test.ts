@@ -77,6 +77,14 @@ t.test('a page of another origin gets neither the headers nor, without a key, an
   t.equal((await app.inject('/video-status')).json().items.length, 0)
 })
 
+t.test('an answer varies by Origin also if it varies by something else', async (t) => {
+  const app = await start(t)
+  const created = await app.inject({ ...create, headers: { ...crossSite, origin } })
+  for (const response of [created, await app.inject({ url: `/video-status/${created.json().task_id}`, headers: { origin } })]) {
+    t.match(response, { statusCode: 200, headers: { 'access-control-allow-origin': origin, vary: 'Origin, Prefer' } })
+  }
+})
+
 t.test('an allowed origin changes nothing about host names', async (t) => {
   const app = await start(t)
   const response = await app.inject({ ...create, headers: { ...crossSite, host: 'rebound.invalid' } })
