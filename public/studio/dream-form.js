@@ -36,7 +36,7 @@ export class DreamForm extends HTMLElement {
       this.#submit()
     })
     this.#form.addEventListener('input', () => this.#changed())
-    this.#field.addEventListener('keydown', (event) => {
+    this.#form.addEventListener('keydown', (event) => {
       if (event.key !== 'Enter' || !(event.metaKey || event.ctrlKey) || event.isComposing) return
       event.preventDefault()
       this.#form.requestSubmit()
