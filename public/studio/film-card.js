@@ -103,7 +103,7 @@ export class FilmCard extends HTMLElement {
   }
 
   #showGone () {
-    this.#label('No longer kept', this.#task?.dream ?? null)
+    this.#label(this.#task?.dream ?? null, 'This film is no longer kept.')
     this.dataset.state = 'gone'
     this.#state.textContent = 'No longer kept'
     this.#frame.append(make('span', { class: 'words' }, 'This film is no longer kept.'))
