@@ -2,20 +2,25 @@ import type { Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import type { Problem } from '../../errors.ts'
 import type { TaskView } from '../../services/tasks/task-view.ts'
+import { keyList, newTestKey } from '../support/api-keys.ts'
 import { startChromium, takePicture } from '../support/chromium.ts'
 import { startService } from '../support/service.ts'
 
-async function openDocs (t: Test) {
-  const { app, emulator } = await startService(t, { emulator: { generationMs: 300 } })
+/** @param expected lines of the console that the test brings about */
+async function openDocs (t: Test, { env = {}, expected }: { env?: Record<string, string>, expected?: RegExp } = {}) {
+  const { app, emulator } = await startService(t, { emulator: { generationMs: 300 }, env })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })
   const browser = await startChromium(t)
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
   const complaints: string[] = []
-  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(`${message.text()} ${message.location().url}`) })
+  page.on('console', (message) => {
+    const line = `${message.text()} ${message.location().url}`
+    if (['error', 'warning'].includes(message.type()) && expected?.test(line) !== true) complaints.push(line)
+  })
   page.on('pageerror', (error) => complaints.push(String(error)))
   page.on('request', (request) => { if (!request.url().startsWith(url) && !request.url().startsWith('data:')) complaints.push(`asked for ${request.url()}`) })
   await page.goto(`${url}/docs`)
-  return { page, url, emulator, complaints }
+  return { page, url, app, emulator, complaints }
 }
 
 /** Opens an operation of the page, ready to be executed. */
@@ -76,4 +81,25 @@ t.test('a visitor of /docs is told which field is missing', async (t) => {
   const missing = await execute(page, status)
   t.match(missing, { status: 404, body: { code: 'task_not_found' } })
   t.match(await status.locator('.responses-inner').innerText(), (missing.body as Problem).detail)
+})
+
+t.test('a visitor of /docs enters an API key, and creates a video with it', async (t) => {
+  const studio = newTestKey('studio')
+  // The console has a line for the request without a key.
+  const { page, app, emulator, complaints } = await openDocs(t, { env: { API_KEYS: keyList([studio]) }, expected: /status of 401/ })
+  const creation = await tryOut(page, 'generateVideo')
+  await creation.locator('[data-param-name="dream"] input').fill('A piano full of bees')
+  await creation.locator('[data-param-name="style"] select').selectOption('Animated')
+  t.match(await execute(page, creation), { status: 401, body: { code: 'api_key_missing' } })
+  await page.locator('.scheme-container').getByRole('button', { name: 'Authorize' }).click()
+  const dialog = page.locator('.dialog-ux')
+  await dialog.getByRole('textbox').fill(studio.key)
+  await dialog.getByRole('button', { name: 'Apply credentials' }).click()
+  await dialog.getByText('Authorized').waitFor()
+  await dialog.getByRole('button', { name: 'Close' }).first().click()
+  const accepted = await execute(page, creation)
+  t.match(accepted, { status: 200, body: { status: 'pending' } })
+  t.equal((await app.inject({ url: '/video-status', headers: studio.headers })).json().items[0].task_id, (accepted.body as TaskView).task_id)
+  t.equal(emulator.predictions.length, 1)
+  t.same(complaints, [])
 })

@@ -11,6 +11,7 @@ const frame = { seconds: 1, width: 64, height: 64 }
 const { signal } = new AbortController()
 
 export interface StoredVideoOptions {
+  dream?: string
   style?: Style
   /** the bytes of the video: any that can be told apart will do, because the archive does not look at them */
   content?: Buffer
@@ -19,9 +20,9 @@ export interface StoredVideoOptions {
 }
 
 /** A completed task whose video, and poster, are in the archive, with the bytes and the names of both. */
-export async function createStoredVideo (app: FastifyInstance, { style = 'Animated', content = randomBytes(1_000), poster }: StoredVideoOptions = {}) {
+export async function createStoredVideo (app: FastifyInstance, { dream, style = 'Animated', content = randomBytes(1_000), poster }: StoredVideoOptions = {}) {
   const name = createArchiveName('mp4')
-  const storing = await createStoringTask(app, name, style)
+  const storing = await createStoringTask(app, name, style, undefined, dream)
   const videoFile = { ...await storeFile(app, name, content, 'video/mp4'), ...frame }
   if (poster === undefined) return { task: await apply(app, storing, { type: 'complete', videoFile, videoWork: null }), name, content }
   const posterName = createArchiveName('jpg')
@@ -32,8 +33,8 @@ export async function createStoredVideo (app: FastifyInstance, { style = 'Animat
 }
 
 /** A task whose video is being stored. Nothing of it is in the archive. */
-export async function createStoringTask (app: FastifyInstance, videoName: string, style: Style = 'Animated', sourceUrl = 'http://127.0.0.1:9/x/out.mp4'): Promise<Task> {
-  const created = await storeTask(app.taskStore, newTask('A whale in the clouds', style, 600, Date.now()))
+export async function createStoringTask (app: FastifyInstance, videoName: string, style: Style = 'Animated', sourceUrl = 'http://127.0.0.1:9/x/out.mp4', dream = 'A whale in the clouds'): Promise<Task> {
+  const created = await storeTask(app.taskStore, newTask(dream, style, 600, Date.now()))
   const generating = await apply(app, created, { type: 'attach_prediction', predictionId: randomUUID(), predictionCreatedAt: null })
   return await apply(app, generating, { type: 'store', sourceUrl, posterSourceUrl: null, videoName })
 }
