@@ -77,6 +77,23 @@ export function showFullScreen (video) {
 }
 
 /**
+ * Work that is done once, however often it is called for in one go, such as for each task of a page of the list.
+ * @param {() => void} work
+ * @returns {() => void}
+ */
+export function batched (work) {
+  let isCalled = false
+  return () => {
+    if (isCalled) return
+    isCalled = true
+    queueMicrotask(() => {
+      isCalled = false
+      work()
+    })
+  }
+}
+
+/**
  * Changes the page in a transition, where the browser has them and motion is wanted.
  * @param {() => void} change
  * @returns {Promise<void>} when it has ended

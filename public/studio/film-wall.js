@@ -1,5 +1,5 @@
 /** @import { Task } from '../types.js' */
-import { find, make, makeButton } from './dom.js'
+import { batched, find, make, makeButton } from './dom.js'
 import { sentenceOf } from './dream-form.js'
 import { FilmCard } from './film-card.js'
 import { local } from './storage.js'
@@ -103,7 +103,7 @@ export class FilmWall extends HTMLElement {
       this.#films.insertBefore(card, next ?? null)
       this.#cards.set(task.task_id, card)
     }
-    this.#applyFilters()
+    this.#filterSoon()
   }
 
   /** @param {string} id */
@@ -114,8 +114,10 @@ export class FilmWall extends HTMLElement {
     card?.remove()
     this.#cards.delete(id)
     if (activeElement !== document.activeElement) neighbour?.querySelector('a')?.focus()
-    this.#applyFilters()
+    this.#filterSoon()
   }
+
+  #filterSoon = batched(() => this.#applyFilters())
 
   #applyFilters () {
     const query = this.#query

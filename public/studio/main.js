@@ -1,6 +1,6 @@
 /** @import { Creation, Style, Task } from '../types.js' */
 import { ApiError } from './api.js'
-import { announce, find, transition } from './dom.js'
+import { announce, batched, find, transition } from './dom.js'
 import { DreamForm, sentenceOf } from './dream-form.js'
 import { FilmCard } from './film-card.js'
 import { FilmWall } from './film-wall.js'
@@ -28,13 +28,15 @@ form.onCreate = async (/** @type {Creation} */ creation) => {
 }
 studio.addEventListener('fill', (event) => form.fill(/** @type {CustomEvent} */ (event).detail))
 
+const showUsual = batched(() => form.showUsual())
+
 /** Which films were seen unfinished, so that their end is told. @type {Set<string>} */
 const unfinished = new Set()
 library.addEventListener('change', (event) => {
   const task = /** @type {CustomEvent<Task>} */ (event).detail
   if (isOpen(task)) unfinished.add(task.task_id)
   else if (unfinished.delete(task.task_id)) announceEnd(task)
-  if (task.status === 'completed') form.showUsual()
+  if (task.status === 'completed') showUsual()
   writeTitle()
 })
 library.addEventListener('remove', (event) => {
@@ -55,13 +57,13 @@ document.addEventListener('visibilitychange', () => {
   writeTitle()
 })
 
-function writeTitle () {
+const writeTitle = batched(() => {
   const open = library.tasks.filter(isOpen)
   const [newest] = open
   const state = newest === undefined ? document.visibilityState === 'hidden' ? lastEnd : '' : newest.progress === null ? stateWords(newest) : `${newest.progress} %`
   const more = open.length > 1 ? ` (${open.length})` : ''
   document.title = state ? `${state}${more} · Dreamreel` : 'Dreamreel'
-}
+})
 
 const connection = find('#connection', HTMLElement)
 const tellMs = 8_000
@@ -74,12 +76,12 @@ live.addEventListener('unreachable', () => {
   connection.textContent = library.tasks.some(isOpen)
     ? 'The server cannot be reached. Your film goes on being made; this page looks again every few seconds.'
     : 'The server cannot be reached. This page looks again every few seconds.'
-  announce(connection.textContent)
+  // The line itself is not read while a dialog is open.
+  if (document.querySelector('dialog[open]') !== null) announce(connection.textContent)
   document.documentElement.toggleAttribute('data-lost', true)
 })
 live.addEventListener('reachable', () => {
   connection.textContent = ''
-  announce('The server can be reached again.')
   document.documentElement.toggleAttribute('data-lost', false)
 })
 live.addEventListener('refused', (event) => askForKey(/** @type {CustomEvent<ApiError>} */ (event).detail))
