@@ -85,7 +85,7 @@ function keep (samples, value) {
 /** @param {ServiceStatus['provider']} provider */
 function describeProvider ({ state, breaker, reason }) {
   const why = reason === null ? '' : ` (${reason.replaceAll('_', ' ')})`
-  const words = { closed: 'Dreams are passed on at once.', open: `No dreams are passed on for the moment${why}. They wait in line.`, half_open: `One dream is passed on to see whether it works again${why}.` }
+  const words = { closed: state === 'limited' ? 'It has asked for a pause, so dreams are passed on a little later.' : 'Dreams are passed on at once.', open: `No dreams are passed on for the moment${why}. They wait in line.`, half_open: `One dream is passed on to see whether it works again${why}.` }
   return `Provider: ${state.replaceAll('_', ' ')}. ${words[breaker]}`
 }
 
