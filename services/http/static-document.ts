@@ -62,9 +62,15 @@ export class StaticDocument {
   async encode (encoding: Encoding): Promise<EncodedDocument> {
     const identity = await this.#encoded.get('identity') as EncodedDocument
     if (encoding === 'identity') return identity
-    const encoded = this.#encoded.get(encoding) ?? compress[encoding](identity.body).then((body) => ({ body, etag: `"${this.#hash}-${encoding}"` }))
-    this.#encoded.set(encoding, encoded)
+    const encoded = this.#encoded.get(encoding) ?? this.#compress(identity.body, encoding)
     return await encoded
+  }
+
+  #compress (body: Buffer, encoding: Exclude<Encoding, 'identity'>): Promise<EncodedDocument> {
+    const encoded = compress[encoding](body).then((compressed) => ({ body: compressed, etag: `"${this.#hash}-${encoding}"` }))
+    this.#encoded.set(encoding, encoded)
+    encoded.catch(() => this.#encoded.delete(encoding))
+    return encoded
   }
 }
 
