@@ -33,7 +33,7 @@ type Counts = Pick<TaskStore, 'countActivity' | 'now'>
 export class RecentActivity {
   #cache
 
-  /** @param taskStore read when somebody asks */
+  /** @param taskStore read at most once in `maxAgeMs` */
   constructor (taskStore: Counts) {
     this.#cache = new LRUCache<'all', TaskActivity>({ max: 1, ttl: maxAgeMs, fetchMethod: () => readActivity(taskStore) })
   }

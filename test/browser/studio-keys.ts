@@ -19,7 +19,7 @@ t.test('the first creation asks for a key; a wrong one is refused, the right one
   const page = await open()
   const { keyDialog, cards } = partsOf(page)
   await page.getByText('With an API key, all films of the key are here.').waitFor()
-  t.equal(await keyDialog.count(), 0, 'nobody is asked before it is necessary')
+  t.equal(await keyDialog.count(), 0, 'no key is asked for before it is necessary')
   await tellDream(page, dream)
   await keyDialog.getByText('This service wants an API key with each dream.').waitFor()
   const field = keyDialog.getByLabel('Your key')
@@ -121,8 +121,8 @@ t.test('a key that has made enough films in this minute is told how long to wait
 
 t.test('a service without keys that others can reach: the wall holds what this browser has made', async (t) => {
   const { app, emulator, complaints, context, open } = await startStudio(t, { env: { HOST: '0.0.0.0', ALLOW_ANONYMOUS: 'true' }, expected: refusals })
-  await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'Of somebody else', style: 'Cursed' } })
-  await until(() => emulator.predictions.length === 1, 'the film of somebody else')
+  await app.inject({ method: 'POST', url: '/generate-video', query: { dream: 'Of another client', style: 'Cursed' } })
+  await until(() => emulator.predictions.length === 1, 'the film of the other client')
   const page = await open()
   await tellDream(page, dream)
   await watch(page)
