@@ -91,12 +91,12 @@ export class Api {
 
   /**
    * The tasks, newest first.
-   * @param {{ status?: string, style?: string, cursor?: string | null, limit?: number, signal?: AbortSignal }} query
+   * @param {{ status?: string, style?: string, cursor?: string | null, limit?: number }} query
    * @returns {Promise<TaskList>}
    */
-  async list ({ signal, ...query }) {
+  async list (query) {
     const given = Object.entries(query).filter(([, value]) => value).map(([name, value]) => [name, String(value)])
-    return readJson(await this.#send('GET', `video-status?${new URLSearchParams(given)}`, { signal }))
+    return readJson(await this.#send('GET', `video-status?${new URLSearchParams(given)}`))
   }
 
   /**

@@ -1,5 +1,5 @@
 /** @import { Creation, Style } from '../types.js' */
-import { ApiError } from './api.js'
+import { ApiError, UnreachableError } from './api.js'
 import { announce, find, prefersStillness } from './dom.js'
 import { session } from './storage.js'
 import { duration, exampleDreams } from './words.js'
@@ -8,6 +8,8 @@ const maxLength = 2_000
 const showCountFrom = 1_800
 const exampleMs = 6_000
 const creationName = 'dreamreel.creation'
+/** A browser can bring back a tab after days, when the key of a creation no longer prevents a second task. */
+const maxResumeMs = 10 * 60 * 1_000
 
 /**
  * The form for a new film. Its fields stand in index.html, so that they are there before any script. `onCreate` creates the task; it may be
@@ -145,7 +147,7 @@ export class DreamForm extends HTMLElement {
   #resume () {
     const stored = readStored()
     if (stored === null) return
-    if (!stored.isSent) this.fill(stored)
+    if (!stored.isSent || Date.now() - stored.storedAt > maxResumeMs) this.fill(stored)
     // `onCreate` is set after this element is defined.
     else queueMicrotask(() => this.#create(stored))
   }
@@ -167,10 +169,10 @@ export class DreamForm extends HTMLElement {
 
 /** @param {Creation & { isSent: boolean } | null} creation isSent: its answer is awaited */
 function store (creation) {
-  session.set(creationName, creation === null ? null : JSON.stringify(creation))
+  session.set(creationName, creation === null ? null : JSON.stringify({ ...creation, storedAt: Date.now() }))
 }
 
-/** @returns {Creation & { isSent: boolean } | null} */
+/** @returns {Creation & { isSent: boolean, storedAt: number } | null} storedAt: ms since the epoch */
 function readStored () {
   return JSON.parse(session.get(creationName) ?? 'null')
 }
@@ -193,7 +195,8 @@ const sentences = {
  * @param {unknown} error
  */
 export function sentenceOf (error) {
-  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : 'Something went wrong.'
+  if (error instanceof UnreachableError) return error.message
+  if (!(error instanceof ApiError)) return 'A part of the page could not be loaded. Try again.'
   const sentence = sentences[error.code] ?? error.message
   return error.retryAfterMs > 0 ? `${sentence} Try again in ${duration(error.retryAfterMs / 1000)}.` : sentence
 }

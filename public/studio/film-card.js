@@ -4,7 +4,7 @@ import { makeActions } from './film-actions.js'
 import { makePlayer } from './film-player.js'
 import { makeStrip } from './film-strip.js'
 import { library } from './studio.js'
-import { isCanceled, isOpen, progressOf, shortTime, stateWords } from './words.js'
+import { isCanceled, isOpen, progressOf, shortTime, stateOf, stateWords } from './words.js'
 
 /** A task on the wall, in each of its states. The frame is a link to its theatre, `#/task_id`. */
 export class FilmCard extends HTMLElement {
@@ -56,7 +56,7 @@ export class FilmCard extends HTMLElement {
    */
   #build (task, before) {
     const isArrival = before !== undefined && isOpen(before)
-    this.dataset.state = isCanceled(task) ? 'canceled' : task.status
+    this.dataset.state = stateOf(task)
     this.#state.textContent = stateWords(task)
     this.#label(stateWords(task), task.dream, task.error)
     const actions = makeActions(task, {

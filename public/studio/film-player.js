@@ -80,13 +80,15 @@ export function makePlayer ({ video: address, poster, onColour, onRatio, onGone 
   return player
 }
 
+const headTimeoutMs = 10_000
+
 /**
  * Whether the service no longer has a video that could not be played. If it cannot be reached, it may still have it.
  * @param {string} address
  */
 export async function isGone (address) {
   try {
-    const { status } = await fetch(address, { method: 'HEAD' })
+    const { status } = await fetch(address, { method: 'HEAD', signal: AbortSignal.timeout(headTimeoutMs) })
     return status === 404 || status === 410
   } catch {
     return false

@@ -1,12 +1,12 @@
 /** @import { Task } from '../types.js' */
-import { make, makeAnnouncements, makeButton, showFullScreen } from './dom.js'
+import { make, makeAnnouncements, makeButton, prefersStillness, showFullScreen } from './dom.js'
 import { makeActions } from './film-actions.js'
 import { mainColour } from './film-colour.js'
 import { isGone } from './film-player.js'
 import { makeStrip } from './film-strip.js'
 import { library } from './studio.js'
 import { UseFromCode } from './use-from-code.js'
-import { isCanceled, isOpen, progressOf, stateWords } from './words.js'
+import { isCanceled, isOpen, progressOf, stateOf, stateWords } from './words.js'
 
 /** One film in a dark room, with its dream beside it. Escape closes it. It emits `leave` when it is to be closed. */
 export class FilmTheatre extends HTMLElement {
@@ -81,7 +81,7 @@ export class FilmTheatre extends HTMLElement {
   /** @param {Task} task */
   #build (task) {
     this.dataset.style = task.style
-    this.dataset.state = isCanceled(task) ? 'canceled' : task.status
+    this.dataset.state = stateOf(task)
     this.#dream.textContent = task.dream
     this.#code.write({ dream: task.dream, style: task.style, taskId: task.task_id })
     const actions = makeActions(task, { fullScreen: () => showFullScreen(this.#dialog.querySelector('video')), onLeave: () => this.#leave() })
@@ -105,7 +105,7 @@ export class FilmTheatre extends HTMLElement {
   #makeVideo (address, poster) {
     const video = make('video', { controls: true, loop: true, muted: true, playsinline: true, poster, src: address, 'aria-label': `Film: ${this.#task.dream}` })
     video.muted = true
-    video.autoplay = !matchMedia('(prefers-reduced-motion: reduce)').matches
+    video.autoplay = !prefersStillness.matches
     video.addEventListener('loadedmetadata', () => this.#dialog.style.setProperty('--ratio', String(video.videoWidth / video.videoHeight)), { once: true })
     video.addEventListener('loadeddata', () => {
       const colour = mainColour(video)

@@ -25,7 +25,7 @@ export class Live extends EventTarget {
   #streams = new Map()
   /** The ids of open tasks without a stream. @type {Set<string>} */
   #waiting = new Set()
-  #failures = 0
+  #isReachable = true
   #canStream = true
   /** Ends the current pauses when it is aborted. */
   #wake = new AbortController()
@@ -43,18 +43,15 @@ export class Live extends EventTarget {
     this.#readInRounds()
   }
 
-  get isReachable () {
-    return this.#failures === 0
-  }
-
   /**
    * Records how a request of the page went.
    * @param {unknown} [error] undefined if it was answered
    */
   note (error) {
-    const wasReachable = this.isReachable
-    this.#failures = error instanceof UnreachableError ? this.#failures + 1 : 0
-    if (this.isReachable !== wasReachable) this.dispatchEvent(new Event(wasReachable ? 'unreachable' : 'reachable'))
+    const isReachable = !(error instanceof UnreachableError)
+    if (isReachable === this.#isReachable) return
+    this.#isReachable = isReachable
+    this.dispatchEvent(new Event(isReachable ? 'reachable' : 'unreachable'))
   }
 
   /** @param {Task} task that has changed */
@@ -81,7 +78,7 @@ export class Live extends EventTarget {
     }
   }
 
-  /** Opens all streams anew, or closes them while nobody sees the page. */
+  /** Opens all streams anew, or closes them while the page is hidden. */
   #restart () {
     for (const [id, controller] of this.#streams) {
       controller.abort()
@@ -99,12 +96,14 @@ export class Live extends EventTarget {
     const controller = new AbortController()
     this.#streams.set(id, controller)
     const { signal } = controller
+    let failures = 0
     while (!signal.aborted) {
       try {
         if (this.#canStream) await this.#readStream(id, signal)
         else await this.#longPoll(id, signal)
+        failures = 0
       } catch (error) {
-        if (!signal.aborted) await this.#handle(id, error)
+        if (!signal.aborted) await this.#handle(id, error, failures++)
       }
     }
   }
@@ -144,7 +143,7 @@ export class Live extends EventTarget {
   async #readInRounds () {
     for (;;) {
       await pause(roundMs[document.visibilityState], this.#wake.signal)
-      if (!this.isReachable && this.#waiting.size + this.#streams.size === 0) await this.#askWhetherReachable()
+      if (!this.#isReachable && this.#waiting.size + this.#streams.size === 0) await this.#askWhetherReachable()
       for (const id of [...this.#waiting].slice(0, maxReads)) await this.#read(id)
     }
   }
@@ -158,7 +157,7 @@ export class Live extends EventTarget {
       // The API key may have changed meanwhile.
       if (this.#waiting.has(id) || this.#streams.has(id)) this.#take(task)
     } catch (error) {
-      await this.#handle(id, error)
+      await this.#handle(id, error, 0)
     }
   }
 
@@ -181,8 +180,9 @@ export class Live extends EventTarget {
    * Stops to follow a task that is gone or needs another API key. Otherwise it waits before the next attempt, longer after each failure.
    * @param {string} id
    * @param {unknown} error
+   * @param {number} failures that came one after another before this one
    */
-  async #handle (id, error) {
+  async #handle (id, error, failures) {
     this.note(error)
     if (error instanceof ApiError && !error.isTemporary) {
       this.#leave(id)
@@ -191,7 +191,7 @@ export class Live extends EventTarget {
       return
     }
     const asked = error instanceof ApiError ? error.retryAfterMs : 0
-    await pause(asked || retryMs[Math.min(Math.max(this.#failures, 1), retryMs.length) - 1], this.#wake.signal)
+    await pause(asked || retryMs[Math.min(failures, retryMs.length - 1)], this.#wake.signal)
   }
 }
 

@@ -1,11 +1,12 @@
 /** @import { Creation, Style, Task } from '../types.js' */
-import { ApiError } from './api.js'
-import { announce, batched, find, transition } from './dom.js'
+/** @import { ApiError } from './api.js' */
+import { announce, batched, find } from './dom.js'
 import { DreamForm, sentenceOf } from './dream-form.js'
 import { FilmCard } from './film-card.js'
 import { FilmWall } from './film-wall.js'
+import { followAddress } from './navigation.js'
 import { local } from './storage.js'
-import { api, askForKey, create, library, live, studio, withKey } from './studio.js'
+import { api, askForKey, create, library, live, studio } from './studio.js'
 import { isOpen, stateWords } from './words.js'
 
 customElements.define('film-card', FilmCard)
@@ -84,9 +85,14 @@ live.addEventListener('reachable', () => {
   connection.textContent = ''
   document.documentElement.toggleAttribute('data-lost', false)
 })
-live.addEventListener('refused', (event) => askForKey(/** @type {CustomEvent<ApiError>} */ (event).detail))
 
-find('#key-button', HTMLButtonElement).addEventListener('click', () => askForKey())
+/**
+ * Parts of the page that are loaded when they are first wanted cannot be loaded while the server is lost.
+ * @param {Promise<unknown>} work
+ */
+const orTell = (work) => work.catch((error) => tell(sentenceOf(error)))
+live.addEventListener('refused', (event) => orTell(askForKey(/** @type {CustomEvent<ApiError>} */ (event).detail)))
+find('#key-button', HTMLButtonElement).addEventListener('click', () => orTell(askForKey()))
 const writeKeyButton = () => { find('#key-button span', HTMLElement).textContent = api.key === null ? 'API key' : 'API key in use' }
 studio.addEventListener('key', writeKeyButton)
 writeKeyButton()
@@ -99,12 +105,14 @@ find('#theme-button', HTMLButtonElement).addEventListener('click', () => {
 })
 
 const status = find('#status', HTMLDetailsElement)
-status.addEventListener('toggle', async () => {
+const showStatus = async () => {
   status.querySelector('service-status')?.remove()
   const { ServiceStatusStrip } = await import('./service-status.js')
-  if (status.open && status.querySelector('service-status') === null) status.append(new ServiceStatusStrip())
-  if (status.open) status.scrollIntoView({ block: 'nearest' })
-})
+  if (!status.open || status.querySelector('service-status') !== null) return
+  status.append(new ServiceStatusStrip())
+  status.scrollIntoView({ block: 'nearest' })
+}
+status.addEventListener('toggle', () => orTell(showStatus()))
 
 const code = find('#code', HTMLDetailsElement)
 const showCode = async () => {
@@ -113,78 +121,7 @@ const showCode = async () => {
   if (code.querySelector('use-from-code') === null) code.append(new UseFromCode())
   find('use-from-code', UseFromCode, code).write({ dream: form.dream || form.example, style: form.chosenStyle })
 }
-code.addEventListener('toggle', showCode)
-form.addEventListener('change-form', showCode)
+code.addEventListener('toggle', () => orTell(showCode()))
+form.addEventListener('change-form', () => orTell(showCode()))
 
-/** @type {import('./film-theatre.js').FilmTheatre | undefined} */
-let theatre
-
-const addressedId = () => location.hash.match(/^#\/([\w-]+)$/)?.[1]
-
-/** Shows the film of the address, `#/task_id`, or the wall. */
-async function showAddress () {
-  const id = addressedId()
-  if (theatre?.taskId === id) return
-  if (id === undefined) return closeTheatre()
-  try {
-    const [{ FilmTheatre }, task] = await Promise.all([import('./film-theatre.js'), library.get(id) ?? withKey(() => api.get(id))])
-    // The user may have gone on meanwhile.
-    if (addressedId() !== id) return
-    library.put(task)
-    const opened = new FilmTheatre(task)
-    const before = theatre
-    theatre = opened
-    opened.addEventListener('leave', () => { if (theatre === opened) showWall() })
-    await morph(frameOf(id), () => {
-      before?.remove()
-      document.body.append(opened)
-    })
-  } catch (error) {
-    if (addressedId() !== id) return
-    await closeTheatre()
-    const isGone = error instanceof ApiError && error.status === 404
-    tell(isGone ? 'There is no such film, or it is no longer kept.' : sentenceOf(error))
-    if (isGone) showWall()
-  }
-}
-
-/** Changes the address to that of the wall, which stays where it is. */
-function showWall () {
-  history.pushState(null, '', location.pathname + location.search)
-  closeTheatre()
-}
-
-async function closeTheatre () {
-  if (theatre === undefined) return
-  const closed = theatre
-  const frame = frameOf(closed.taskId)
-  theatre = undefined
-  await morph(frame, () => closed.remove())
-  frame?.focus()
-}
-
-/**
- * @param {string} id
- * @returns {HTMLElement | null}
- */
-function frameOf (id) {
-  return document.querySelector(`film-card[data-id="${id}"] .frame`)
-}
-
-/**
- * Lets the frame of a card become the screen of the theatre, or the other way round.
- * @param {Element | null} frame
- * @param {() => void} change
- */
-async function morph (frame, change) {
-  const isOpening = theatre !== undefined
-  frame?.classList.toggle('morphing', isOpening)
-  await transition(() => {
-    change()
-    frame?.classList.toggle('morphing', !isOpening)
-  })
-  frame?.classList.remove('morphing')
-}
-
-addEventListener('hashchange', showAddress)
-showAddress()
+followAddress(tell)

@@ -19,6 +19,9 @@ export const isOpen = ({ status }) => status === 'pending' || status === 'proces
 /** @param {Task} task */
 export const isCanceled = (task) => task.error_code === 'canceled'
 
+/** The state of a film as the page shows it: that of the task, but a canceled one is not a failed one. @param {Task} task */
+export const stateOf = (task) => isCanceled(task) ? 'canceled' : task.status
+
 /** Whether another description could succeed where this one was refused. @param {Task} task */
 export const mustChange = (task) => task.error_code === 'content_policy' || task.error_code === 'invalid_input'
 
@@ -41,8 +44,7 @@ export function progressOf (task, { usualSeconds, now = serviceNow() }) {
 
 /** What the line below a film says. @param {Task} task */
 export function stateWords (task) {
-  if (isCanceled(task)) return 'Cancelled'
-  return { pending: 'In line', processing: 'In the making', completed: 'Film', failed: 'Failed' }[task.status]
+  return { pending: 'In line', processing: 'In the making', completed: 'Film', failed: 'Failed', canceled: 'Cancelled' }[stateOf(task)]
 }
 
 /** A duration in rounded words. @param {number} seconds */

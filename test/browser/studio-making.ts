@@ -31,7 +31,7 @@ t.test('a dream becomes a playing video; title and announcements tell how far it
   t.same(complaints, [])
 })
 
-t.test('the title of a page that nobody looks at says that the film is ready, until somebody looks', async (t) => {
+t.test('the title of a hidden page says that the film is ready, until the page is visible again', async (t) => {
   const { emulator, complaints, open } = await startStudio(t, { emulator: slow })
   const page = await open()
   await tellDream(page, dream)
@@ -177,6 +177,21 @@ t.test('a reload while the answer of the creation is awaited makes no second fil
   await page.reload()
   await watch(page)
   t.equal(sent, 2, 'it has not asked a third time')
+  t.same(complaints, [])
+})
+
+t.test('a creation whose answer was awaited long ago is not sent by itself, but stands in the form', async (t) => {
+  const { emulator, complaints, open, context } = await startStudio(t)
+  // As in a tab that the browser brings back after an hour.
+  const stored = { dream, style: 'Cursed', idempotencyKey: 'of-an-hour-ago', isSent: true, storedAt: Date.now() - 3_600_000 }
+  await context.addInitScript(`sessionStorage.setItem('dreamreel.creation', ${JSON.stringify(JSON.stringify(stored))})`)
+  const page = await open()
+  const { field, cards } = partsOf(page)
+  await untilTrue(page, `document.querySelector('#dream').value === ${JSON.stringify(dream)}`)
+  await page.getByText('Nothing has been dreamt here yet.').waitFor()
+  t.equal(emulator.predictions.length, 0)
+  await field.press('Control+Enter')
+  await cards.first().waitFor()
   t.same(complaints, [])
 })
 
