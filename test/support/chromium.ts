@@ -1,21 +1,26 @@
 import { mkdir } from 'node:fs/promises'
 import { chromium, type Browser, type Page } from 'playwright-core'
-import type { Test } from 'tap'
+import root, { type Test } from 'tap'
 
 const isRoot = process.getuid?.() === 0
 /** The folder for screenshots, for people who change a page. */
 const pictures = process.env.PICTURES
 
-/** Debian's Chromium, or the one in `CHROMIUM`, until the end of the test. */
+/** One browser for all tests of a file: each start takes seconds. */
+let browser: Promise<Browser> | undefined
+root.teardown(async () => await (await browser)?.close())
+
+/** Debian's Chromium, or the one in `CHROMIUM`. Its pages are closed at the end of the test. */
 export async function startChromium (t: Test): Promise<Browser> {
-  const browser = await chromium.launch({
+  browser ??= chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     // Chromium's sandbox refuses to run as root, and containers usually run as root.
     chromiumSandbox: !isRoot,
     args: ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
   })
-  t.teardown(() => browser.close())
-  return browser
+  const started = await browser
+  t.teardown(async () => { for (const context of started.contexts()) await context.close() })
+  return started
 }
 
 /** Saves a screenshot of the whole page where `PICTURES` names a folder. */
