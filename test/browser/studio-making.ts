@@ -184,7 +184,7 @@ t.test('a creation whose answer was awaited long ago is not sent by itself, but 
   const { emulator, complaints, open, context } = await startStudio(t)
   // As in a tab that the browser brings back after an hour.
   const stored = { dream, style: 'Cursed', idempotencyKey: 'of-an-hour-ago', isSent: true, storedAt: Date.now() - 3_600_000 }
-  await context.addInitScript(`sessionStorage.setItem('dreamreel.creation', ${JSON.stringify(JSON.stringify(stored))})`)
+  await context.addInitScript(`if (location.protocol === 'http:') sessionStorage.setItem('dreamreel.creation', ${JSON.stringify(JSON.stringify(stored))})`)
   const page = await open()
   const { field, cards } = partsOf(page)
   await untilTrue(page, `document.querySelector('#dream').value === ${JSON.stringify(dream)}`)
