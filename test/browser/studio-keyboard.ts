@@ -38,8 +38,12 @@ t.test('a film is made and watched with the keyboard alone, and the focus return
   t.equal(await theatre.locator('video').getAttribute('controls'), '')
   await tabTo(page, 'dialog video')
   await untilTrue(page, '!document.querySelector("dialog video").paused')
-  await page.keyboard.press('Space')
-  await untilTrue(page, 'document.querySelector("dialog video").paused')
+  // The first press can come before the browser has made its controls.
+  await until(async () => {
+    if (await page.evaluate('document.querySelector("dialog video").paused') === true) return true
+    await page.keyboard.press('Space')
+    return false
+  }, 'the film to pause', { intervalMs: 500 })
   await page.keyboard.press('Escape')
   await theatre.waitFor({ state: 'detached' })
   await untilTrue(page, `document.activeElement.matches('film-card[data-id="${id}"] a')`)
